@@ -1,0 +1,223 @@
+//! What our layers know about one request.
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use http::{Extensions, Request};
+
+use crate::problem::RenderProblem;
+use crate::{
+    AuthState, BodyLimit, ClientAddr, Clock, Connection, ConsumedCredentials, Deadline, Decision,
+    Dialect, Explain, Identity, Informational, Note, Problem, RequestId, Route, Target,
+    TraceContext,
+};
+
+/// What our layers know about one request: the one request extension.
+///
+/// The outermost of our layers creates it and keeps a clone; inner layers thereby report to outer ones also when the
+/// request is refused, fails or is dropped. Every fact is set once: the first value stays.
+///
+/// It is never stored by a cache, and nothing of it crosses to an upstream by itself.
+///
+/// ```
+/// use portcullis_core::{AuthState, Challenges, Context, Identity};
+/// let mut request = http::Request::new(());
+/// let context = Context::of(&mut request);
+/// context.set_auth(AuthState::Authenticated(Identity::builder("api-key", "ci").build()));
+/// // Another layer, further in, sees the same.
+/// assert_eq!(Context::of(&mut request).identity().unwrap().subject(), "ci");
+/// // The first value stays.
+/// assert!(!context.set_auth(AuthState::Anonymous(Challenges::default())));
+/// ```
+#[derive(Clone)]
+pub struct Context(Arc<Facts>);
+
+struct Facts {
+    clock: Clock,
+    start: Instant,
+    dialect: Dialect,
+    connection: OnceLock<Connection>,
+    target: OnceLock<Target>,
+    client: OnceLock<ClientAddr>,
+    request_id: OnceLock<RequestId>,
+    trace: OnceLock<TraceContext>,
+    deadline: OnceLock<Deadline>,
+    route: OnceLock<Route>,
+    route_label: OnceLock<Arc<str>>,
+    auth: OnceLock<AuthState>,
+    consumed: OnceLock<ConsumedCredentials>,
+    decision: OnceLock<Decision>,
+    problem: OnceLock<Problem>,
+    renderer: OnceLock<Arc<dyn RenderProblem>>,
+    body_limit: OnceLock<BodyLimit>,
+    explain: OnceLock<Explain>,
+    informational: OnceLock<Informational>,
+}
+
+/// Makes the getter and the setter of facts.
+macro_rules! facts {
+    ($($(#[doc = $doc:literal])+ $get:ident / $set:ident : $type:ty),* $(,)?) => {$(
+        $(#[doc = $doc])+
+        pub fn $get(&self) -> Option<&$type> {
+            self.0.$get.get()
+        }
+        #[doc = concat!("Sets [`", stringify!($get), "`](Self::", stringify!($get), "), unless it is set; says whether it did.")]
+        pub fn $set(&self, value: $type) -> bool {
+            self.0.$get.set(value).is_ok()
+        }
+    )*};
+}
+
+impl Context {
+    /// The context of `request`; a new one, on the machine's clock, if no layer has made one yet.
+    pub fn of<B>(request: &mut Request<B>) -> Self {
+        Self::with_clock(request, &Clock::system())
+    }
+    /// The context of `request`; a new one, on `clock`, if no layer has made one yet.
+    pub fn with_clock<B>(request: &mut Request<B>, clock: &Clock) -> Self {
+        if let Some(context) = Self::get(request.extensions()) {
+            return context.clone();
+        }
+        let context = Self::new(clock.clone(), Dialect::of(request));
+        request.extensions_mut().insert(context.clone());
+        context
+    }
+    /// The context in these extensions, if one of our layers has seen the request.
+    pub fn get(extensions: &Extensions) -> Option<&Self> {
+        extensions.get()
+    }
+
+    fn new(clock: Clock, dialect: Dialect) -> Self {
+        Self(Arc::new(Facts {
+            start: clock.now(),
+            clock,
+            dialect,
+            connection: OnceLock::new(),
+            target: OnceLock::new(),
+            client: OnceLock::new(),
+            request_id: OnceLock::new(),
+            trace: OnceLock::new(),
+            deadline: OnceLock::new(),
+            route: OnceLock::new(),
+            route_label: OnceLock::new(),
+            auth: OnceLock::new(),
+            consumed: OnceLock::new(),
+            decision: OnceLock::new(),
+            problem: OnceLock::new(),
+            renderer: OnceLock::new(),
+            body_limit: OnceLock::new(),
+            explain: OnceLock::new(),
+            informational: OnceLock::new(),
+        }))
+    }
+
+    facts! {
+        /// The connection, as the server or an adapter says it.
+        connection / set_connection: Connection,
+        /// What is asked for, in its one spelling. The edge sets it.
+        target / set_target: Target,
+        /// One name for this request, in every log. The edge sets it.
+        request_id / set_request_id: RequestId,
+        /// The trace that this request belongs to. The edge sets it.
+        trace / set_trace: TraceContext,
+        /// The route that was matched. The route layer sets it.
+        route / set_route: Route,
+        /// What authentication found out.
+        auth / set_auth: AuthState,
+        /// What must not go upstream, because it was a credential for us.
+        consumed / set_consumed: ConsumedCredentials,
+        /// What authorization decided.
+        decision / set_decision: Decision,
+        /// The problem that was answered.
+        problem / set_problem: Problem,
+        /// A way to send informational responses (1xx).
+        informational / set_informational: Informational,
+    }
+
+    /// Where time comes from.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+    /// When the outermost of our layers saw the request.
+    pub fn start(&self) -> Instant {
+        self.0.start
+    }
+    /// In what shape the client expects an error.
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect
+    }
+    /// Who asks, when it is known.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.auth().and_then(AuthState::identity)
+    }
+    /// The address of the client: as the edge resolved it, otherwise the peer. `None` where neither is known.
+    pub fn client(&self) -> Option<ClientAddr> {
+        let peer = || Some(ClientAddr::peer(self.connection()?.peer()?.ip()));
+        self.0.client.get().copied().or_else(peer)
+    }
+    /// Sets [`client`](Self::client), unless it is set; says whether it did.
+    pub fn set_client(&self, client: ClientAddr) -> bool {
+        self.0.client.set(client).is_ok()
+    }
+    /// How long the request may take.
+    pub fn deadline(&self) -> Deadline {
+        self.0.deadline.get().copied().unwrap_or(Deadline::starting(self.0.start))
+    }
+    /// Sets [`deadline`](Self::deadline), unless it is set; says whether it did.
+    pub fn set_deadline(&self, deadline: Deadline) -> bool {
+        self.0.deadline.set(deadline).is_ok()
+    }
+    /// The template of the route, for logs and metrics: of our own table, or what an adapter says of a foreign router.
+    pub fn route_template(&self) -> Option<&str> {
+        self.route().map(Route::template).or_else(|| self.0.route_label.get().map(|label| &**label))
+    }
+    /// Says the template that a foreign router matched, unless it is said; says whether it did.
+    pub fn set_route_label(&self, template: Arc<str>) -> bool {
+        self.0.route_label.set(template).is_ok()
+    }
+    /// How large the request body may be. The route may raise it before the first read.
+    pub fn body_limit(&self) -> &BodyLimit {
+        self.0.body_limit.get_or_init(BodyLimit::default)
+    }
+    /// The application's own way to show problems.
+    pub fn renderer(&self) -> Option<&dyn RenderProblem> {
+        self.0.renderer.get().map(|renderer| &**renderer)
+    }
+    /// Sets [`renderer`](Self::renderer), unless it is set; says whether it did.
+    pub fn set_renderer(&self, renderer: Arc<dyn RenderProblem>) -> bool {
+        self.0.renderer.set(renderer).is_ok()
+    }
+    /// Asks the layers further in to note what they decide and why.
+    pub fn start_explaining(&self) -> &Explain {
+        self.0.explain.get_or_init(Explain::default)
+    }
+    /// What the layers noted; `None` unless somebody asked for it.
+    pub fn explain(&self) -> Option<&Explain> {
+        self.0.explain.get()
+    }
+    /// Notes what a layer decided. `text` is made only when somebody asked.
+    pub fn note<T: Into<std::borrow::Cow<'static, str>>>(
+        &self,
+        stage: &'static str,
+        text: impl FnOnce() -> T,
+    ) {
+        if let Some(explain) = self.explain() {
+            let after = self.clock().now().saturating_duration_since(self.start());
+            explain.add(Note { stage, text: text().into(), after });
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("request_id", &self.request_id())
+            .field("target", &self.target().map(Target::path))
+            .field("client", &self.client())
+            .field("route", &self.route_template())
+            .field("auth", &self.auth())
+            .field("decision", &self.decision())
+            .field("problem", &self.problem())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,333 @@
+//! The edge layer: what came becomes what everybody further in can rely on.
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, Response};
+use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::client_addr::{Hop, TrustedProxies};
+use crate::problem::{RenderProblem, kinds};
+use crate::stack::{CanonicalTarget, Staged};
+use crate::target::{TargetError, TargetRules};
+use crate::{
+    Body, BoxError, ClientAddr, Clock, Context, Format, Problem, RequestId, Scheme, Target,
+    TraceContext, stage,
+};
+
+mod security_headers;
+#[cfg(test)]
+mod tests;
+
+pub use security_headers::SecurityHeaders;
+
+/// The prefix of header names that only we may write. A client's are dropped, in every spelling.
+pub const OWN_PREFIX: &str = "x-portcullis-";
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Applies [`Edge`]: canonical target, client address, request id, trace, security headers.
+///
+/// # Deployment
+/// Behind a reverse proxy, name it with [`trusted_proxies`](Self::trusted_proxies); otherwise every client has the
+/// proxy's address, since nobody is trusted unasked.
+#[derive(Clone)]
+pub struct EdgeLayer {
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone, Default)]
+struct Settings {
+    rules: TargetRules,
+    proxies: TrustedProxies,
+    headers: SecurityHeaders,
+    renderer: Option<Arc<dyn RenderProblem>>,
+    clock: Clock,
+}
+
+impl Default for EdgeLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EdgeLayer {
+    /// Refuses ambiguous targets, trusts no proxy, adds the default security headers.
+    pub fn new() -> Self {
+        Self { settings: Arc::default() }
+    }
+    fn edit(mut self, edit: impl FnOnce(&mut Settings)) -> Self {
+        edit(Arc::make_mut(&mut self.settings));
+        self
+    }
+    /// How targets are read. Default: whatever could be read in two ways is refused.
+    #[must_use]
+    pub fn target_rules(self, rules: TargetRules) -> Self {
+        self.edit(|settings| settings.rules = rules)
+    }
+    /// Which peers may speak for a client. Default: nobody.
+    #[must_use]
+    pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
+        self.edit(|settings| settings.proxies = proxies)
+    }
+    /// The headers that every answer carries. Default: [`SecurityHeaders::default`].
+    #[must_use]
+    pub fn security_headers(self, headers: SecurityHeaders) -> Self {
+        self.edit(|settings| settings.headers = headers)
+    }
+    /// The application's own way to show problems. Default: ours.
+    #[must_use]
+    pub fn render_problems(self, renderer: impl RenderProblem + 'static) -> Self {
+        self.edit(|settings| settings.renderer = Some(Arc::new(renderer)))
+    }
+    /// Where time comes from, when this is the outermost layer. Default: the machine's clocks.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.edit(|settings| settings.clock = clock)
+    }
+}
+
+impl fmt::Debug for EdgeLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EdgeLayer")
+            .field("rules", &self.settings.rules)
+            .field("proxies", &self.settings.proxies)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+    fn layer(&self, inner: S) -> Self::Service {
+        Edge { inner, settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl Staged for EdgeLayer {
+    type Stage = stage::Edge;
+    type Needs = ();
+    type Provides = CanonicalTarget;
+}
+
+/// Makes a request something that everybody further in can rely on, and adds headers to every answer.
+///
+/// - The URI becomes the canonical [`Target`]; what could be read in two ways is 400 `target-invalid`.
+/// - The client address, the scheme, the request id (`x-request-id`) and the trace (`traceparent`) continue only what
+///   a trusted hop sent; for everyone else they are made anew, and what the client sent is dropped.
+/// - Headers that begin with [`OWN_PREFIX`], in any spelling, are dropped.
+/// - Every answer carries the request id and the [`SecurityHeaders`].
+#[derive(Clone)]
+pub struct Edge<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Edge<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, ReqBody, B> Service<Request<ReqBody>> for Edge<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = EdgeFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let context = Context::with_clock(&mut request, &self.settings.clock);
+        let state = match self.settings.admit(&context, &mut request) {
+            Ok(()) => State::Calling { call: self.inner.call(request) },
+            Err(problem) => {
+                context.note("edge", || problem.to_string());
+                State::Refused { answer: Some(problem.respond(&context)) }
+            }
+        };
+        EdgeFuture { state, context, settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl Settings {
+    /// Leaves what is known about the request in the context, and the canonical target in the request.
+    fn admit<B>(&self, context: &Context, request: &mut Request<B>) -> Result<(), Problem> {
+        if let Some(renderer) = &self.renderer {
+            context.set_renderer(Arc::clone(renderer));
+        }
+        drop_own(request.headers_mut());
+        let peer = context.connection().and_then(crate::Connection::peer);
+        let trusted = peer.filter(|peer| self.proxies.trusts(peer.ip()));
+        let hop = identify(context, request.headers_mut(), trusted);
+        let hop = hop.map_or_else(
+            || Ok(Hop::default()),
+            |peer| self.proxies.resolve(peer, request.headers()),
+        );
+        let hop = hop
+            .map_err(|error| Problem::new(kinds::FORWARDING_AMBIGUOUS).detail(error.to_string()))?;
+        if let Some(client) =
+            hop.client.map(ClientAddr::forwarded).or(peer.map(|peer| ClientAddr::peer(peer.ip())))
+        {
+            context.set_client(client);
+        }
+        if let Some(wish) = client_wish(context, request.headers()) {
+            context.set_deadline(context.deadline().at_most(wish));
+        }
+        let scheme = hop.scheme.unwrap_or_else(|| scheme_of(context));
+        let target = Target::of(request, scheme, hop.host.as_deref(), &self.rules)
+            .map_err(invalid_target)?;
+        target.apply_to(request.uri_mut());
+        if !context.set_target(target) {
+            let cause =
+                "a layer in front of the edge has set the target already: keep one edge layer";
+            return Err(Problem::new(kinds::CONTEXT_CONFLICT).cause(cause));
+        }
+        Ok(())
+    }
+}
+
+/// Gives the request its id and trace: of the trusted hop, or new ones. Says again which hop is trusted.
+fn identify(
+    context: &Context,
+    headers: &mut HeaderMap,
+    trusted: Option<SocketAddr>,
+) -> Option<SocketAddr> {
+    let (mut id, mut trace) = (None, None);
+    if trusted.is_some() {
+        id = headers.get(X_REQUEST_ID).and_then(RequestId::parse);
+        // Several lines are no valid header, and then no trace is continued (Trace Context, section 3.2).
+        let mut lines = headers.get_all(TRACEPARENT).iter();
+        let only = lines.next().filter(|_| lines.next().is_none());
+        trace =
+            only.and_then(|line| TraceContext::parse(line.to_str().ok()?)).map(TraceContext::child);
+    }
+    if trace.is_none()
+        && headers.remove(TRACEPARENT).is_some() | headers.remove(TRACESTATE).is_some()
+    {
+        headers.remove("baggage");
+    }
+    if id.is_none() {
+        headers.remove(X_REQUEST_ID);
+    }
+    context.set_request_id(id.unwrap_or_else(RequestId::random));
+    context.set_trace(trace.unwrap_or_else(TraceContext::random));
+    trusted
+}
+
+/// `http` or `https`, as the connection says.
+pub(crate) fn scheme_of(context: &Context) -> Scheme {
+    if context.connection().is_some_and(|connection| connection.tls().is_some()) {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
+pub(crate) fn invalid_target(error: TargetError) -> Problem {
+    Problem::new(kinds::TARGET_INVALID).detail(error.to_string())
+}
+
+/// Drops every header whose name folds to one that begins with [`OWN_PREFIX`].
+fn drop_own(headers: &mut HeaderMap) {
+    // `HeaderName` is in lower case; `_` and `.` become `-` in some servers behind us.
+    let is_own = |name: &HeaderName| {
+        let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
+        let bytes = name.as_str().as_bytes();
+        bytes.len() >= OWN_PREFIX.len()
+            && bytes.iter().zip(OWN_PREFIX.bytes()).all(|(byte, own)| fold(*byte) == own)
+    };
+    // Nearly always there is none, and then nothing is allocated.
+    while let Some(name) = headers.keys().find(|name| is_own(name)).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// The time that a gRPC client gives us (`grpc-timeout` of the gRPC protocol: at most eight digits and a unit).
+fn client_wish(context: &Context, headers: &HeaderMap) -> Option<Duration> {
+    if context.dialect().format() != Format::Grpc {
+        return None;
+    }
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+pin_project! {
+    /// The response future of [`Edge`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct EdgeFuture<F> {
+        #[pin]
+        state: State<F>,
+        context: Context,
+        settings: Arc<Settings>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Calling { #[pin] call: F },
+        Refused { answer: Option<Response<Body>> },
+    }
+}
+
+impl<F> fmt::Debug for EdgeFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EdgeFuture").field("context", &self.context).finish_non_exhaustive()
+    }
+}
+
+impl<F, B, E> Future for EdgeFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match this.state.project() {
+            StateProj::Calling { call } => ready!(call.poll(cx))?.map(Body::new),
+            StateProj::Refused { answer } => {
+                answer.take().expect("a future is not polled after it completed")
+            }
+        };
+        let headers = response.headers_mut();
+        // One growth instead of several.
+        headers.reserve(this.settings.headers.len() + 1);
+        let scheme = this.context.target().map_or_else(|| scheme_of(this.context), Target::scheme);
+        this.settings.headers.add_to(headers, scheme);
+        if let Some(id) = this.context.request_id() {
+            headers.insert(X_REQUEST_ID, id.header_value().clone());
+        }
+        Poll::Ready(Ok(response))
+    }
+}

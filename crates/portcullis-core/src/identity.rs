@@ -1,0 +1,237 @@
+//! Who is asking.
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use crate::Revocation;
+
+/// Who is asking, as an authenticator found out. Cheap to clone.
+///
+/// ```
+/// use portcullis_core::{Identity, IdentityKind};
+/// let ada = Identity::builder("https://id.example", "ada").tenant("acme").role("clerk").build();
+/// assert_eq!(ada.subject(), "ada");
+/// assert_eq!(ada.key().to_string(), "https://id.example|acme|ada");
+/// assert_eq!(ada.kind(), IdentityKind::User);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<IdentityBuilder>);
+
+/// What kind of caller an [`Identity`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IdentityKind {
+    /// A person. The default.
+    #[default]
+    User,
+    /// A service that acts for itself.
+    Service,
+    /// An API key.
+    Key,
+}
+
+/// The one key of an identity: in limits, in logs, in stores, everywhere.
+///
+/// The same subject from another issuer, or in another tenant, is another identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdentityKey<'a> {
+    /// The issuer, or the scheme where there is no issuer.
+    pub issuer: &'a str,
+    /// The tenant.
+    pub tenant: Option<&'a str>,
+    /// The subject.
+    pub subject: &'a str,
+}
+
+impl fmt::Display for IdentityKey<'_> {
+    /// The parts with `|` between them; a `|` or `\` inside a part is escaped, so that two keys never look alike.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn part(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+            if !text.contains(['|', '\\']) {
+                return f.write_str(text);
+            }
+            text.chars().try_for_each(|c| {
+                if matches!(c, '|' | '\\') {
+                    f.write_str("\\")?;
+                }
+                write!(f, "{c}")
+            })
+        }
+        part(f, self.issuer)?;
+        f.write_str("|")?;
+        part(f, self.tenant.unwrap_or_default())?;
+        f.write_str("|")?;
+        part(f, self.subject)
+    }
+}
+
+/// Builds an [`Identity`].
+#[derive(Clone, Debug)]
+#[must_use = "an identity is made by `build`"]
+pub struct IdentityBuilder {
+    issuer: Arc<str>,
+    subject: Arc<str>,
+    kind: IdentityKind,
+    tenant: Option<Arc<str>>,
+    roles: Vec<Arc<str>>,
+    scopes: Vec<Arc<str>>,
+    plan: Option<Arc<str>>,
+    methods: Vec<Arc<str>>,
+    assurance: Option<u8>,
+    authenticated_at: Option<SystemTime>,
+    session: Option<Arc<str>>,
+    claims: Map<String, Value>,
+    revocation: Option<Revocation>,
+}
+
+impl Identity {
+    /// Begins an identity: `issuer` is who vouches for it (an OpenID issuer, or the scheme, such as `api-key`).
+    pub fn builder(issuer: impl Into<Arc<str>>, subject: impl Into<Arc<str>>) -> IdentityBuilder {
+        IdentityBuilder {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            kind: IdentityKind::default(),
+            tenant: None,
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            plan: None,
+            methods: Vec::new(),
+            assurance: None,
+            authenticated_at: None,
+            session: None,
+            claims: Map::new(),
+            revocation: None,
+        }
+    }
+    /// The one key of this identity.
+    pub fn key(&self) -> IdentityKey<'_> {
+        IdentityKey { issuer: self.issuer(), tenant: self.tenant(), subject: self.subject() }
+    }
+    /// The issuer, or the scheme where there is no issuer.
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+    /// The subject: unique within the issuer and the tenant.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+    /// What kind of caller it is.
+    pub fn kind(&self) -> IdentityKind {
+        self.0.kind
+    }
+    /// The tenant.
+    pub fn tenant(&self) -> Option<&str> {
+        self.0.tenant.as_deref()
+    }
+    /// The names of its roles.
+    pub fn roles(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.roles.iter().map(|role| &**role)
+    }
+    /// The scopes of its token.
+    pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.scopes.iter().map(|scope| &**scope)
+    }
+    /// The plan that its limits follow.
+    pub fn plan(&self) -> Option<&str> {
+        self.0.plan.as_deref()
+    }
+    /// How it proved itself (RFC 8176 values such as `pwd`, `otp`).
+    pub fn methods(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.methods.iter().map(|method| &**method)
+    }
+    /// The assurance level (NIST SP 800-63: 1 to 3).
+    pub fn assurance(&self) -> Option<u8> {
+        self.0.assurance
+    }
+    /// When it proved itself.
+    pub fn authenticated_at(&self) -> Option<SystemTime> {
+        self.0.authenticated_at
+    }
+    /// The session, where there is one.
+    pub fn session(&self) -> Option<&str> {
+        self.0.session.as_deref()
+    }
+    /// A claim of its token.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.0.claims.get(name)
+    }
+    /// Tells when this identity is no longer good, so that streams end with it.
+    pub fn revocation(&self) -> Option<&Revocation> {
+        self.0.revocation.as_ref()
+    }
+}
+
+impl IdentityBuilder {
+    /// Finishes the identity.
+    pub fn build(self) -> Identity {
+        Identity(Arc::new(self))
+    }
+    /// What kind of caller it is. Default: a user.
+    pub fn kind(self, kind: IdentityKind) -> Self {
+        Self { kind, ..self }
+    }
+    /// The tenant. Default: none.
+    pub fn tenant(self, tenant: impl Into<Arc<str>>) -> Self {
+        Self { tenant: Some(tenant.into()), ..self }
+    }
+    /// Adds a role. Default: none.
+    pub fn role(mut self, role: impl Into<Arc<str>>) -> Self {
+        self.roles.push(role.into());
+        self
+    }
+    /// Adds roles.
+    pub fn roles<R: Into<Arc<str>>>(mut self, roles: impl IntoIterator<Item = R>) -> Self {
+        self.roles.extend(roles.into_iter().map(Into::into));
+        self
+    }
+    /// Adds scopes. Default: none.
+    pub fn scopes<R: Into<Arc<str>>>(mut self, scopes: impl IntoIterator<Item = R>) -> Self {
+        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+    /// The plan that its limits follow. Default: none.
+    pub fn plan(self, plan: impl Into<Arc<str>>) -> Self {
+        Self { plan: Some(plan.into()), ..self }
+    }
+    /// Adds a way in which it proved itself (RFC 8176). Default: none.
+    pub fn method(mut self, method: impl Into<Arc<str>>) -> Self {
+        self.methods.push(method.into());
+        self
+    }
+    /// The assurance level (NIST SP 800-63: 1 to 3). Default: unknown.
+    pub fn assurance(self, level: u8) -> Self {
+        Self { assurance: Some(level), ..self }
+    }
+    /// When it proved itself. Default: unknown.
+    pub fn authenticated_at(self, time: SystemTime) -> Self {
+        Self { authenticated_at: Some(time), ..self }
+    }
+    /// The session. Default: none.
+    pub fn session(self, id: impl Into<Arc<str>>) -> Self {
+        Self { session: Some(id.into()), ..self }
+    }
+    /// The claims of its token. Default: none.
+    pub fn claims(self, claims: Map<String, Value>) -> Self {
+        Self { claims, ..self }
+    }
+    /// Tells when this identity is no longer good. Default: it stays good for the length of a request.
+    pub fn revocation(self, revocation: Revocation) -> Self {
+        Self { revocation: Some(revocation), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_different_identities_never_look_alike() {
+        let plain = Identity::builder("a|b", "c").build();
+        let other = Identity::builder("a", "c").tenant("b").build();
+        let third = Identity::builder("a\\", "b|c").build();
+        let texts = [plain, other, third].map(|identity| identity.key().to_string());
+        assert_eq!(texts, ["a\\|b||c", "a|b|c", "a\\\\||b\\|c"]);
+    }
+}

@@ -1,0 +1,59 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod auth;
+mod body;
+mod body_limit;
+mod client_addr;
+mod clock;
+mod config_error;
+mod connection;
+mod context;
+mod deadline;
+mod decision;
+mod dialect;
+mod edge;
+mod explain;
+mod identity;
+mod informational;
+pub mod problem;
+mod refusable;
+mod request_id;
+mod revocation;
+pub mod route;
+mod secret;
+pub mod stack;
+pub mod stage;
+mod target;
+mod trace_context;
+
+pub use auth::{AuthState, Challenges, ConsumedCredentials};
+pub use body::{Body, BoxError, End, Watch};
+pub use body_limit::BodyLimit;
+pub use client_addr::{
+    AddrKey, Ambiguous, ClientAddr, Forwarded, ForwardedElement, ForwardedError, Hop,
+    TrustedProxies,
+};
+pub use clock::{Clock, Sleep, Time};
+pub use config_error::{ConfigError, ConfigErrors};
+pub use connection::{Connection, Tls};
+pub use context::Context;
+pub use deadline::Deadline;
+pub use decision::{Decision, Verdict};
+pub use dialect::{Dialect, Format};
+pub use edge::{Edge, EdgeFuture, EdgeLayer, OWN_PREFIX, SecurityHeaders};
+pub use explain::{Explain, Note};
+pub use identity::{Identity, IdentityBuilder, IdentityKey, IdentityKind};
+pub use informational::Informational;
+pub use problem::{Problem, ProblemKind};
+pub use refusable::Refusable;
+pub use request_id::RequestId;
+pub use revocation::Revocation;
+pub use route::{
+    Access, Methods, Requirement, Route, RouteLayer, RouteOption, RouteTable, Routes, Rule,
+    WithOptions, authenticated, optional, policy, public, require,
+};
+pub use secret::Secret;
+pub use stack::Stack;
+pub use target::{Scheme, Target, TargetError, TargetRules, canonical_path};
+pub use trace_context::TraceContext;

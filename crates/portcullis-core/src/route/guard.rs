@@ -1,0 +1,231 @@
+//! The leaf guard: the last look before the endpoint, whatever assembled the stack.
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll, ready};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Route, RouteTable};
+use crate::problem::kinds;
+use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem};
+
+/// Applies [`Guard`].
+#[derive(Clone, Debug)]
+pub struct GuardLayer {
+    scope: Scope,
+    prefix: Option<Arc<str>>,
+}
+
+/// What the guard stands in front of.
+#[derive(Clone, Debug)]
+enum Scope {
+    /// The endpoint of one route.
+    Route(Route),
+    /// Whatever serves the routes of one table.
+    Table(Arc<RouteTable>),
+    /// A service without a table.
+    Service,
+    /// A stack that is not set up correctly: everything is refused.
+    Invalid(Arc<ConfigErrors>),
+}
+
+impl GuardLayer {
+    /// Guards the endpoint of `route`.
+    pub fn route(route: Route) -> Self {
+        Self { scope: Scope::Route(route), prefix: None }
+    }
+    /// Guards a service that serves all the routes of `table`.
+    pub fn table(table: Arc<RouteTable>) -> Self {
+        Self { scope: Scope::Table(table), prefix: None }
+    }
+    /// Guards a service that has no route table: only the target is compared.
+    pub fn service() -> Self {
+        Self { scope: Scope::Service, prefix: None }
+    }
+    /// Refuses everything, because of these errors.
+    pub fn invalid(errors: ConfigErrors) -> Self {
+        Self { scope: Scope::Invalid(Arc::new(errors)), prefix: None }
+    }
+    /// Says that the router in front has cut `prefix` off the request's path.
+    #[must_use]
+    pub fn behind_prefix(self, prefix: impl Into<Arc<str>>) -> Self {
+        Self { prefix: Some(prefix.into()), ..self }
+    }
+
+    /// What is wrong with letting this request through.
+    fn objection<B>(&self, request: &Request<B>) -> Option<Problem> {
+        if let Scope::Invalid(errors) = &self.scope {
+            return Some(Problem::new(kinds::CONFIGURATION_INVALID).cause((**errors).clone()));
+        }
+        let context = Context::get(request.extensions());
+        self.undecided(context, request.method()).or_else(|| self.moved(context?, request))
+    }
+
+    /// A route that is not public, and no decision that allows it.
+    fn undecided(&self, context: Option<&Context>, method: &Method) -> Option<Problem> {
+        let matched = context.and_then(Context::route);
+        let route = match &self.scope {
+            Scope::Route(route) => Some(route),
+            Scope::Table(table) => matched.filter(|route| Arc::ptr_eq(route.table(), table)),
+            Scope::Service | Scope::Invalid(_) => return None,
+        };
+        let Some(route) = route else {
+            return missing("no route layer of this table has seen the request".to_owned());
+        };
+        if !route.methods().include(method) {
+            // A preflight that nobody answered travels under the route that it asks about.
+            return Some(kinds::METHOD_NOT_ALLOWED.into());
+        }
+        if route.access().is_public() {
+            return None;
+        }
+        if matched != Some(route) {
+            return missing(format!(
+                "`{route}` was reached, but it is not the route that was matched ({matched:?})"
+            ));
+        }
+        match context.and_then(Context::decision) {
+            Some(decision) if decision.allows(route) => None,
+            Some(decision) => {
+                missing(format!("`{route}` was reached with the decision {decision:?}"))
+            }
+            None => missing(format!(
+                "`{route}` asks for {}, and nobody decided about it: put `AuthorizeLayer` into the stack",
+                route.access()
+            )),
+        }
+    }
+
+    /// A target that is not the one that was checked.
+    fn moved<B>(&self, context: &Context, request: &Request<B>) -> Option<Problem> {
+        let target = context.target()?;
+        let same = match &self.prefix {
+            None => target.matches(request.uri()),
+            Some(prefix) => target.path().strip_prefix(&**prefix).is_some_and(|rest| {
+                let path = request.uri().path();
+                rest == path || (rest.is_empty() && path == "/")
+            }),
+        };
+        if same {
+            return None;
+        }
+        let cause =
+            format!("`{}` was checked, `{}` was reached", target.path_and_query(), request.uri());
+        Some(Problem::new(kinds::TARGET_CHANGED).cause(cause))
+    }
+}
+
+fn missing(cause: String) -> Option<Problem> {
+    Some(Problem::new(kinds::AUTHORIZATION_MISSING).cause(cause))
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+    fn layer(&self, inner: S) -> Self::Service {
+        Guard { inner, layer: self.clone() }
+    }
+}
+
+/// Calls an endpoint only when the [`Context`] holds an allowing decision for its very route, and the request still
+/// has the target that was decided about. Public routes need no decision.
+///
+/// It also gives a [`Problem`] that the endpoint answered with the dialect of the request.
+#[derive(Clone, Debug)]
+pub struct Guard<S> {
+    inner: S,
+    layer: GuardLayer,
+}
+
+impl<S, ReqBody, B> Service<Request<ReqBody>> for Guard<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        match self.layer.objection(&request) {
+            None => {
+                let context = Context::get(request.extensions()).cloned();
+                GuardFuture { state: State::Calling { call: self.inner.call(request), context } }
+            }
+            Some(problem) => {
+                let answer = problem.respond(&Context::of(&mut request));
+                GuardFuture { state: State::Refused { answer: Some(answer) } }
+            }
+        }
+    }
+}
+
+/// Leaves a problem that the endpoint answered in the context, and gives it the dialect of the request.
+fn adopt_problem(response: Response<Body>, context: &Context) -> Response<Body> {
+    let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
+    if context.problem().is_some() {
+        return response;
+    }
+    if context.dialect() == Dialect::default() && context.renderer().is_none() {
+        context.set_problem(problem);
+        return response;
+    }
+    let (parts, _) = response.into_parts();
+    let mut rendered = problem.respond(context);
+    for name in parts.headers.keys() {
+        if !rendered.headers().contains_key(name) {
+            for value in parts.headers.get_all(name) {
+                rendered.headers_mut().append(name.clone(), value.clone());
+            }
+        }
+    }
+    rendered
+}
+
+pin_project! {
+    /// The response future of [`Guard`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct GuardFuture<F> { #[pin] state: State<F> }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[derive(Debug)]
+    enum State<F> {
+        Calling { #[pin] call: F, context: Option<Context> },
+        Refused { answer: Option<Response<Body>> },
+    }
+}
+
+impl<F, B, E> Future for GuardFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().state.project() {
+            StateProj::Calling { call, context } => {
+                let response = ready!(call.poll(cx))?.map(Body::new);
+                Ok(match context {
+                    Some(context) => adopt_problem(response, context),
+                    None => response,
+                })
+            }
+            StateProj::Refused { answer } => {
+                Ok(answer.take().expect("a future is not polled after it completed"))
+            }
+        })
+    }
+}

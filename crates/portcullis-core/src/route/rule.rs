@@ -1,0 +1,107 @@
+//! How a route says what it asks for, so that the compiler knows whether it asks for anything.
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::{Access, Requirement, RouteOption, RouteOptions, WithOptions};
+
+/// A table or rule in which everything is public.
+#[derive(Clone, Copy, Debug)]
+pub enum Open {}
+/// A table or rule in which something is not public: somebody has to enforce it.
+#[derive(Clone, Copy, Debug)]
+pub enum Restricted {}
+
+/// [`Open`] or [`Restricted`]: what the compiler knows about the access of a table or a rule.
+pub trait Guardedness: sealed::Sealed + 'static {
+    /// What a table of this kind becomes with a rule of kind `Other`.
+    type With<Other: Guardedness>: Guardedness;
+}
+impl Guardedness for Open {
+    type With<Other: Guardedness> = Other;
+}
+impl Guardedness for Restricted {
+    type With<Other: Guardedness> = Self;
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "so that nobody else can implement the trait")]
+    pub trait Sealed {}
+    impl Sealed for super::Open {}
+    impl Sealed for super::Restricted {}
+}
+
+/// What a route asks of the caller, and what the layers want to know about it.
+#[must_use = "a rule does nothing until a route has it"]
+pub struct Rule<G> {
+    pub(crate) access: Access,
+    pub(crate) options: RouteOptions,
+    kind: PhantomData<fn() -> G>,
+}
+
+/// Everybody may call; no credential is looked at.
+pub fn public() -> Rule<Open> {
+    Rule::new(Requirement::Public)
+}
+/// Everybody may call; who they are is found out where they say it. An invalid credential is refused all the same.
+pub fn optional() -> Rule<Restricted> {
+    Rule::new(Requirement::Optional)
+}
+/// Everybody may call who says who they are.
+pub fn authenticated() -> Rule<Restricted> {
+    Rule::new(Requirement::Authenticated)
+}
+/// Those may call whose roles grant `permission`.
+pub fn require(permission: impl Into<Arc<str>>) -> Rule<Restricted> {
+    Rule::new(Requirement::Permission(permission.into()))
+}
+/// Those may call whom the policy of this name allows.
+pub fn policy(name: impl Into<Arc<str>>) -> Rule<Restricted> {
+    Rule::new(Requirement::Policy(name.into()))
+}
+
+impl<G> Rule<G> {
+    fn new(requirement: Requirement) -> Self {
+        Self {
+            access: Access::new(requirement),
+            options: RouteOptions::default(),
+            kind: PhantomData,
+        }
+    }
+    /// What the rule asks of the caller.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+}
+
+impl Rule<Restricted> {
+    /// Also asks for a recent, stronger proof of identity (RFC 9470).
+    pub fn step_up(self) -> Self {
+        Self { access: self.access.with_step_up(), ..self }
+    }
+}
+
+impl<G> WithOptions for Rule<G> {
+    fn option<O: RouteOption>(&self) -> Option<&O> {
+        self.options.get()
+    }
+    fn with_option<O: RouteOption>(mut self, option: O) -> Self {
+        self.options.set(option);
+        self
+    }
+}
+
+impl<G> Clone for Rule<G> {
+    fn clone(&self) -> Self {
+        Self { access: self.access.clone(), options: self.options.clone(), kind: PhantomData }
+    }
+}
+
+impl<G> fmt::Debug for Rule<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("access", &self.access)
+            .field("options", &self.options)
+            .finish()
+    }
+}

@@ -1,0 +1,66 @@
+//! What a stack knows about itself at start.
+use std::any::TypeId;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::route::{RouteOption, RouteTable};
+use crate::{ConfigError, ConfigErrors};
+
+/// What a stack knows about itself when it starts: the table, and which options its layers read. Each layer sees it
+/// through [`Staged::check`](super::Staged::check).
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    table: Option<Arc<RouteTable>>,
+    options: HashMap<TypeId, BTreeSet<Arc<str>>>,
+    errors: ConfigErrors,
+}
+
+impl Plan {
+    /// The table, for layers behind the route layer.
+    pub fn table(&self) -> Option<&Arc<RouteTable>> {
+        self.table.as_ref()
+    }
+    /// Says that requests are routed by `table`.
+    pub fn routes_by(&mut self, table: &Arc<RouteTable>) {
+        self.errors.extend(table.errors().clone());
+        self.table = Some(Arc::clone(table));
+    }
+    /// Says that a layer reads the route option `O`, and which of the names in it this layer defines.
+    pub fn reads<O: RouteOption>(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.options.entry(TypeId::of::<O>()).or_default().extend(names);
+    }
+    /// Adds an error. The stack will not start.
+    pub fn error(&mut self, error: ConfigError) {
+        self.errors.push(error);
+    }
+
+    /// All that is wrong, now that every layer has spoken.
+    pub(super) fn finish(&self) -> ConfigErrors {
+        let mut errors = self.errors.clone();
+        for route in self.table.iter().flat_map(RouteTable::routes) {
+            let place = format!("route `{route}`");
+            for (id, option) in route.options().iter() {
+                let Some(defined) = self.options.get(&id) else {
+                    let name = option.name();
+                    let message = format!(
+                        "no layer of the stack reads its `{name}` option; add the layer, or drop the option"
+                    );
+                    errors.push(ConfigError::new(&place, message));
+                    continue;
+                };
+                for name in option.names().iter().filter(|name| !defined.contains(*name)) {
+                    let known: Vec<_> = defined.iter().map(|name| format!("`{name}`")).collect();
+                    let known = if known.is_empty() {
+                        "there is none".to_owned()
+                    } else {
+                        known.join(", ")
+                    };
+                    let message =
+                        format!("no {} is called `{name}` (defined: {known})", option.name());
+                    errors.push(ConfigError::new(&place, message));
+                }
+            }
+        }
+        errors
+    }
+}

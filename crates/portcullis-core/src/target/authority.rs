@@ -1,0 +1,75 @@
+//! The one spelling of a host.
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+use super::{Scheme, TargetError};
+
+/// A checked authority: the canonical text, and where the host ends in it.
+pub(super) struct Checked<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) host_len: usize,
+    pub(super) port: Option<u16>,
+}
+
+/// Checks `host[":" port]` (RFC 3986, section 3.2): lower case, no dot at the end, no default port. User information,
+/// lists, spaces and escapes are refused.
+pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetError> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((inside, after)) => {
+            inside.parse::<Ipv6Addr>().map_err(|_| TargetError::BadHost)?;
+            (text.get(..inside.len() + 2).ok_or(TargetError::BadHost)?, after)
+        }
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => None,
+        None => return Err(TargetError::BadHost),
+        Some("") => None,
+        Some(digits) => Some(parse_port(digits)?),
+    };
+    let port = port.filter(|&port| port != scheme.default_port());
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if !name.starts_with('[') && !is_name(name) {
+        return Err(TargetError::BadHost);
+    }
+    let canonical =
+        name.starts_with('[').then(|| canonical_v6(name)).unwrap_or_else(|| lower(name));
+    let host_len = canonical.len();
+    let text = match port {
+        // The common case: what came is canonical already.
+        None if name.len() == text.len() => canonical,
+        None => Cow::Owned(canonical.into_owned()),
+        Some(port) => Cow::Owned(format!("{canonical}:{port}")),
+    };
+    Ok(Checked { text, host_len, port })
+}
+
+fn parse_port(digits: &str) -> Result<u16, TargetError> {
+    let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
+    let port = digits.parse().ok().filter(|&port| all_digits && port != 0);
+    port.ok_or(TargetError::BadHost)
+}
+
+fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
+    }
+}
+
+fn canonical_v6(literal: &str) -> Cow<'_, str> {
+    let inside = literal.trim_start_matches('[').trim_end_matches(']');
+    match inside.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]").into(),
+        Err(_) => literal.into(),
+    }
+}
