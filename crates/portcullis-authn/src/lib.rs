@@ -1,2 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod api_key;
+mod authenticate;
+pub mod kinds;
+
+pub use api_key::{ApiKey, ApiKeys};
+pub use authenticate::{Authenticate, AuthenticateLayer};

@@ -1,2 +1,19 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod app;
+mod bridge;
+mod extract;
+mod guard;
+mod guarded;
+mod handlers;
+mod leaf;
+mod problem;
+
+pub use app::App;
+pub use bridge::{Bridge, BridgeLayer};
+pub use extract::{Caller, FromIdentity, RequestContext};
+pub use guarded::Guarded;
+pub use handlers::{Handlers, any, delete, get, head, options, patch, post, put};
+pub use leaf::{Leaf, LeafFuture};
+pub use problem::Problem;

@@ -1,9 +1,11 @@
 //! What authentication found out, and what must not travel on.
 use std::sync::Arc;
 
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, HeaderValue};
 
-use crate::Identity;
+use crate::problem::kinds::AUTHENTICATION_REQUIRED;
+use crate::{Identity, Problem};
 
 /// What authentication found out about a request.
 #[derive(Clone, Debug)]
@@ -23,6 +25,16 @@ impl AuthState {
             Self::Authenticated(identity) => Some(identity),
         }
     }
+    /// What to answer an anonymous caller who must say who they are: 401 with the challenges. `None` where there is no
+    /// way to say it, and for a caller who is known.
+    pub fn challenge(&self) -> Option<Problem> {
+        match self {
+            Self::Anonymous(challenges) if !challenges.0.is_empty() => {
+                Some(challenges.on(Problem::new(AUTHENTICATION_REQUIRED)))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How to say who one is: what `Authorize` answers an anonymous caller with, so that it need not know any scheme.
@@ -40,40 +52,50 @@ impl Challenges {
     pub fn values(&self) -> &[HeaderValue] {
         &self.0
     }
+    /// Puts the challenges on a 401.
+    #[must_use]
+    pub fn on(&self, problem: Problem) -> Problem {
+        self.0
+            .iter()
+            .fold(problem, |problem, value| problem.header(WWW_AUTHENTICATE, value.clone()))
+    }
 }
 
-/// Exactly what must not go to an upstream, because it was a credential for us.
+/// Exactly what must not go to an upstream, because it is a credential for us. Cheap to clone.
 ///
 /// A cookie is named alone: the other cookies of the same header belong to the application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConsumedCredentials {
+pub struct ConsumedCredentials(Arc<Names>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Names {
     headers: Vec<HeaderName>,
     cookies: Vec<Arc<str>>,
 }
 
 impl ConsumedCredentials {
-    /// Nothing was consumed.
-    pub const fn none() -> Self {
-        Self { headers: Vec::new(), cookies: Vec::new() }
+    /// Nothing is a credential for us.
+    pub fn none() -> Self {
+        Self::default()
     }
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.headers.push(name);
+        Arc::make_mut(&mut self.0).headers.push(name);
         self
     }
     /// Adds a cookie by its name.
     #[must_use]
     pub fn cookie(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.cookies.push(name.into());
+        Arc::make_mut(&mut self.0).cookies.push(name.into());
         self
     }
     /// The headers that must not travel on.
     pub fn headers(&self) -> &[HeaderName] {
-        &self.headers
+        &self.0.headers
     }
     /// The names of the cookies that must not travel on.
     pub fn cookies(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.cookies.iter().map(|name| &**name)
+        self.0.cookies.iter().map(|name| &**name)
     }
 }

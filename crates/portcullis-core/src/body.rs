@@ -230,6 +230,9 @@ impl fmt::Debug for Body {
             Kind::Full(_) => "full",
             Kind::Boxed(_) => "boxed",
         };
-        f.debug_struct("Body").field("kind", &kind).field("size", &self.size_hint()).finish()
+        f.debug_struct("Body")
+            .field("kind", &kind)
+            .field("size", &self.size_hint())
+            .finish_non_exhaustive()
     }
 }

@@ -52,6 +52,13 @@ impl ClientAddr {
     }
 }
 
+impl AddrKey {
+    /// The key as a number: the address in IPv6, with the lower half of a true IPv6 address cut off.
+    pub fn to_bits(self) -> u128 {
+        self.0
+    }
+}
+
 impl fmt::Display for ClientAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ip.fmt(f)

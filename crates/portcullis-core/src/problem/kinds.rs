@@ -21,6 +21,18 @@ pub const METHOD_NOT_ALLOWED: ProblemKind = ProblemKind::new(
     StatusCode::METHOD_NOT_ALLOWED,
     "The method is not allowed at this address",
 );
+/// The route asks who is calling, and nobody said.
+pub const AUTHENTICATION_REQUIRED: ProblemKind = ProblemKind::new(
+    "authentication-required",
+    StatusCode::UNAUTHORIZED,
+    "You must say who you are to use this address",
+);
+/// No layer has found out who is calling.
+pub const AUTHENTICATION_MISSING: ProblemKind = ProblemKind::new(
+    "authentication-missing",
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "The server is not set up to find out who is calling",
+);
 /// A route that is not public was reached without a decision that allows it.
 pub const AUTHORIZATION_MISSING: ProblemKind = ProblemKind::new(
     "authorization-missing",
@@ -55,6 +67,8 @@ pub const ALL: &[ProblemKind] = &[
     FORWARDING_AMBIGUOUS,
     ROUTE_NOT_FOUND,
     METHOD_NOT_ALLOWED,
+    AUTHENTICATION_REQUIRED,
+    AUTHENTICATION_MISSING,
     AUTHORIZATION_MISSING,
     TARGET_CHANGED,
     CONFIGURATION_INVALID,

@@ -12,7 +12,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Guard, GuardLayer, RouteTable};
-use crate::{Body, BoxError, Context, Refusable};
+use crate::problem::kinds::AUTHORIZATION_MISSING;
+use crate::{Body, BoxError, Context, Problem, Refusable};
 
 /// Calls the endpoint of the route that the route layer matched, behind the leaf guard.
 ///
@@ -83,15 +84,11 @@ where
         let context = Context::of(&mut request);
         let index = context.route().map(super::Route::index);
         // The guard in front has seen to it that there is a route of this table.
-        match index.and_then(|index| self.endpoints.get(index)) {
-            Some(endpoint) => Refusable::calling(DispatchFuture {
-                state: State::Waiting { endpoint: endpoint.clone(), request: Some(request) },
-            }),
-            None => {
-                let problem = crate::Problem::new(crate::problem::kinds::AUTHORIZATION_MISSING);
-                Refusable::answered(problem.respond(&context))
-            }
+        if let Some(endpoint) = index.and_then(|index| self.endpoints.get(index)) {
+            let state = State::Waiting { endpoint: endpoint.clone(), request: Some(request) };
+            return Refusable::calling(DispatchFuture { state });
         }
+        Refusable::answered(Problem::new(AUTHORIZATION_MISSING).respond(&context))
     }
 }
 

@@ -57,8 +57,9 @@ impl GuardLayer {
         Self { prefix: Some(prefix.into()), ..self }
     }
 
-    /// What is wrong with letting this request through.
-    fn objection<B>(&self, request: &Request<B>) -> Option<Problem> {
+    /// What is wrong with letting this request through. [`Guard`] asks it; so does an adapter that keeps the body type
+    /// of its framework.
+    pub fn objection<B>(&self, request: &Request<B>) -> Option<Problem> {
         if let Scope::Invalid(errors) = &self.scope {
             return Some(Problem::new(kinds::CONFIGURATION_INVALID).cause((**errors).clone()));
         }
@@ -75,7 +76,7 @@ impl GuardLayer {
             Scope::Service | Scope::Invalid(_) => return None,
         };
         let Some(route) = route else {
-            return missing("no route layer of this table has seen the request".to_owned());
+            return Some(missing("no route layer of this table has seen the request"));
         };
         if !route.methods().include(method) {
             // A preflight that nobody answered travels under the route that it asks about.
@@ -85,20 +86,21 @@ impl GuardLayer {
             return None;
         }
         if matched != Some(route) {
-            return missing(format!(
+            return Some(missing(format!(
                 "`{route}` was reached, but it is not the route that was matched ({matched:?})"
-            ));
+            )));
         }
-        match context.and_then(Context::decision) {
-            Some(decision) if decision.allows(route) => None,
-            Some(decision) => {
-                missing(format!("`{route}` was reached with the decision {decision:?}"))
-            }
-            None => missing(format!(
+        let decision = context.and_then(Context::decision);
+        if decision.is_some_and(|decision| decision.allows(route)) {
+            return None;
+        }
+        Some(missing(match decision {
+            Some(decision) => format!("`{route}` was reached with the decision {decision:?}"),
+            None => format!(
                 "`{route}` asks for {}, and nobody decided about it: put `AuthorizeLayer` into the stack",
                 route.access()
-            )),
-        }
+            ),
+        }))
     }
 
     /// A target that is not the one that was checked.
@@ -108,7 +110,8 @@ impl GuardLayer {
             None => target.matches(request.uri()),
             Some(prefix) => target.path().strip_prefix(&**prefix).is_some_and(|rest| {
                 let path = request.uri().path();
-                rest == path || (rest.is_empty() && path == "/")
+                let same_path = rest == path || (rest.is_empty() && path == "/");
+                same_path && target.query() == request.uri().query()
             }),
         };
         if same {
@@ -120,8 +123,8 @@ impl GuardLayer {
     }
 }
 
-fn missing(cause: String) -> Option<Problem> {
-    Some(Problem::new(kinds::AUTHORIZATION_MISSING).cause(cause))
+fn missing(cause: impl Into<BoxError>) -> Problem {
+    Problem::new(kinds::AUTHORIZATION_MISSING).cause(cause)
 }
 
 impl<S> Layer<S> for GuardLayer {
@@ -169,8 +172,8 @@ where
     }
 }
 
-/// Leaves a problem that the endpoint answered in the context, and gives it the dialect of the request.
-fn adopt_problem(response: Response<Body>, context: &Context) -> Response<Body> {
+/// Leaves a problem that an endpoint answered in the context, and gives it the dialect of the request.
+pub fn adopt_problem(response: Response<Body>, context: &Context) -> Response<Body> {
     let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
     if context.problem().is_some() {
         return response;

@@ -15,7 +15,7 @@ mod tests;
 
 pub use access::{Access, Requirement};
 pub use dispatch::{Dispatch, DispatchFuture};
-pub use guard::{Guard, GuardFuture, GuardLayer};
+pub use guard::{Guard, GuardFuture, GuardLayer, adopt_problem};
 pub use layer::{RouteLayer, RouteService};
 pub use options::{RouteOption, RouteOptions, WithOptions};
 pub use routes::{RouteDraft, Routes, RoutesBuilder};

@@ -7,10 +7,10 @@ use super::{Access, Requirement, RouteOption, RouteOptions, WithOptions};
 
 /// A table or rule in which everything is public.
 #[derive(Clone, Copy, Debug)]
-pub enum Open {}
+pub struct Open;
 /// A table or rule in which something is not public: somebody has to enforce it.
 #[derive(Clone, Copy, Debug)]
-pub enum Restricted {}
+pub struct Restricted;
 
 /// [`Open`] or [`Restricted`]: what the compiler knows about the access of a table or a rule.
 pub trait Guardedness: sealed::Sealed + 'static {
@@ -67,6 +67,10 @@ impl<G> Rule<G> {
             options: RouteOptions::default(),
             kind: PhantomData,
         }
+    }
+    /// The same rule, as one that must be enforced.
+    pub fn restricted(self) -> Rule<Restricted> {
+        Rule { access: self.access, options: self.options, kind: PhantomData }
     }
     /// What the rule asks of the caller.
     pub fn access(&self) -> &Access {

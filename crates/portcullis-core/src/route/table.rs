@@ -148,6 +148,11 @@ impl TableBuilder {
         });
     }
 
+    /// Adds an error of the caller's own.
+    pub fn error(&mut self, error: ConfigError) {
+        self.table.errors.push(error);
+    }
+
     /// Gives the route that was added last a name.
     pub fn name_last(&mut self, name: &str) {
         if self.table.entries.iter().any(|entry| entry.name.as_deref() == Some(name)) {

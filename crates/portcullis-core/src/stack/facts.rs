@@ -5,32 +5,33 @@ use crate::route::{Guardedness, Open, Restricted};
 
 /// Some layer provides it.
 #[derive(Clone, Copy, Debug)]
-pub enum Has {}
+pub struct Has;
 /// No layer provides it.
 #[derive(Clone, Copy, Debug)]
-pub enum Lacks {}
+pub struct Lacks;
 
 /// What the layers so far provide: a canonical target, routes, the caller's identity, enforcement.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<Target, Routes, Caller, Enforced>(
-    PhantomData<fn() -> (Target, Routes, Caller, Enforced)>,
-);
+pub struct Facts<Target, Routes, Caller, Enforced> {
+    kind: PhantomData<fn() -> (Target, Routes)>,
+    more: PhantomData<fn() -> (Caller, Enforced)>,
+}
 
 /// As something provided or needed: the one spelling of the target.
 #[derive(Clone, Copy, Debug)]
-pub enum CanonicalTarget {}
+pub struct CanonicalTarget;
 /// As something provided: the route, of a table of kind `G`.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownRoutes<G>(PhantomData<fn() -> G>);
 /// As something needed: the route.
 #[derive(Clone, Copy, Debug)]
-pub enum KnownRoute {}
+pub struct KnownRoute;
 /// As something provided or needed: who is asking.
 #[derive(Clone, Copy, Debug)]
-pub enum KnownCaller {}
+pub struct KnownCaller;
 /// As something provided: a decision about every route.
 #[derive(Clone, Copy, Debug)]
-pub enum Enforcement {}
+pub struct Enforcement;
 
 /// Adds what a layer provides to the facts. `()` adds nothing.
 pub trait Provide<F> {

@@ -101,10 +101,10 @@ pub trait IntoStaged<Kind> {
 
 /// As the kind of an [`IntoStaged`]: always there.
 #[derive(Clone, Copy, Debug)]
-pub enum Always {}
+pub struct Always;
 /// As the kind of an [`IntoStaged`]: may be absent.
 #[derive(Clone, Copy, Debug)]
-pub enum Maybe {}
+pub struct Maybe;
 
 impl<L: Staged> IntoStaged<Always> for L {
     type Layer = L;
@@ -147,6 +147,7 @@ impl Default for Stack<NoLayer, Start, NoFacts> {
 }
 
 impl<L, Last, F> Stack<L, Last, F> {
+    #[expect(clippy::type_complexity, reason = "the next state of the stack; nobody writes it out")]
     /// Adds a layer inside the ones so far. An `Option` of a layer is one that may be absent.
     pub fn layer<N, Kind>(
         self,

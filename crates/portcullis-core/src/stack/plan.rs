@@ -29,9 +29,9 @@ impl Plan {
     pub fn reads<O: RouteOption>(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
         self.options.entry(TypeId::of::<O>()).or_default().extend(names);
     }
-    /// Adds an error. The stack will not start.
-    pub fn error(&mut self, error: ConfigError) {
-        self.errors.push(error);
+    /// Adds errors. With any, the stack does not start.
+    pub fn errors(&mut self, errors: impl IntoIterator<Item = ConfigError>) {
+        self.errors.extend(errors);
     }
 
     /// All that is wrong, now that every layer has spoken.

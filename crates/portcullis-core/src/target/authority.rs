@@ -11,6 +11,13 @@ pub(super) struct Checked<'a> {
     pub(super) port: Option<u16>,
 }
 
+impl Checked<'_> {
+    /// Whether the text came in its canonical spelling.
+    pub(super) fn is_as_given(&self) -> bool {
+        matches!(self.text, Cow::Borrowed(_))
+    }
+}
+
 /// Checks `host[":" port]` (RFC 3986, section 3.2): lower case, no dot at the end, no default port. User information,
 /// lists, spaces and escapes are refused.
 pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetError> {
@@ -32,8 +39,7 @@ pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetErr
     if !name.starts_with('[') && !is_name(name) {
         return Err(TargetError::BadHost);
     }
-    let canonical =
-        name.starts_with('[').then(|| canonical_v6(name)).unwrap_or_else(|| lower(name));
+    let canonical = if name.starts_with('[') { canonical_v6(name) } else { lower(name) };
     let host_len = canonical.len();
     let text = match port {
         // The common case: what came is canonical already.

@@ -236,14 +236,14 @@ impl Target {
         }
         match (in_uri, header) {
             (_, Some((value, checked)))
-                if checked.text.len() == value.len() && is_borrowed(&checked.text) =>
+                if checked.text.len() == value.len() && checked.is_as_given() =>
             {
                 Ok((AuthorityText::Header(value.clone()), checked.host_len, checked.port))
             }
             (_, Some((_, checked))) => Ok(own(checked)),
             (Some(in_uri), None) => {
                 let checked = authority::check(in_uri.as_str(), scheme)?;
-                if is_borrowed(&checked.text) {
+                if checked.is_as_given() {
                     Ok((AuthorityText::Uri(in_uri.clone()), checked.host_len, checked.port))
                 } else {
                     Ok(own(checked))
@@ -306,10 +306,6 @@ impl Target {
         // The parts were a URI before, and the new path is absolute.
         *uri = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(self.path_and_query.clone()));
     }
-}
-
-fn is_borrowed(text: &std::borrow::Cow<'_, str>) -> bool {
-    matches!(text, std::borrow::Cow::Borrowed(_))
 }
 
 fn canonical_path_and_query(

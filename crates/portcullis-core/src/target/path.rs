@@ -59,7 +59,8 @@ fn spell(path: &[u8], rules: &TargetRules) -> Result<String, TargetError> {
     let mut rest = path.iter();
     while let Some(&raw) = rest.next() {
         let (byte, escaped) = if raw == b'%' {
-            let (high, low) = (rest.next().and_then(hex_digit), rest.next().and_then(hex_digit));
+            let mut digit = || rest.next().copied().and_then(hex_digit);
+            let (high, low) = (digit(), digit());
             let (Some(high), Some(low)) = (high, low) else { return Err(TargetError::BadEscape) };
             (high << 4 | low, true)
         } else {
@@ -74,8 +75,7 @@ fn spell(path: &[u8], rules: &TargetRules) -> Result<String, TargetError> {
             b';' if !rules.parameters => return Err(TargetError::Parameter),
             0..=0x1f | 0x7f => return Err(TargetError::Control),
             // Raw, these end or break a request target; encoded, they are data.
-            b' ' | b'#' | b'?' if !escaped => return Err(TargetError::NotAllowed),
-            0x80.. if !escaped => return Err(TargetError::NotAllowed),
+            b' ' | b'#' | b'?' | 0x80.. if !escaped => return Err(TargetError::NotAllowed),
             _ if is_unreserved(byte) => spelled.push(byte.into()),
             _ if !escaped && (is_plain_byte(byte) || byte == b';') => spelled.push(byte.into()),
             _ => encode(byte, &mut spelled),
@@ -89,8 +89,8 @@ fn spell(path: &[u8], rules: &TargetRules) -> Result<String, TargetError> {
     Ok(spelled)
 }
 
-fn hex_digit(digit: &u8) -> Option<u8> {
-    char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 fn encode(byte: u8, spelled: &mut String) {

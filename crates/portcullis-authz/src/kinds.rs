@@ -1,0 +1,15 @@
+//! The kinds of problem that authorization answers with.
+use http::StatusCode;
+use portcullis_core::ProblemKind;
+
+/// The caller is known, and may not.
+pub const PERMISSION_DENIED: ProblemKind =
+    ProblemKind::new("permission-denied", StatusCode::FORBIDDEN, "You may not use this address");
+/// The caller may, after a stronger proof of identity.
+pub const STEP_UP_REQUIRED: ProblemKind = ProblemKind::new(
+    "step-up-required",
+    StatusCode::UNAUTHORIZED,
+    "You must prove your identity again, more strongly, to use this address",
+);
+/// Every kind in this module.
+pub const ALL: &[ProblemKind] = &[PERMISSION_DENIED, STEP_UP_REQUIRED];

@@ -1,0 +1,64 @@
+//! What axum knows, in our vocabulary.
+use std::net::SocketAddr;
+use std::task::{Context as Cx, Poll};
+
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::Request;
+use portcullis_core::{Connection, Context};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Applies [`Bridge`], for single layers on an axum router. It stands outside of them, that is: it is added last.
+///
+/// A stack around a [`Guarded`](crate::Guarded) router does not need it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BridgeLayer;
+
+impl BridgeLayer {
+    /// Bridges `ConnectInfo<SocketAddr>` and `MatchedPath`.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for BridgeLayer {
+    type Service = Bridge<S>;
+    fn layer(&self, inner: S) -> Bridge<S> {
+        Bridge { inner }
+    }
+}
+
+/// Leaves in the context what axum knows: the client's address (`ConnectInfo<SocketAddr>`) and the template of the route
+/// (`MatchedPath`).
+#[derive(Clone, Debug)]
+pub struct Bridge<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Bridge<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        connect(&mut request);
+        if let Some(path) = request.extensions().get::<MatchedPath>().cloned() {
+            Context::of(&mut request).set_route_label(path.as_str().into());
+        }
+        self.inner.call(request)
+    }
+}
+
+/// Takes over the peer's address from axum's `ConnectInfo`.
+pub(crate) fn connect<B>(request: &mut Request<B>) {
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
+    {
+        Context::of(request).set_connection(Connection::new(Some(peer)));
+    }
+}

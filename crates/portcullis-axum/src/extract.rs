@@ -1,0 +1,79 @@
+//! Extractors for what the layers found out.
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::request::Parts;
+use portcullis_core::problem::kinds::{AUTHENTICATION_MISSING, AUTHENTICATION_REQUIRED};
+use portcullis_core::{Context, Identity};
+
+use crate::Problem;
+
+/// Who is asking, as the type that the application wants.
+///
+/// Rejects with 401 when the caller is anonymous, and with 500 `authentication-missing` when no layer has found out who
+/// calls. `Option<Caller<U>>` takes an anonymous caller as `None`.
+///
+/// ```
+/// use portcullis_axum::Caller;
+/// use portcullis_core::Identity;
+///
+/// async fn hello(Caller(who): Caller<Identity>) -> String {
+///     format!("hello {}", who.subject())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Caller<U>(pub U);
+
+/// What [`Caller`] can hand out: the identity itself, or a type that an application makes of it.
+pub trait FromIdentity: Sized {
+    /// Makes the value.
+    ///
+    /// # Errors
+    /// A problem to answer with, when this identity cannot be one.
+    fn from_identity(identity: &Identity) -> Result<Self, portcullis_core::Problem>;
+}
+
+impl FromIdentity for Identity {
+    fn from_identity(identity: &Identity) -> Result<Self, portcullis_core::Problem> {
+        Ok(identity.clone())
+    }
+}
+
+impl<S: Sync, U: FromIdentity> FromRequestParts<S> for Caller<U> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller =
+            <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
+        caller.ok_or_else(|| {
+            let auth = Context::get(&parts.extensions).and_then(Context::auth);
+            let challenge = auth.and_then(portcullis_core::AuthState::challenge);
+            challenge.unwrap_or(AUTHENTICATION_REQUIRED.into()).into()
+        })
+    }
+}
+
+impl<S: Sync, U: FromIdentity> OptionalFromRequestParts<S> for Caller<U> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        let Some(auth) = Context::get(&parts.extensions).and_then(Context::auth) else {
+            let cause =
+                "no layer has found out who is calling: put an authentication layer in front";
+            return Err(Problem::new(AUTHENTICATION_MISSING).cause(cause));
+        };
+        Ok(auth.identity().map(U::from_identity).transpose()?.map(Self))
+    }
+}
+
+/// The [`Context`] of the request: request id, client address, route, decision.
+///
+/// Rejects with 500 `authentication-missing` when none of our layers has seen the request.
+#[derive(Clone, Debug)]
+pub struct RequestContext(pub Context);
+
+impl<S: Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let context = Context::get(&parts.extensions).cloned();
+        let missing =
+            || Problem::new(AUTHENTICATION_MISSING).cause("no layer of ours has seen the request");
+        context.map(Self).ok_or_else(missing)
+    }
+}

@@ -1,0 +1,250 @@
+//! A router that records who may call what.
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use portcullis_core::route::{
+    CatchAll, GuardLayer, Guardedness, Open, Restricted, RouteLayer, TableBuilder,
+};
+use portcullis_core::stack::Endpoints;
+use portcullis_core::{ConfigError, ConfigErrors, Methods, Route, RouteTable, Rule};
+
+use crate::App;
+use crate::guard::AxumGuardLayer;
+use crate::handlers::Handlers;
+use crate::leaf::Leaf;
+
+/// A router that records the method, template, access and options of each route, and builds an axum `Router` whose every
+/// endpoint is guarded.
+///
+/// A route that does not say who may call it cannot be written. Mistakes (a template that stands twice, one that can
+/// match no request) are told all at once when the stack is put around it.
+///
+/// ```
+/// use portcullis_axum::{get, Guarded};
+/// use portcullis_core::{authenticated, public, require};
+///
+/// let api = Guarded::new()
+///     .route("/books/{id}", get(|| async { "a book" }), public())
+///     .route("/orders", get(|| async { "mine" }).post(|| async { "ordered" }), require("orders:write"))
+///     .nest("/legacy", axum::Router::new(), authenticated());
+/// ```
+///
+/// `G` is what the compiler knows about the access of the routes: a stack around a router with routes that are not public
+/// does not compile without `AuthorizeLayer`.
+pub struct Guarded<S = (), G = Restricted> {
+    routes: Vec<Recorded<S>>,
+    errors: Vec<ConfigError>,
+    table: OnceLock<Arc<RouteTable>>,
+    kind: PhantomData<fn() -> G>,
+}
+
+struct Recorded<S> {
+    template: String,
+    rule: Rule<Restricted>,
+    endpoint: Endpoint<S>,
+}
+
+enum Endpoint<S> {
+    Handlers(Box<Handlers<S>>),
+    Nested(Router<S>),
+}
+
+impl<S> Guarded<S, Open> {
+    /// No routes yet.
+    pub fn new() -> Self {
+        Self { routes: Vec::new(), errors: Vec::new(), table: OnceLock::new(), kind: PhantomData }
+    }
+}
+
+impl<S> Default for Guarded<S, Open> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
+    /// Adds a route. The template is axum's; `handlers` come from [`get`](crate::get) and its like.
+    #[must_use]
+    pub fn route<A: Guardedness>(
+        mut self,
+        template: &str,
+        handlers: impl Into<Handlers<S>>,
+        rule: Rule<A>,
+    ) -> Guarded<S, G::With<A>> {
+        let handlers = handlers.into();
+        if let Some(method) = &handlers.doubled {
+            let message = format!("{method} is said twice, or besides `any`; give it one handler");
+            self.errors.push(ConfigError::new(format!("route `{template}`"), message));
+        }
+        self.record(template, rule, Endpoint::Handlers(Box::new(handlers)))
+    }
+
+    /// Adds a whole existing router below `prefix`, with one access for all of it. Inside, the prefix is cut off the path,
+    /// as in `Router::nest`. The prefix has no parameters.
+    #[must_use]
+    pub fn nest<A: Guardedness>(
+        mut self,
+        prefix: &str,
+        router: Router<S>,
+        rule: Rule<A>,
+    ) -> Guarded<S, G::With<A>> {
+        if !prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['{', '*']) {
+            let message = "a prefix begins with `/`, does not end with one, and has no parameters";
+            self.errors.push(ConfigError::new(format!("nest `{prefix}`"), message));
+        }
+        self.record(prefix, rule, Endpoint::Nested(router))
+    }
+
+    fn record<A: Guardedness>(
+        mut self,
+        template: &str,
+        rule: Rule<A>,
+        endpoint: Endpoint<S>,
+    ) -> Guarded<S, G::With<A>> {
+        self.routes.push(Recorded {
+            template: template.to_owned(),
+            rule: rule.restricted(),
+            endpoint,
+        });
+        self.of_kind()
+    }
+
+    /// Treats the router as one that must be enforced, for code that adds routes in a loop.
+    #[must_use]
+    pub fn restricted(self) -> Guarded<S, Restricted> {
+        self.of_kind()
+    }
+
+    fn of_kind<K>(self) -> Guarded<S, K> {
+        // What was frozen before a route came is not this router's table any more.
+        Guarded {
+            routes: self.routes,
+            errors: self.errors,
+            table: OnceLock::new(),
+            kind: PhantomData,
+        }
+    }
+
+    /// Gives the handlers their state.
+    #[must_use]
+    pub fn with_state<S2>(self, state: S) -> Guarded<S2, G> {
+        let give = |recorded: Recorded<S>| Recorded {
+            template: recorded.template,
+            rule: recorded.rule,
+            endpoint: match recorded.endpoint {
+                Endpoint::Handlers(handlers) => {
+                    Endpoint::Handlers(Box::new(handlers.with_state(state.clone())))
+                }
+                Endpoint::Nested(router) => Endpoint::Nested(router.with_state(state.clone())),
+            },
+        };
+        let routes = self.routes.into_iter().map(give).collect();
+        Guarded { routes, errors: self.errors, table: self.table, kind: PhantomData }
+    }
+
+    /// The layer that finds the routes of this router: the stage `Route` of its stack. Take it when all routes are added.
+    pub fn route_layer(&self) -> RouteLayer<G> {
+        RouteLayer::new(Arc::clone(self.frozen()))
+    }
+
+    fn frozen(&self) -> &Arc<RouteTable> {
+        self.table.get_or_init(|| {
+            let mut table = TableBuilder::new(CatchAll::NotEmpty);
+            self.errors.iter().cloned().chain(self.overlaps()).for_each(|error| table.error(error));
+            for Recorded { template, rule, endpoint } in &self.routes {
+                match endpoint {
+                    Endpoint::Handlers(handlers) => {
+                        table.add(template, handlers.methods.clone(), rule.clone());
+                    }
+                    Endpoint::Nested(_) => {
+                        let (slash, rest) =
+                            (format!("{template}/"), format!("{template}/{{*rest}}"));
+                        table.add_all(
+                            &[template, &slash, &rest],
+                            &rest,
+                            Methods::Any,
+                            rule.clone(),
+                        );
+                    }
+                }
+            }
+            table.build()
+        })
+    }
+
+    /// Templates that stand again beside handlers for every method: axum cannot merge those.
+    fn overlaps(&self) -> impl Iterator<Item = ConfigError> {
+        let handlers = |recorded: &'_ Recorded<S>| match &recorded.endpoint {
+            Endpoint::Handlers(handlers) => {
+                Some((recorded.template.clone(), handlers.methods == Methods::Any))
+            }
+            Endpoint::Nested(_) => None,
+        };
+        let (mut seen, mut any) = (HashSet::new(), HashSet::new());
+        self.routes.iter().filter_map(handlers).filter_map(move |(template, for_any)| {
+            let again = !seen.insert(template.clone());
+            let beside_any = any.contains(&template);
+            if for_any {
+                any.insert(template.clone());
+            }
+            (again && (for_any || beside_any)).then(|| {
+                let message = "it stands twice, once with handlers for every method; use this crate's `get`, `post`, …";
+                ConfigError::new(format!("route `{template}`"), message)
+            })
+        })
+    }
+
+    /// The router, with a guard on every endpoint. Assembled by hand, it refuses whatever nobody has decided about.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the routes, all of it at once.
+    pub fn into_router(self) -> Result<Router<S>, ConfigErrors> {
+        let table = Arc::clone(self.frozen());
+        table.errors().clone().or(())?;
+        let routes = self.routes.into_iter().zip(table.routes());
+        Ok(routes.fold(Router::new(), |router, (recorded, route)| recorded.mount(router, route)))
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Recorded<S> {
+    fn mount(self, router: Router<S>, route: Route) -> Router<S> {
+        let guard = GuardLayer::route(route);
+        match self.endpoint {
+            Endpoint::Handlers(handlers) => {
+                router.route(&self.template, handlers.router.layer(AxumGuardLayer::new(guard)))
+            }
+            Endpoint::Nested(nested) => {
+                let guard = AxumGuardLayer::new(guard.behind_prefix(self.template.as_str()));
+                router.nest(&self.template, nested.layer(guard))
+            }
+        }
+    }
+}
+
+impl<G: Guardedness> Endpoints for Guarded<(), G> {
+    type Leaf = Leaf;
+    type Front<S> = App<S>;
+    fn table(&self) -> &Arc<RouteTable> {
+        self.frozen()
+    }
+    fn into_leaf(self) -> Leaf {
+        // `around` has refused a table with errors already.
+        Leaf::new(self.into_router().unwrap_or_default())
+    }
+    fn front<S>(stacked: S) -> App<S> {
+        App::new(stacked)
+    }
+}
+
+impl<S, G> fmt::Debug for Guarded<S, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self
+            .routes
+            .iter()
+            .map(|recorded| format!("{} ({})", recorded.template, recorded.rule.access()));
+        f.debug_list().entries(lines).finish()
+    }
+}

@@ -1,0 +1,132 @@
+//! The counts, in memory: sharded, and bounded.
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::quota::Rate;
+
+const SHARDS: usize = 64;
+
+/// What is counted: a quota, and who uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Slot {
+    pub(crate) quota: u32,
+    pub(crate) who: Who,
+}
+
+/// Who uses a quota. Identities are hashed with a key of this process, so that a slot has a fixed size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    Address([u32; 4]),
+    Identity([u32; 4]),
+    Unknown,
+}
+
+/// A number in words, which need no more than four bytes of alignment: a slot is small.
+pub(crate) fn words(number: u128) -> [u32; 4] {
+    [0, 32, 64, 96].map(|shift| u32::try_from(number >> shift & 0xffff_ffff).unwrap_or_default())
+}
+
+/// For each slot, until when its requests have taken up time.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    hasher: RandomState,
+    shards: Vec<Mutex<Shard>>,
+    per_shard: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    used_until: HashMap<Slot, u64>,
+    /// How many slots have come since the last sweep.
+    inserted: usize,
+}
+
+impl Memory {
+    /// Holds about `capacity` slots at most.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { hasher: RandomState::new(), shards, per_shard: capacity.div_ceil(SHARDS).max(1) }
+    }
+
+    /// Counts a request at `now` against `slot`. An error says how long until it could go on.
+    pub(crate) fn admit(&self, slot: Slot, rate: Rate, now: u64) -> Result<(), Duration> {
+        let hash = usize::try_from(self.hasher.hash_one(slot) % SHARDS as u64).unwrap_or_default();
+        let Some(shard) = self.shards.get(hash) else { return Ok(()) };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used_until) = shard.used_until.get_mut(&slot) {
+            *used_until = rate.admit(*used_until, now)?;
+            return Ok(());
+        }
+        let used_until = rate.admit(0, now)?;
+        if shard.used_until.len() >= self.per_shard {
+            shard.make_room(self.per_shard, now);
+        }
+        shard.inserted += 1;
+        shard.used_until.insert(slot, used_until);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap().used_until.len()).sum()
+    }
+}
+
+impl Shard {
+    /// Forgets who has nothing used up any more; if that does not help, of a few the one that has used least.
+    fn make_room(&mut self, capacity: usize, now: u64) {
+        // A sweep looks at every slot, so it has to be paid for: by as many inserts as half of what it looks at.
+        if self.inserted * 2 >= capacity {
+            self.inserted = 0;
+            self.used_until.retain(|_, used_until| *used_until > now);
+        }
+        if self.used_until.len() >= capacity {
+            let least = self.used_until.iter().take(8).min_by_key(|(_, used_until)| **used_until);
+            if let Some(slot) = least.map(|(slot, _)| *slot) {
+                self.used_until.remove(&slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quota::per_second;
+
+    fn slot(who: u64) -> Slot {
+        Slot { quota: 0, who: Who::Identity(words(who.into())) }
+    }
+
+    #[test]
+    fn a_million_strangers_fit_and_the_hot_key_stays_counted() {
+        let memory = Memory::new(1_000);
+        let rate = per_second(5).rate();
+        let hot = slot(u64::MAX);
+        for _ in 0..5 {
+            memory.admit(hot, rate, 1).unwrap();
+        }
+        for stranger in 0..100_000 {
+            memory.admit(slot(stranger), rate, 1).unwrap();
+            assert!(
+                memory.admit(hot, rate, 1).is_err(),
+                "the hot key was forgotten after {stranger}"
+            );
+        }
+        assert!(memory.len() <= 1_024, "{}", memory.len());
+    }
+
+    #[test]
+    fn threads_together_admit_exactly_the_quota() {
+        let memory = Memory::new(1_000);
+        let rate = per_second(1_000).rate();
+        let admitted: usize = std::thread::scope(|scope| {
+            let one = || (0..1_000).filter(|_| memory.admit(slot(7), rate, 1).is_ok()).count();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 1_000);
+    }
+}

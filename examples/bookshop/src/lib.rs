@@ -1,0 +1,10 @@
+//! A bookshop behind the whole stack: observe, edge, route, limit, authenticate, limit, authorize, and an axum application
+//! on SQLite as the leaf.
+mod api;
+mod banner;
+mod stack;
+mod store;
+
+pub use banner::{TRIES, Try, banner};
+pub use stack::{DEMO_KEYS, Shop, app};
+pub use store::Store;

@@ -1,0 +1,100 @@
+//! The shop's database.
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+
+/// The shop's books and orders, in SQLite.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+/// A book of the shop.
+#[derive(Debug, Deserialize, Serialize, sqlx::FromRow)]
+pub(crate) struct Book {
+    id: i64,
+    title: String,
+    author: String,
+    year: i64,
+    price_cents: i64,
+}
+
+/// An order for a book.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub(crate) struct Order {
+    id: i64,
+    customer: String,
+    book: i64,
+    quantity: i64,
+}
+
+const STOCK: &str = include_str!("../books.csv");
+
+impl Store {
+    /// Opens the database at `url` (`sqlite::memory:` or `sqlite://shop.db?mode=rwc`), and fills the shelves of a new one.
+    ///
+    /// # Errors
+    /// The database cannot be opened, or the tables cannot be made.
+    pub async fn open(url: &str) -> Result<Self, Box<dyn std::error::Error>> {
+        // A database in memory lives as long as its one connection.
+        let options =
+            SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = options.connect(url).await?;
+        for table in [
+            "create table if not exists books (id integer primary key, title text not null, \
+             author text not null, year integer not null, price_cents integer not null)",
+            "create table if not exists orders (id integer primary key, customer text not null, \
+             book integer not null references books, quantity integer not null)",
+        ] {
+            sqlx::query(table).execute(&pool).await?;
+        }
+        let store = Self { pool };
+        store.stock().await?;
+        Ok(store)
+    }
+
+    async fn stock(&self) -> Result<(), Box<dyn std::error::Error>> {
+        let mut shelves = self.pool.begin().await?;
+        for book in csv::Reader::from_reader(STOCK.as_bytes()).deserialize() {
+            let Book { id, title, author, year, price_cents } = book?;
+            sqlx::query("insert or ignore into books values (?, ?, ?, ?, ?)")
+                .bind(id)
+                .bind(title)
+                .bind(author)
+                .bind(year)
+                .bind(price_cents)
+                .execute(&mut *shelves)
+                .await?;
+        }
+        Ok(shelves.commit().await?)
+    }
+
+    /// The books whose author's name contains `author`, the oldest first, 50 at most.
+    pub(crate) async fn books(&self, author: &str) -> sqlx::Result<Vec<Book>> {
+        sqlx::query_as(
+            "select * from books where instr(lower(author), lower(?)) order by year, id limit 50",
+        )
+        .bind(author)
+        .fetch_all(&self.pool)
+        .await
+    }
+    /// One book.
+    pub(crate) async fn book(&self, id: i64) -> sqlx::Result<Option<Book>> {
+        sqlx::query_as("select * from books where id = ?").bind(id).fetch_optional(&self.pool).await
+    }
+    /// The orders of one customer, or of all.
+    pub(crate) async fn orders(&self, customer: Option<&str>) -> sqlx::Result<Vec<Order>> {
+        sqlx::query_as("select * from orders where ?1 is null or customer = ?1 order by id")
+            .bind(customer)
+            .fetch_all(&self.pool)
+            .await
+    }
+    /// Takes an order.
+    pub(crate) async fn order(&self, customer: &str, book: i64, quantity: i64) -> sqlx::Result<Order> {
+        sqlx::query_as("insert into orders (customer, book, quantity) values (?, ?, ?) returning *")
+            .bind(customer)
+            .bind(book)
+            .bind(quantity)
+            .fetch_one(&self.pool)
+            .await
+    }
+}
