@@ -1,1 +1,53 @@
-fn main() {}
+//! What is done with this repository besides compiling it. `cargo xtask` says what there is.
+#![expect(clippy::print_stdout, reason = "it is a program for the terminal")]
+use std::process::ExitCode;
+
+mod args;
+mod bench;
+mod command;
+mod failure;
+mod fuzz;
+mod manifest;
+mod services;
+mod steps;
+mod test;
+mod tidy;
+mod timing;
+mod tools;
+mod workspace;
+
+use args::Args;
+use failure::{Failure, Result};
+use workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask test [--list] [--only STEP]...      every check, stops at the first that fails
+cargo xtask services                            makes PostgreSQL, MariaDB and Redis answer on loopback
+cargo xtask fuzz [TARGET] [--seconds N]         fuzzes one or all targets, 60 seconds each unless told
+cargo xtask bench instructions [--write FILE]   instructions and allocations a request, as Markdown
+cargo xtask bench build                         crates and build time against bare axum, as Markdown";
+
+fn main() -> ExitCode {
+    match run(Args::new(std::env::args().skip(1))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: Args) -> Result {
+    let workspace = Workspace::open()?;
+    match args.word().as_deref() {
+        Some("test") => test::main(&workspace, args),
+        Some("services") => args.end().and_then(|()| services::main()),
+        Some("fuzz") => fuzz::main(&workspace, args),
+        Some("bench") => bench::main(&workspace, args),
+        None => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        Some(other) => Err(Failure::new(format!("there is no `cargo xtask {other}`\n{USAGE}"))),
+    }
+}

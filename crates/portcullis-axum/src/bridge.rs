@@ -55,10 +55,10 @@ where
     }
 }
 
-/// Takes over the peer's address from axum's `ConnectInfo`.
+/// Hands the peer's address on from axum's `ConnectInfo` to the outermost of our layers.
 pub(crate) fn connect<B>(request: &mut Request<B>) {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
     {
-        Context::of(request).set_connection(Connection::new(Some(peer)));
+        request.extensions_mut().insert(Connection::new(Some(peer)));
     }
 }

@@ -34,7 +34,7 @@ use crate::leaf::Leaf;
 ///
 /// `G` is what the compiler knows about the access of the routes: a stack around a router with routes that are not public
 /// does not compile without `AuthorizeLayer`.
-pub struct Guarded<S = (), G = Restricted> {
+pub struct Guarded<S = (), G = Open> {
     routes: Vec<Recorded<S>>,
     errors: Vec<ConfigError>,
     table: OnceLock<Arc<RouteTable>>,

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 /// The connection that a request came on: addresses, and TLS where there is any.
 ///
-/// The server that accepted the connection says it; nothing in it comes from a header.
+/// The server that accepted the connection, or an adapter for it, puts it into the request's extensions, where the
+/// outermost of our layers finds it; nothing in it comes from a header.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
     peer: Option<SocketAddr>,

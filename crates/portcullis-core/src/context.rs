@@ -73,12 +73,14 @@ impl Context {
     pub fn of<B>(request: &mut Request<B>) -> Self {
         Self::with_clock(request, &Clock::system())
     }
-    /// The context of `request`; a new one, on `clock`, if no layer has made one yet.
+    /// The context of `request`; a new one, on `clock`, if no layer has made one yet. A new one takes over the
+    /// [`Connection`] that the server or an adapter has put into the request's extensions.
     pub fn with_clock<B>(request: &mut Request<B>, clock: &Clock) -> Self {
         if let Some(context) = Self::get(request.extensions()) {
             return context.clone();
         }
-        let context = Self::new(clock.clone(), Dialect::of(request));
+        let connection = request.extensions().get::<Connection>().cloned();
+        let context = Self::new(clock.clone(), Dialect::of(request), connection);
         request.extensions_mut().insert(context.clone());
         context
     }
@@ -87,12 +89,12 @@ impl Context {
         extensions.get()
     }
 
-    fn new(clock: Clock, dialect: Dialect) -> Self {
+    fn new(clock: Clock, dialect: Dialect, connection: Option<Connection>) -> Self {
         Self(Arc::new(Facts {
             start: clock.now(),
             clock,
             dialect,
-            connection: OnceLock::new(),
+            connection: connection.map_or_else(OnceLock::new, OnceLock::from),
             target: OnceLock::new(),
             client: OnceLock::new(),
             request_id: OnceLock::new(),

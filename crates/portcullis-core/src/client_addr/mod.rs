@@ -2,6 +2,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
@@ -132,25 +133,24 @@ impl TrustedProxies {
         if !self.trusts(peer.ip()) {
             return Ok(Hop::default());
         }
-        let standard = self.standard(headers)?;
-        let legacy = self.legacy(headers);
-        match (standard.client, legacy.client) {
-            (Some(one), Some(other)) if one != other => Err(Ambiguous),
-            (None, _) => Ok(Hop {
-                scheme: legacy.scheme.or(standard.scheme),
-                host: legacy.host.or(standard.host),
-                ..legacy
+        let (standard, legacy) = (self.standard(headers)?, self.legacy(headers));
+        match (standard, legacy) {
+            (Some(one), Some(other)) if one.client != other.client => Err(Ambiguous),
+            // A proxy writes one of the two and may pass the other: only what both say is believed.
+            (Some(one), Some(other)) => Ok(Hop {
+                client: one.client,
+                scheme: one.scheme.filter(|scheme| Some(*scheme) == other.scheme),
+                host: one.host.filter(|host| Some(host) == other.host.as_ref()),
             }),
-            (Some(_), _) => Ok(Hop {
-                scheme: standard.scheme.or(legacy.scheme),
-                host: standard.host.or(legacy.host),
-                ..standard
-            }),
+            (one, other) => Ok(one.or(other).unwrap_or_default()),
         }
     }
 
     /// The hop that `Forwarded` (RFC 7239) names.
-    fn standard(&self, headers: &HeaderMap) -> Result<Hop, Ambiguous> {
+    fn standard(&self, headers: &HeaderMap) -> Result<Option<Hop>, Ambiguous> {
+        if !headers.contains_key(FORWARDED) {
+            return Ok(None);
+        }
         let forwarded = Forwarded::of(headers).map_err(|_| Ambiguous)?;
         let mut hop = Hop::default();
         for element in forwarded.elements().iter().rev() {
@@ -163,37 +163,40 @@ impl TrustedProxies {
                 break;
             }
         }
-        Ok(hop)
+        Ok(Some(hop))
     }
 
     /// The hop that the `X-Forwarded-*` headers name.
-    fn legacy(&self, headers: &HeaderMap) -> Hop {
+    fn legacy(&self, headers: &HeaderMap) -> Option<Hop> {
+        let names = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
+        if !names.iter().any(|name| headers.contains_key(name)) {
+            return None;
+        }
         let mut client = None;
         // Nearest hop first. Behind one that is no address nothing more can be believed.
-        for text in from_the_right(headers, &X_FORWARDED_FOR) {
-            let Some(ip) = forwarded::address(text) else { break };
+        for member in from_the_right(headers, &X_FORWARDED_FOR) {
+            let Some(ip) = member.and_then(forwarded::address) else { break };
             client = Some(ip);
             if !self.trusts(ip) {
                 break;
             }
         }
-        let scheme = from_the_right(headers, &X_FORWARDED_PROTO).next().and_then(Scheme::from_name);
-        let host = from_the_right(headers, &X_FORWARDED_HOST)
-            .next()
-            .filter(|_| self.host)
-            .map(str::to_owned);
-        Hop { client, scheme, host }
+        let last = |name: &HeaderName| from_the_right(headers, name).next()?;
+        let scheme = last(&X_FORWARDED_PROTO).and_then(Scheme::from_name);
+        let host = last(&X_FORWARDED_HOST).filter(|_| self.host).map(str::to_owned);
+        Some(Hop { client, scheme, host })
     }
 }
 
-/// The members of a list header that may stand on several lines, the last one first.
-fn from_the_right<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines: Vec<&str> =
-        headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("invalid")).collect();
-    lines
-        .into_iter()
-        .rev()
-        .flat_map(|line| line.rsplit(','))
-        .map(str::trim)
-        .filter(|member| !member.is_empty())
+/// The members of a list header that may stand on several lines, the last one first; `None` for one that is no text.
+fn from_the_right<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
+    // Each member is read by itself, so that what a client wrote cannot spoil what its proxy added on the same line.
+    let members =
+        headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let members: Vec<_> =
+        members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()).collect();
+    members.into_iter().rev().map(|member| std::str::from_utf8(member).ok())
 }

@@ -3,7 +3,7 @@ use super::*;
 fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
-        headers.append(*name, value.parse().unwrap());
+        headers.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     headers
 }
@@ -61,6 +61,14 @@ fn the_client_is_the_right_most_address_that_is_not_trusted() {
             Err(Ambiguous),
         ),
         ("both agree", "10.0.0.1", &[(fwd, "for=1.2.3.4"), (xff, "1.2.3.4")], Ok(Some("1.2.3.4"))),
+        ("not text on the left", "10.0.0.1", &[(xff, "\u{e9}, 1.2.3.4")], Ok(Some("1.2.3.4"))),
+        ("one hides, one names", "10.0.0.1", &[(fwd, "for=_h"), (xff, "6.6.6.6")], Err(Ambiguous)),
+        (
+            "one names, one hides",
+            "10.0.0.1",
+            &[(fwd, "for=6.6.6.6"), (xff, "unknown")],
+            Err(Ambiguous),
+        ),
         ("both differ", "10.0.0.1", &[(fwd, "for=6.6.6.6"), (xff, "1.2.3.4")], Err(Ambiguous)),
     ] {
         assert_eq!(client(trusted, peer, lines), want.map(|ip| ip.map(str::to_owned)), "{name}");
@@ -90,6 +98,21 @@ fn scheme_is_believed_of_a_trusted_hop_and_host_only_when_asked_for() {
         assert_eq!(hop.host.as_deref(), Some("shop.example"));
         assert_eq!(TrustedProxies::none().with_host().resolve(peer, &lines), Ok(Hop::default()));
     }
+}
+
+#[test]
+fn what_a_client_adds_beside_its_proxys_header_is_not_believed() {
+    let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]).with_host();
+    let hop = |lines: &[(&'static str, &'static str)]| {
+        proxies.resolve("10.0.0.1:1".parse().unwrap(), &headers(lines)).unwrap()
+    };
+    // The client knows its own address, so the two headers agree about it.
+    let seen = hop(&[
+        ("forwarded", "for=1.2.3.4;proto=https;host=evil.example"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-proto", "http"),
+    ]);
+    assert_eq!((seen.client, seen.scheme, seen.host), ("1.2.3.4".parse().ok(), None, None));
 }
 
 #[test]

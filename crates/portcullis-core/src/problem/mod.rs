@@ -155,6 +155,10 @@ impl Problem {
     pub fn detail_text(&self) -> Option<&str> {
         self.0.detail.as_deref()
     }
+    /// The extension members of the answer.
+    pub fn members(&self) -> &Map<String, Value> {
+        &self.0.members
+    }
     /// The headers that the answer must carry.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0.headers

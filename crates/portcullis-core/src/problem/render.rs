@@ -4,6 +4,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Problem;
@@ -72,20 +73,30 @@ pub(super) fn response(
     response
 }
 
+/// The members that RFC 9457 defines, in its order, then the problem's own.
+#[derive(Serialize)]
+struct Members<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(flatten)]
+    own: &'a Map<String, Value>,
+}
+
 fn json(problem: &Problem) -> Rendered {
     let kind = problem.kind();
-    let mut members = Map::new();
-    members.insert("type".to_owned(), Value::from(kind.uri()));
-    members.insert("title".to_owned(), Value::from(kind.title()));
-    members.insert("status".to_owned(), Value::from(kind.status().as_u16()));
-    if let Some(detail) = problem.detail_text() {
-        members.insert("detail".to_owned(), Value::from(detail));
-    }
-    members.extend(problem.0.members.clone());
-    Rendered::new(
-        HeaderValue::from_static("application/problem+json"),
-        Value::Object(members).to_string(),
-    )
+    let members = Members {
+        r#type: &kind.uri(),
+        title: kind.title(),
+        status: kind.status().as_u16(),
+        detail: problem.detail_text(),
+        own: problem.members(),
+    };
+    // Texts, a number and JSON values always have a JSON form.
+    let text = serde_json::to_string(&members).unwrap_or_default();
+    Rendered::new(HeaderValue::from_static("application/problem+json"), text)
 }
 
 fn html(problem: &Problem) -> Rendered {

@@ -31,7 +31,7 @@ use crate::stack::Endpoints;
 /// # use portcullis_core::Routes;
 /// let routes = Routes::builder().get("/books", "catalog").build();
 /// ```
-pub struct Routes<E, G = Restricted> {
+pub struct Routes<E, G = Open> {
     table: Arc<RouteTable>,
     endpoints: Arc<[E]>,
     kind: PhantomData<fn() -> G>,

@@ -21,12 +21,17 @@ impl Checked<'_> {
 /// Checks `host[":" port]` (RFC 3986, section 3.2): lower case, no dot at the end, no default port. User information,
 /// lists, spaces and escapes are refused.
 pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetError> {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inside, after)) => {
-            inside.parse::<Ipv6Addr>().map_err(|_| TargetError::BadHost)?;
-            (text.get(..inside.len() + 2).ok_or(TargetError::BadHost)?, after)
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = match bracketed {
+        Some((inside, port)) => (v6(inside)?, port),
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let host = name.strip_suffix('.').unwrap_or(name);
+            if !is_name(host) {
+                return Err(TargetError::BadHost);
+            }
+            (lower(host), port)
         }
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => None,
@@ -35,17 +40,12 @@ pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetErr
         Some(digits) => Some(parse_port(digits)?),
     };
     let port = port.filter(|&port| port != scheme.default_port());
-    let name = host.strip_suffix('.').unwrap_or(host);
-    if !name.starts_with('[') && !is_name(name) {
-        return Err(TargetError::BadHost);
-    }
-    let canonical = if name.starts_with('[') { canonical_v6(name) } else { lower(name) };
-    let host_len = canonical.len();
+    let host_len = host.len();
     let text = match port {
         // The common case: what came is canonical already.
-        None if name.len() == text.len() => canonical,
-        None => Cow::Owned(canonical.into_owned()),
-        Some(port) => Cow::Owned(format!("{canonical}:{port}")),
+        None if host_len == text.len() => host,
+        None => Cow::Owned(host.into_owned()),
+        Some(port) => Cow::Owned(format!("{host}:{port}")),
     };
     Ok(Checked { text, host_len, port })
 }
@@ -72,10 +72,8 @@ fn lower(name: &str) -> Cow<'_, str> {
     }
 }
 
-fn canonical_v6(literal: &str) -> Cow<'_, str> {
-    let inside = literal.trim_start_matches('[').trim_end_matches(']');
-    match inside.parse::<Ipv6Addr>() {
-        Ok(address) => format!("[{address}]").into(),
-        Err(_) => literal.into(),
-    }
+/// An IPv6 address in brackets.
+fn v6(inside: &str) -> Result<Cow<'_, str>, TargetError> {
+    let address: Ipv6Addr = inside.parse().map_err(|_| TargetError::BadHost)?;
+    Ok(format!("[{address}]").into())
 }

@@ -171,6 +171,9 @@ pub enum TargetError {
     /// The query has a control character.
     #[error("the query has a control character")]
     BadQuery,
+    /// An absolute form that is neither `http` nor `https`.
+    #[error("the request target is neither http nor https")]
+    BadScheme,
     /// No `Host`, and no authority in the target.
     #[error("the request has no Host header")]
     NoHost,
@@ -196,10 +199,15 @@ impl Target {
     ) -> Result<Self, TargetError> {
         let uri = request.uri();
         let (authority, host_len, port) = Self::authority_of(request, scheme, host)?;
+        if uri.scheme_str().is_some_and(|scheme| Scheme::from_name(scheme).is_none()) {
+            return Err(TargetError::BadScheme);
+        }
         let path_and_query = match uri.path_and_query() {
-            Some(given) => canonical_path_and_query(given, rules)?,
             // `OPTIONS *` is about the server as a whole, and the one target that has no path.
-            None if request.method() == Method::OPTIONS => PathAndQuery::from_static("*"),
+            Some(given) if given.as_str() == "*" && request.method() == Method::OPTIONS => {
+                given.clone()
+            }
+            Some(given) => canonical_path_and_query(given, rules)?,
             None => return Err(TargetError::NotAbsolute),
         };
         Ok(Self { scheme, authority, host_len, port, path_and_query, original: uri.clone() })
@@ -291,10 +299,7 @@ impl Target {
     }
     /// Whether `uri` asks for this target's path and query.
     pub fn matches(&self, uri: &Uri) -> bool {
-        match uri.path_and_query() {
-            Some(given) => given.as_str() == self.path_and_query.as_str(),
-            None => self.path() == "*",
-        }
+        uri.path_and_query().is_some_and(|given| given.as_str() == self.path_and_query.as_str())
     }
     /// Rewrites `uri` to this target, keeping its form; does nothing when it says the same already.
     pub fn apply_to(&self, uri: &mut Uri) {
@@ -315,14 +320,12 @@ fn canonical_path_and_query(
     if given.query().is_some_and(|query| query.bytes().any(|b| b.is_ascii_control())) {
         return Err(TargetError::BadQuery);
     }
-    if given.path() == "*" {
-        return Ok(given.clone());
-    }
     match canonical_path(given.path(), rules)? {
-        std::borrow::Cow::Borrowed(_) => Ok(given.clone()),
-        std::borrow::Cow::Owned(path) => {
+        // `http://host?query` has a path of one slash that does not stand there.
+        std::borrow::Cow::Borrowed(_) if given.as_str().starts_with('/') => Ok(given.clone()),
+        path => {
             let text =
-                given.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+                given.query().map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
             PathAndQuery::try_from(text).map_err(|_| TargetError::NotAllowed)
         }
     }

@@ -115,6 +115,14 @@ fn a_host_has_one_spelling_and_no_rival() {
         ("/x", &["a:0"], Err(BadHost)),
         ("/x", &["[::1"], Err(BadHost)),
         ("/x", &["%61"], Err(BadHost)),
+        ("/x", &["[evil"], Err(BadHost)),
+        ("/x", &["[user@evil"], Err(BadHost)),
+        ("/x", &["[::1]evil"], Err(BadHost)),
+        ("/x", &["[evil]"], Err(BadHost)),
+        ("/x", &["a]"], Err(BadHost)),
+        ("http://a?q=1", &[], Ok("http://a/?q=1")),
+        ("ftp://a/x", &[], Err(BadScheme)),
+        ("*", &["a"], Err(NotAbsolute)),
     ] {
         assert_eq!(read(uri, hosts, Scheme::Http), want.map(str::to_owned), "{uri} {hosts:?}");
     }

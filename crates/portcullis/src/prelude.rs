@@ -1,0 +1,17 @@
+//! What nearly every stack needs: `use portcullis::prelude::*;`.
+//!
+//! The axum adapter is not in it, since its names are those of `axum::routing`: `use portcullis::axum::{get, Guarded};`.
+#[cfg(feature = "authn")]
+pub use portcullis_authn::{ApiKey, ApiKeys, AuthenticateLayer};
+#[cfg(feature = "authz")]
+pub use portcullis_authz::{AuthorizeLayer, Roles};
+pub use portcullis_core::{
+    ConfigErrors, Context, EdgeLayer, Identity, Routes, Secret, Stack, TrustedProxies, WithOptions,
+    authenticated, optional, policy, public, require,
+    route::{Open, Restricted},
+    stage,
+};
+#[cfg(feature = "ratelimit")]
+pub use portcullis_ratelimit::{Key, LimitExt, RateLimitLayer, per_hour, per_minute, per_second};
+#[cfg(feature = "telemetry")]
+pub use portcullis_telemetry::ObserveLayer;

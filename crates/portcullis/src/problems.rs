@@ -1,0 +1,17 @@
+#![doc = include_str!("../problems.md")]
+
+use portcullis_core::ProblemKind;
+
+/// Every kind of problem that the enabled layers answer with.
+pub fn all() -> impl Iterator<Item = ProblemKind> {
+    let kinds = [
+        portcullis_core::problem::kinds::ALL,
+        #[cfg(feature = "authn")]
+        portcullis_authn::kinds::ALL,
+        #[cfg(feature = "authz")]
+        portcullis_authz::kinds::ALL,
+        #[cfg(feature = "ratelimit")]
+        portcullis_ratelimit::kinds::ALL,
+    ];
+    kinds.into_iter().flatten().copied()
+}

@@ -1,0 +1,213 @@
+//! Assembled by hand around the compiler, the leaf still refuses; and what is wrong is told at start where it can be.
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use portcullis::axum::{Guarded, get, post};
+use portcullis::prelude::*;
+use portcullis::route::{Open, RouteLayer};
+use portcullis::stack::{Enforcement, Staged};
+use portcullis::{AuthState, Body, Context, Decision, Requirement, Verdict};
+use portcullis_testkit::{TestClient, as_user};
+use tower::{Layer, ServiceBuilder, service_fn};
+
+fn api() -> Guarded<(), Restricted> {
+    Guarded::new()
+        .route("/open", get(|| async { "open" }), public())
+        .route("/orders", get(|| async { "orders" }), require("orders:read"))
+        .route("/films", get(|| async { "films" }), require("orders:read"))
+}
+
+fn roles() -> Roles {
+    Roles::builder().role("clerk").permits("orders:*").build().unwrap()
+}
+
+/// A layer whose author says that it enforces, and which does not.
+#[derive(Clone)]
+struct Liar;
+impl<S> Layer<S> for Liar {
+    type Service = S;
+    fn layer(&self, inner: S) -> S {
+        inner
+    }
+}
+impl Staged for Liar {
+    type Stage = stage::Authorize;
+    type Needs = ();
+    type Provides = Enforcement;
+}
+
+#[tokio::test]
+async fn a_router_without_any_layer_serves_what_is_public_and_refuses_the_rest() {
+    let client = TestClient::new(api().into_router().unwrap());
+    client.get("/open").send().await.assert_status(200);
+    client.get("/orders").send().await.assert_problem("authorization-missing").assert_status(500);
+}
+
+#[tokio::test]
+async fn every_way_around_the_compiler_ends_at_the_leaf() {
+    let api = api();
+    // The table is vouched for as one in which everything is public.
+    let open = RouteLayer::<Open>::new(api.route_layer().table().clone());
+    let stack = Stack::new().layer(EdgeLayer::default()).layer(open);
+    let client = TestClient::new(stack.around(api).unwrap());
+    client.get("/open").send().await.assert_status(200);
+    client.get("/orders").send().await.assert_problem("authorization-missing");
+
+    let api = self::api();
+    let stack = Stack::new().layer(EdgeLayer::default()).layer(api.route_layer()).layer(Liar);
+    let client = TestClient::new(stack.around(api).unwrap());
+    client.get("/orders").send().await.assert_problem("authorization-missing");
+
+    // Out of order, in a plain builder: authorization before anybody knows the route.
+    let api = self::api();
+    let builder = ServiceBuilder::new()
+        .layer(EdgeLayer::default())
+        .layer(as_user("alice").roles(["clerk"]))
+        .layer(AuthorizeLayer::new(roles()))
+        .layer(api.route_layer());
+    let client = TestClient::new(builder.service(api.into_router().unwrap()));
+    client.get("/orders").send().await.assert_problem("authorization-missing");
+}
+
+#[tokio::test]
+async fn a_decision_about_another_route_or_another_table_is_no_decision() {
+    let (mine, other) = (api(), api());
+    let (this, that) = (mine.route_layer().table().clone(), other.route_layer().table().clone());
+    for (what, decided, status) in [
+        ("the route itself", this.route(1), 200),
+        ("another route of the table", this.route(2), 500),
+        ("the same route of another table", that.route(1), 500),
+        ("no route", None, 500),
+    ] {
+        let decide = move |mut request: Request<Body>| {
+            let decision =
+                Decision::new(Verdict::Allow, decided.clone(), Requirement::Public, "test");
+            Context::of(&mut request).set_decision(decision);
+            request
+        };
+        let router = mine_again(&mine);
+        let layers = ServiceBuilder::new()
+            .layer(EdgeLayer::default())
+            .layer(mine.route_layer())
+            .map_request(decide)
+            .service(router);
+        let answer = TestClient::new(layers).get("/orders").send().await;
+        assert_eq!(answer.status(), status, "{what}");
+    }
+}
+
+/// A leaf of the very table of `api`.
+fn mine_again(
+    api: &Guarded<(), Restricted>,
+) -> impl Clone
++ tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> {
+    let guard = portcullis::route::GuardLayer::table(api.route_layer().table().clone());
+    guard.layer(service_fn(|_: Request<Body>| async { Ok(Response::new(Body::empty())) }))
+}
+
+#[tokio::test]
+async fn a_target_that_was_changed_after_it_was_checked_is_refused() {
+    let api = api();
+    let stack = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(api.route_layer())
+        .layer(as_user("alice").roles(["clerk"]))
+        .layer(AuthorizeLayer::new(roles()))
+        .at(
+            stage::Inner,
+            tower::util::MapRequestLayer::new(|mut request: Request<Body>| {
+                *request.uri_mut() = "/orders?changed".parse().unwrap();
+                request
+            }),
+        );
+    let client = TestClient::new(stack.around(api).unwrap());
+    client.get("/orders").send().await.assert_problem("target-changed");
+    client.get("/orders?changed").send().await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_stack_used_as_a_plain_layer_fails_closed_where_it_could_not_fail_at_start() {
+    let routes =
+        Routes::builder().get("/", ()).public().limit("nobody-defines-it").build().unwrap();
+    let stack = Stack::new().layer(EdgeLayer::default()).layer(routes.layer());
+    let leaf =
+        service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let client = TestClient::new(Layer::layer(&stack, leaf));
+    client.get("/").send().await.assert_problem("configuration-invalid");
+}
+
+#[test]
+fn what_types_cannot_see_is_told_at_start_all_of_it() {
+    let api = Guarded::new()
+        .route("/a", get(|| async {}), require("orders:raed"))
+        .route("/b", get(|| async {}), policy("four-eyes"))
+        .route("/c", get(|| async {}), public().limit("serach"))
+        .route("/d/../e", get(|| async {}), public())
+        .route("/f/**", get(|| async {}), public())
+        .route("/g/{x}", get(|| async {}), public())
+        .route("/g/{y}", post(|| async {}), public())
+        .route("/h", get(|| async {}).get(|| async {}), public())
+        .route("/i", get(|| async {}), public())
+        .route("/i", get(|| async {}), public())
+        .route("j", get(|| async {}), public())
+        .nest("/k/", axum::Router::new(), public());
+    let stack = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(api.route_layer())
+        .layer(
+            RateLimitLayer::before_authentication()
+                .quota("search", per_minute(1))
+                .everywhere(per_minute(1).by(Key::Identity)),
+        )
+        .layer(AuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(roles()));
+    let errors = stack.around(api).unwrap_err();
+    let text = errors.to_string();
+    for wanted in [
+        "route `GET /a`: no role grants the permission `orders:raed`",
+        "route `GET /b`: no policy is called `four-eyes`",
+        "route `GET /c`: no limit is called `serach` (defined: `search`)",
+        "route `GET /d/../e`: the template can match no request",
+        "route `GET /f/**`: `*` and `:` match only themselves",
+        "route `/g/{y}`: it matches the same paths as `/g/{x}`",
+        "route `/h`: GET is said twice",
+        "route `GET /i`: `GET /i` has a route already",
+        "route `GET j`: a template begins with `/`",
+        "nest `/k/`: a prefix begins with `/`, does not end with one",
+        "it counts by identity, but stands before authentication",
+    ] {
+        assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
+    }
+}
+
+#[test]
+fn the_route_layer_of_another_table_and_an_option_nobody_reads_are_errors() {
+    let (mine, other) = (api(), api());
+    let stack = |layer| {
+        Stack::new()
+            .layer(EdgeLayer::default())
+            .layer(layer)
+            .layer(AuthenticateLayer::new())
+            .layer(AuthorizeLayer::new(roles()))
+    };
+    let text = stack(other.route_layer()).around(mine).unwrap_err().to_string();
+    assert!(text.contains("the route layer belongs to another table"), "{text}");
+
+    let limited = Guarded::new().route("/", get(|| async {}), public().limit("x"));
+    let stack = Stack::new().layer(EdgeLayer::default()).layer(limited.route_layer());
+    let text = stack.around(limited).unwrap_err().to_string();
+    assert!(
+        text.contains("route `GET /`: no layer of the stack reads its `limit` option"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn two_authentication_layers_are_a_conflict_not_a_choice() {
+    let two = ServiceBuilder::new().layer(AuthenticateLayer::new()).layer(AuthenticateLayer::new());
+    let leaf = service_fn(|mut request: Request<Body>| async move {
+        let known = matches!(Context::of(&mut request).auth(), Some(AuthState::Authenticated(_)));
+        Ok::<_, Infallible>(Response::new(Body::from(known.to_string())))
+    });
+    TestClient::new(two.service(leaf)).get("/").send().await.assert_problem("context-conflict");
+}

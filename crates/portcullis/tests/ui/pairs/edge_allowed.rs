@@ -1,0 +1,31 @@
+//! Made of the table in tests/stages.md.
+use portcullis::prelude::*;
+
+fn routes() -> Routes<(), Restricted> {
+    Routes::builder().get("/", ()).authenticated().build().unwrap()
+}
+fn roles() -> Roles {
+    Roles::builder().build().unwrap()
+}
+
+fn edge_route() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(routes().layer());
+}
+
+fn edge_prelimit() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(RateLimitLayer::before_authentication());
+}
+
+fn edge_authenticate() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(AuthenticateLayer::new());
+}
+
+fn main() {
+    let _ = (routes, roles);
+}

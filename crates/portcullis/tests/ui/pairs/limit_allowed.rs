@@ -1,0 +1,20 @@
+//! Made of the table in tests/stages.md.
+use portcullis::prelude::*;
+
+fn routes() -> Routes<(), Restricted> {
+    Routes::builder().get("/", ()).authenticated().build().unwrap()
+}
+fn roles() -> Roles {
+    Roles::builder().build().unwrap()
+}
+
+fn limit_limit() {
+    let _ = Stack::new()
+        .layer(AuthenticateLayer::new())
+        .layer(RateLimitLayer::in_memory())
+        .layer(RateLimitLayer::in_memory());
+}
+
+fn main() {
+    let _ = (routes, roles);
+}

@@ -1,0 +1,31 @@
+//! Made of the table in tests/stages.md.
+use portcullis::prelude::*;
+
+fn routes() -> Routes<(), Restricted> {
+    Routes::builder().get("/", ()).authenticated().build().unwrap()
+}
+fn roles() -> Roles {
+    Roles::builder().build().unwrap()
+}
+
+fn observe_edge() {
+    let _ = Stack::new()
+        .layer(ObserveLayer::default())
+        .layer(EdgeLayer::default());
+}
+
+fn observe_prelimit() {
+    let _ = Stack::new()
+        .layer(ObserveLayer::default())
+        .layer(RateLimitLayer::before_authentication());
+}
+
+fn observe_authenticate() {
+    let _ = Stack::new()
+        .layer(ObserveLayer::default())
+        .layer(AuthenticateLayer::new());
+}
+
+fn main() {
+    let _ = (routes, roles);
+}

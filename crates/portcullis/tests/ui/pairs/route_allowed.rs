@@ -1,0 +1,27 @@
+//! Made of the table in tests/stages.md.
+use portcullis::prelude::*;
+
+fn routes() -> Routes<(), Restricted> {
+    Routes::builder().get("/", ()).authenticated().build().unwrap()
+}
+fn roles() -> Roles {
+    Roles::builder().build().unwrap()
+}
+
+fn route_prelimit() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(routes().layer())
+        .layer(RateLimitLayer::before_authentication());
+}
+
+fn route_authenticate() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(routes().layer())
+        .layer(AuthenticateLayer::new());
+}
+
+fn main() {
+    let _ = (routes, roles);
+}

@@ -1,0 +1,10 @@
+//! A guarded router without its route layer.
+use portcullis::axum::{Guarded, get};
+use portcullis::prelude::*;
+
+fn main() {
+    let api = Guarded::<()>::new().route("/", get(|| async { "" }), require("orders:read"));
+    let roles = Roles::builder().role("clerk").permits("orders:*").build().unwrap();
+    let _ = roles;
+    let _ = Stack::new().layer(EdgeLayer::default()).around(api);
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask bench`: figures for the documentation.
+use crate::args::Args;
+use crate::command::Cmd;
+use crate::{Failure, Result, Workspace};
+
+mod build;
+mod instructions;
+mod table;
+
+pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
+    match args.word().as_deref() {
+        Some("instructions") => instructions::main(workspace, args),
+        Some("build") => args.end().and_then(|()| build::main(workspace)),
+        _ => Err(Failure::new("say `cargo xtask bench instructions` or `cargo xtask bench build`")),
+    }
+}
+
+/// The machine and the command, without which a figure says nothing.
+fn conditions(command: &str) -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let rustc = Cmd::new("rustc --version").read()?;
+    let rustc = rustc.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let cores = if cores.get() == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    Ok(format!("`{command}`, {rustc}, {arch} {os}, {cores}."))
+}
