@@ -1,1 +1,206 @@
-fn main() {}
+//! What each layer costs: handles requests in one process, without a network, and counts allocations. Run by
+//! `cargo xtask bench instructions`, which counts the instructions.
+#![expect(clippy::print_stdout, reason = "its output is read by the command that runs it")]
+
+use std::alloc::System;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, Path};
+use axum::http::{Request, Response};
+use portcullis::axum::{Bridge, BridgeLayer, Guarded, get};
+use portcullis::prelude::*;
+use portcullis::stack::{Enforcement, KnownRoute, Staged};
+use portcullis::{BoxError, Decision, Requirement, Verdict};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::util::{MapRequest, MapRequestLayer};
+use tower::{Layer, Service, ServiceExt};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Each with the layers of the one before, in the order of the stack.
+const VARIANTS: [&str; 9] = [
+    "bare axum",
+    "+ a context",
+    "+ observe",
+    "+ edge",
+    "+ route and leaf guard",
+    "+ pre-limit",
+    "+ authenticate",
+    "+ limit",
+    "+ authorize",
+];
+
+const KEY: &str = "k-7f3a9c1e5b2d4860";
+
+fn main() {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["list"] => VARIANTS.iter().for_each(|variant| println!("{variant}")),
+        ["run", variant, count] => match count.parse() {
+            Ok(count) => run(variant, count),
+            Err(error) => println!("`{count}` is no number: {error}"),
+        },
+        _ => println!("usage: portcullis-benches list | run VARIANT COUNT"),
+    }
+}
+
+async fn book(Path(id): Path<u32>) -> &'static str {
+    if id == 0 { "no book" } else { "a book" }
+}
+
+fn run(variant: &str, count: u32) {
+    let axum = || Router::new().route("/books/{id}", axum::routing::get(book));
+    let outer = || Stack::new().layer(ObserveLayer::default()).layer(EdgeLayer::default());
+    let api = || Guarded::new().route("/books/{id}", get(book), require("books:read"));
+    let limited =
+        || Guarded::new().route("/books/{id}", get(book), require("books:read").limit("books"));
+    let before = || RateLimitLayer::before_authentication().everywhere(per_second(u32::MAX));
+    let limit =
+        || RateLimitLayer::in_memory().quota("books", per_second(u32::MAX).by(Key::Identity));
+    let authenticate = || {
+        let key = ApiKey::new("ci", &Secret::new(KEY.to_owned())).role("reader");
+        AuthenticateLayer::new().api_keys(ApiKeys::new().key(key))
+    };
+    let authorize = || AuthorizeLayer::new(roles());
+
+    match variant {
+        "bare axum" => measure(axum(), count),
+        "+ a context" => measure(MapRequestLayer::new(with_context).layer(axum()), count),
+        "+ observe" => measure(bridged(ObserveLayer::default().layer(axum())), count),
+        "+ edge" => measure(
+            bridged(ObserveLayer::default().layer(EdgeLayer::default().layer(axum()))),
+            count,
+        ),
+        "+ route and leaf guard" => {
+            let api = api();
+            finish(outer().layer(api.route_layer()).layer(Allow).around(api), count);
+        }
+        "+ pre-limit" => {
+            let api = api();
+            finish(
+                outer().layer(api.route_layer()).layer(before()).layer(Allow).around(api),
+                count,
+            );
+        }
+        "+ authenticate" => {
+            let api = api();
+            let stack = outer().layer(api.route_layer()).layer(before()).layer(authenticate());
+            finish(stack.layer(Allow).around(api), count);
+        }
+        "+ limit" => {
+            let api = limited();
+            let stack = outer()
+                .layer(api.route_layer())
+                .layer(before())
+                .layer(authenticate())
+                .layer(limit());
+            finish(stack.layer(Allow).around(api), count);
+        }
+        "+ authorize" => {
+            let api = limited();
+            let stack = outer()
+                .layer(api.route_layer())
+                .layer(before())
+                .layer(authenticate())
+                .layer(limit());
+            finish(stack.layer(authorize()).around(api), count);
+        }
+        other => println!("there is no variant `{other}`"),
+    }
+}
+
+fn roles() -> Roles {
+    let roles =
+        Roles::builder().role("reader").permits("books:read").role("clerk").inherits("reader");
+    roles.build().unwrap_or_else(|errors| unreachable!("the roles above are well formed: {errors}"))
+}
+
+fn with_context(mut request: Request<Body>) -> Request<Body> {
+    Context::of(&mut request);
+    request
+}
+
+fn bridged<S>(service: S) -> Bridge<S> {
+    BridgeLayer::new().layer(service)
+}
+
+/// Decides in place of `AuthorizeLayer`, where a variant does not have it yet.
+#[derive(Clone)]
+struct Allow;
+
+impl<S> Layer<S> for Allow {
+    type Service = MapRequest<S, fn(Request<Body>) -> Request<Body>>;
+    fn layer(&self, inner: S) -> Self::Service {
+        MapRequest::new(inner, allowed)
+    }
+}
+
+impl Staged for Allow {
+    type Stage = stage::Authorize;
+    type Needs = KnownRoute;
+    type Provides = Enforcement;
+}
+
+fn allowed(mut request: Request<Body>) -> Request<Body> {
+    let context = Context::of(&mut request);
+    let decision =
+        Decision::new(Verdict::Allow, context.route().cloned(), Requirement::Public, "bench");
+    context.set_decision(decision);
+    request
+}
+
+fn finish<S, B>(app: Result<S, ConfigErrors>, count: u32)
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    match app {
+        Ok(app) => measure(app, count),
+        Err(errors) => println!("{errors}"),
+    }
+}
+
+fn request() -> Request<Body> {
+    let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+    let request = Request::get("/books/7")
+        .header("host", "shop.example")
+        .header("user-agent", "bench")
+        .header("accept", "application/json")
+        .header("x-api-key", KEY)
+        .extension(ConnectInfo(peer));
+    request.body(Body::empty()).unwrap_or_default()
+}
+
+fn measure<S, B>(service: S, count: u32)
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+    runtime.block_on(async {
+        one(&service).await;
+        let region = Region::new(ALLOCATOR);
+        for _ in 0..count {
+            one(&service).await;
+        }
+        let counted = region.change();
+        println!("allocations {}", counted.allocations);
+        println!("bytes {}", counted.bytes_allocated);
+    });
+}
+
+async fn one<S, B>(service: &S)
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let Ok(response) = service.clone().oneshot(request()).await;
+    assert_eq!(response.status(), 200, "the benchmark measures what succeeds");
+    // As `axum::serve` does: the body becomes axum's, and is read to its end.
+    drop(axum::body::to_bytes(Body::new(response.into_body()), usize::MAX).await);
+}

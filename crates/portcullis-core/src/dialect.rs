@@ -45,14 +45,15 @@ impl Format {
         if grpc {
             return Self::Grpc;
         }
-        let Some(accept) = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()) else {
-            return Self::Json;
+        let Some(accept) = headers.get(ACCEPT) else { return Self::Json };
+        let kinds =
+            accept.as_bytes().split(|byte| matches!(byte, b',' | b';')).map(<[u8]>::trim_ascii);
+        let known = |kind: &[u8]| match kind {
+            b"text/html" | b"application/xhtml+xml" => Some(Self::Html),
+            kind if kind.ends_with(b"json") => Some(Self::Json),
+            _ => None,
         };
-        match (accept.find("text/html"), accept.find("json")) {
-            (Some(html), Some(json)) if html > json => Self::Json,
-            (Some(_), _) => Self::Html,
-            (None, _) => Self::Json,
-        }
+        kinds.into_iter().find_map(known).unwrap_or(Self::Json)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who is asking.
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
@@ -17,7 +18,13 @@ use crate::Revocation;
 /// assert_eq!(ada.kind(), IdentityKind::User);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Identity(Arc<IdentityBuilder>);
+pub struct Identity(Arc<Built>);
+
+#[derive(Debug)]
+struct Built {
+    facts: IdentityBuilder,
+    fingerprint: u128,
+}
 
 /// What kind of caller an [`Identity`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -109,64 +116,76 @@ impl Identity {
     pub fn key(&self) -> IdentityKey<'_> {
         IdentityKey { issuer: self.issuer(), tenant: self.tenant(), subject: self.subject() }
     }
+    /// The key as a number, for tables in memory: hashed with a secret of this process, once for each identity.
+    pub fn fingerprint(&self) -> u128 {
+        self.0.fingerprint
+    }
     /// The issuer, or the scheme where there is no issuer.
     pub fn issuer(&self) -> &str {
-        &self.0.issuer
+        &self.0.facts.issuer
     }
     /// The subject: unique within the issuer and the tenant.
     pub fn subject(&self) -> &str {
-        &self.0.subject
+        &self.0.facts.subject
     }
     /// What kind of caller it is.
     pub fn kind(&self) -> IdentityKind {
-        self.0.kind
+        self.0.facts.kind
     }
     /// The tenant.
     pub fn tenant(&self) -> Option<&str> {
-        self.0.tenant.as_deref()
+        self.0.facts.tenant.as_deref()
     }
     /// The names of its roles.
     pub fn roles(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.roles.iter().map(|role| &**role)
+        self.0.facts.roles.iter().map(|role| &**role)
     }
     /// The scopes of its token.
     pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.scopes.iter().map(|scope| &**scope)
+        self.0.facts.scopes.iter().map(|scope| &**scope)
     }
     /// The plan that its limits follow.
     pub fn plan(&self) -> Option<&str> {
-        self.0.plan.as_deref()
+        self.0.facts.plan.as_deref()
     }
     /// How it proved itself (RFC 8176 values such as `pwd`, `otp`).
     pub fn methods(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.methods.iter().map(|method| &**method)
+        self.0.facts.methods.iter().map(|method| &**method)
     }
     /// The assurance level (NIST SP 800-63: 1 to 3).
     pub fn assurance(&self) -> Option<u8> {
-        self.0.assurance
+        self.0.facts.assurance
     }
     /// When it proved itself.
     pub fn authenticated_at(&self) -> Option<SystemTime> {
-        self.0.authenticated_at
+        self.0.facts.authenticated_at
     }
     /// The session, where there is one.
     pub fn session(&self) -> Option<&str> {
-        self.0.session.as_deref()
+        self.0.facts.session.as_deref()
     }
     /// A claim of its token.
     pub fn claim(&self, name: &str) -> Option<&Value> {
-        self.0.claims.get(name)
+        self.0.facts.claims.get(name)
     }
     /// Tells when this identity is no longer good, so that streams end with it.
     pub fn revocation(&self) -> Option<&Revocation> {
-        self.0.revocation.as_ref()
+        self.0.facts.revocation.as_ref()
     }
 }
 
 impl IdentityBuilder {
     /// Finishes the identity.
     pub fn build(self) -> Identity {
-        Identity(Arc::new(self))
+        static HASHERS: LazyLock<[RandomState; 2]> =
+            LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+        let key = IdentityKey {
+            issuer: &self.issuer,
+            tenant: self.tenant.as_deref(),
+            subject: &self.subject,
+        };
+        let [high, low] = HASHERS.each_ref().map(|hasher| u128::from(hasher.hash_one(key)));
+        Identity(Arc::new(Built { fingerprint: high << 64 | low, facts: self }))
     }
     /// What kind of caller it is. Default: a user.
     pub fn kind(self, kind: IdentityKind) -> Self {
@@ -225,6 +244,14 @@ impl IdentityBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fingerprint_follows_the_key_and_nothing_else() {
+        let ada = Identity::builder("id", "ada").tenant("acme");
+        let same = ada.clone().role("clerk").plan("pro").build();
+        assert_eq!(ada.clone().build().fingerprint(), same.fingerprint());
+        assert_ne!(ada.build().fingerprint(), Identity::builder("id", "ada").build().fingerprint());
+    }
 
     #[test]
     fn keys_of_different_identities_never_look_alike() {

@@ -1,39 +1,52 @@
 //! One name for one request, in every log.
 use std::fmt;
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 /// One name for one request: 1 to 128 visible characters. Cheap to clone.
 ///
 /// It is taken over from a trusted hop and made anew for everyone else. It is unique, not secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Text);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    /// Of our own making. It stays off the heap until somebody wants a header of it.
+    Own([u8; 32]),
+    Given(HeaderValue),
+}
 
 impl RequestId {
     /// A new id: 32 hexadecimal digits of 128 random bits.
     pub fn random() -> Self {
-        let text = hex(fastrand::u128(..));
-        Self(
-            HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text))
-                .unwrap_or(HeaderValue::from_static("-")),
-        )
+        Self(Text::Own(hex(fastrand::u128(..))))
     }
     /// Takes over an id that another server gave: letters, digits, `-`, `_`, `.`, `:`, `+`, `/`, `=` and `@`, so that
     /// it can stand in a log without quoting. Anything else is no id.
     pub fn parse(value: &HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:+/=@".contains(b);
-        ((1..=128).contains(&bytes.len()) && bytes.iter().all(plain)).then(|| Self(value.clone()))
+        let valid = (1..=128).contains(&bytes.len()) && bytes.iter().all(plain);
+        valid.then(|| Self(Text::Given(value.clone())))
     }
     /// The id as text.
     pub fn as_str(&self) -> &str {
+        let bytes = match &self.0 {
+            Text::Own(digits) => digits.as_slice(),
+            Text::Given(value) => value.as_bytes(),
+        };
         // Every constructor admits ASCII only.
-        self.0.to_str().unwrap_or_default()
+        std::str::from_utf8(bytes).unwrap_or_default()
     }
     /// The id as a header value.
-    pub fn header_value(&self) -> &HeaderValue {
-        &self.0
+    pub fn header_value(&self) -> HeaderValue {
+        match &self.0 {
+            // Digits are visible characters.
+            Text::Own(digits) => {
+                HeaderValue::from_bytes(digits).unwrap_or(HeaderValue::from_static("-"))
+            }
+            Text::Given(value) => value.clone(),
+        }
     }
 }
 
@@ -51,10 +64,10 @@ impl fmt::Display for RequestId {
 
 /// The 32 lower-case hexadecimal digits of `number`.
 pub(crate) fn hex(number: u128) -> [u8; 32] {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
     let mut digits = [b'0'; 32];
-    for (digit, shift) in digits.iter_mut().zip((0..128).step_by(4).rev()) {
-        let value = u8::try_from(number >> shift & 0xf).unwrap_or_default();
-        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }
     digits
 }

@@ -1,6 +1,5 @@
 //! The rate limit layer.
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,12 +11,12 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use portcullis_core::stack::{KnownCaller, Plan, Staged};
-use portcullis_core::{Body, BoxError, ConfigError, Context, Identity, Problem, Refusable, stage};
+use portcullis_core::{Body, BoxError, ConfigError, Context, Problem, Refusable, stage};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::kinds::RATE_LIMITED;
-use crate::memory::{Memory, Slot, Who, words};
+use crate::memory::{Memory, Slot, Who};
 use crate::option::Limits;
 use crate::quota::{Key, Quota, Rate};
 
@@ -48,7 +47,6 @@ struct State {
     memory: Memory,
     /// Times are counted from the first request.
     epoch: Instant,
-    hashers: [RandomState; 2],
     warned: AtomicBool,
 }
 
@@ -241,22 +239,14 @@ fn refusal(name: &str, wait: Duration) -> Problem {
 
 impl State {
     fn new(capacity: usize, epoch: Instant) -> Self {
-        Self {
-            memory: Memory::new(capacity),
-            epoch,
-            hashers: [RandomState::new(), RandomState::new()],
-            warned: AtomicBool::new(false),
-        }
+        Self { memory: Memory::new(capacity), epoch, warned: AtomicBool::new(false) }
     }
     fn who(&self, key: Key, context: &Context) -> Who {
         if let (Key::Identity, Some(identity)) = (key, context.identity()) {
-            let key = Identity::key(identity);
-            let [high, low] =
-                self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(key)));
-            return Who::Identity(words(high << 64 | low));
+            return Who::Identity(identity.fingerprint());
         }
         if let Some(client) = context.client() {
-            return Who::Address(words(client.key().to_bits()));
+            return Who::Address(client.key().to_bits());
         }
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(

@@ -1,6 +1,6 @@
 //! The counts, in memory: sharded, and bounded.
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,23 +9,62 @@ use crate::quota::Rate;
 const SHARDS: usize = 64;
 
 /// What is counted: a quota, and who uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) quota: u32,
     pub(crate) who: Who,
 }
 
-/// Who uses a quota. Identities are hashed with a key of this process, so that a slot has a fixed size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Who uses a quota: a number that is unique within its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
-    Address([u32; 4]),
-    Identity([u32; 4]),
+    Address(u128),
+    Identity(u128),
     Unknown,
 }
 
-/// A number in words, which need no more than four bytes of alignment: a slot is small.
-pub(crate) fn words(number: u128) -> [u32; 4] {
-    [0, 32, 64, 96].map(|shift| u32::try_from(number >> shift & 0xffff_ffff).unwrap_or_default())
+/// A slot with its hash: keyed, since a client can choose its address, and made once for shard and map together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hashed {
+    hash: u64,
+    quota: u32,
+    kind: u8,
+    number: [u8; 16],
+}
+
+impl Hashed {
+    fn new(slot: Slot, hasher: &RandomState) -> Self {
+        let (kind, number) = match slot.who {
+            Who::Address(number) => (0, number),
+            Who::Identity(number) => (1, number),
+            Who::Unknown => (2, 0),
+        };
+        let place = u64::from(slot.quota) << 8 | u64::from(kind);
+        let hash = hasher.hash_one((place, number));
+        Self { hash, quota: slot.quota, kind, number: number.to_ne_bytes() }
+    }
+}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Hands on the hash that a slot has already.
+#[derive(Clone, Copy, Debug, Default)]
+struct HandOn(u64);
+
+impl Hasher for HandOn {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a slot writes its hash only");
+    }
 }
 
 /// For each slot, until when its requests have taken up time.
@@ -38,7 +77,7 @@ pub(crate) struct Memory {
 
 #[derive(Debug, Default)]
 struct Shard {
-    used_until: HashMap<Slot, u64>,
+    used_until: HashMap<Hashed, u64, BuildHasherDefault<HandOn>>,
     /// How many slots have come since the last sweep.
     inserted: usize,
 }
@@ -52,8 +91,10 @@ impl Memory {
 
     /// Counts a request at `now` against `slot`. An error says how long until it could go on.
     pub(crate) fn admit(&self, slot: Slot, rate: Rate, now: u64) -> Result<(), Duration> {
-        let hash = usize::try_from(self.hasher.hash_one(slot) % SHARDS as u64).unwrap_or_default();
-        let Some(shard) = self.shards.get(hash) else { return Ok(()) };
+        let slot = Hashed::new(slot, &self.hasher);
+        // The map looks at the lowest bits and the highest seven; these lie between.
+        let shard = usize::try_from(slot.hash >> 40).unwrap_or_default() % SHARDS;
+        let Some(shard) = self.shards.get(shard) else { return Ok(()) };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(used_until) = shard.used_until.get_mut(&slot) {
             *used_until = rate.admit(*used_until, now)?;
@@ -97,7 +138,7 @@ mod tests {
     use crate::quota::per_second;
 
     fn slot(who: u64) -> Slot {
-        Slot { quota: 0, who: Who::Identity(words(who.into())) }
+        Slot { quota: 0, who: Who::Identity(who.into()) }
     }
 
     #[test]

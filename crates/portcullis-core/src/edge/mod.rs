@@ -1,6 +1,5 @@
 //! The edge layer: what came becomes what everybody further in can rely on.
 use std::fmt;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
@@ -13,13 +12,13 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::client_addr::{Hop, TrustedProxies};
+use crate::client_addr::TrustedProxies;
 use crate::problem::{RenderProblem, kinds};
 use crate::stack::{CanonicalTarget, Staged};
 use crate::target::{TargetError, TargetRules};
 use crate::{
-    Body, BoxError, ClientAddr, Clock, Context, Format, Problem, RequestId, Scheme, Target,
-    TraceContext, stage,
+    Body, BoxError, ClientAddr, Clock, Connection, Context, Format, Problem, RequestId, Scheme,
+    Target, TraceContext, stage,
 };
 
 mod security_headers;
@@ -34,6 +33,7 @@ pub const OWN_PREFIX: &str = "x-portcullis-";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Applies [`Edge`]: canonical target, client address, request id, trace, security headers.
@@ -171,16 +171,17 @@ impl Settings {
         if let Some(renderer) = &self.renderer {
             context.set_renderer(Arc::clone(renderer));
         }
-        drop_own(request.headers_mut());
-        let peer = context.connection().and_then(crate::Connection::peer);
+        let sent = Sent::of(request.headers());
+        if sent.own {
+            drop_own(request.headers_mut());
+        }
+        let peer = context.connection().and_then(Connection::peer);
         let trusted = peer.filter(|peer| self.proxies.trusts(peer.ip()));
-        let hop = identify(context, request.headers_mut(), trusted);
-        let hop = hop.map_or_else(
-            || Ok(Hop::default()),
-            |peer| self.proxies.resolve(peer, request.headers()),
-        );
+        identify(context, request.headers_mut(), sent, trusted.is_some());
+        let hop = trusted.map(|peer| self.proxies.resolve(peer, request.headers())).transpose();
         let hop = hop
             .map_err(|error| Problem::new(kinds::FORWARDING_AMBIGUOUS).detail(error.to_string()))?;
+        let hop = hop.unwrap_or_default();
         if let Some(client) =
             hop.client.map(ClientAddr::forwarded).or(peer.map(|peer| ClientAddr::peer(peer.ip())))
         {
@@ -202,14 +203,10 @@ impl Settings {
     }
 }
 
-/// Gives the request its id and trace: of the trusted hop, or new ones. Says again which hop is trusted.
-fn identify(
-    context: &Context,
-    headers: &mut HeaderMap,
-    trusted: Option<SocketAddr>,
-) -> Option<SocketAddr> {
+/// Gives the request its id and trace: of the trusted hop, or new ones. What is not continued is dropped.
+fn identify(context: &Context, headers: &mut HeaderMap, sent: Sent, trusted: bool) {
     let (mut id, mut trace) = (None, None);
-    if trusted.is_some() {
+    if trusted {
         id = headers.get(X_REQUEST_ID).and_then(RequestId::parse);
         // Several lines are no valid header, and then no trace is continued (Trace Context, section 3.2).
         let mut lines = headers.get_all(TRACEPARENT).iter();
@@ -217,17 +214,44 @@ fn identify(
         trace =
             only.and_then(|line| TraceContext::parse(line.to_str().ok()?)).map(TraceContext::child);
     }
-    if trace.is_none()
-        && headers.remove(TRACEPARENT).is_some() | headers.remove(TRACESTATE).is_some()
-    {
-        headers.remove("baggage");
+    if sent.trace && trace.is_none() {
+        for name in [TRACEPARENT, TRACESTATE, BAGGAGE] {
+            headers.remove(name);
+        }
     }
-    if id.is_none() {
+    if sent.request_id && id.is_none() {
         headers.remove(X_REQUEST_ID);
     }
     context.set_request_id(id.unwrap_or_else(RequestId::random));
     context.set_trace(trace.unwrap_or_else(TraceContext::random));
-    trusted
+}
+
+/// Which of the headers that the edge may have to drop a client sent. Found in one look over the names, since most
+/// requests have none.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    own: bool,
+    request_id: bool,
+    trace: bool,
+}
+
+impl Sent {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut sent = Self::default();
+        for name in headers.keys() {
+            match name.as_str().as_bytes() {
+                [b'x', ..] => {
+                    sent.own |= is_own(name);
+                    sent.request_id |= *name == X_REQUEST_ID;
+                }
+                [b't' | b'b', ..] => {
+                    sent.trace |= [TRACEPARENT, TRACESTATE, BAGGAGE].contains(name);
+                }
+                _ => {}
+            }
+        }
+        sent
+    }
 }
 
 /// `http` or `https`, as the connection says.
@@ -243,16 +267,16 @@ pub(crate) fn invalid_target(error: TargetError) -> Problem {
     Problem::new(kinds::TARGET_INVALID).detail(error.to_string())
 }
 
-/// Drops every header whose name folds to one that begins with [`OWN_PREFIX`].
-fn drop_own(headers: &mut HeaderMap) {
+/// Whether a name folds to one that begins with [`OWN_PREFIX`].
+fn is_own(name: &HeaderName) -> bool {
     // `HeaderName` is in lower case; `_` and `.` become `-` in some servers behind us.
-    let is_own = |name: &HeaderName| {
-        let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
-        let bytes = name.as_str().as_bytes();
-        bytes.len() >= OWN_PREFIX.len()
-            && bytes.iter().zip(OWN_PREFIX.bytes()).all(|(byte, own)| fold(*byte) == own)
-    };
-    // Nearly always there is none, and then nothing is allocated.
+    let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
+    let bytes = name.as_str().bytes();
+    bytes.len() >= OWN_PREFIX.len()
+        && bytes.zip(OWN_PREFIX.bytes()).all(|(byte, own)| fold(byte) == own)
+}
+
+fn drop_own(headers: &mut HeaderMap) {
     while let Some(name) = headers.keys().find(|name| is_own(name)).cloned() {
         headers.remove(name);
     }
@@ -326,7 +350,7 @@ where
         let scheme = this.context.target().map_or_else(|| scheme_of(this.context), Target::scheme);
         this.settings.headers.add_to(headers, scheme);
         if let Some(id) = this.context.request_id() {
-            headers.insert(X_REQUEST_ID, id.header_value().clone());
+            headers.insert(X_REQUEST_ID, id.header_value());
         }
         Poll::Ready(Ok(response))
     }

@@ -104,6 +104,8 @@ pub struct TableBuilder {
     catch_all: CatchAll,
     table: RouteTable,
     templates: Vec<(String, Endpoints)>,
+    /// What the catch-alls match beside their template: pattern, methods, route.
+    bare: Vec<(String, Methods, usize)>,
 }
 
 impl TableBuilder {
@@ -114,7 +116,7 @@ impl TableBuilder {
             paths: matchit::Router::new(),
             errors: ConfigErrors::default(),
         };
-        Self { catch_all, table, templates: Vec::new() }
+        Self { catch_all, table, templates: Vec::new(), bare: Vec::new() }
     }
 
     /// Adds a route. What is wrong with it is told when the table is checked.
@@ -172,32 +174,37 @@ impl TableBuilder {
     }
 
     fn insert(&mut self, pattern: &str, methods: &Methods, index: usize, place: &str) {
-        let mut patterns = vec![pattern.to_owned()];
+        if let Err(method) = self.endpoints(pattern).add(methods, index) {
+            let message =
+                format!("`{method} {pattern}` has a route already; remove one of the two");
+            self.table.errors.push(ConfigError::new(place, message));
+        }
         if self.catch_all == CatchAll::Bare
             && let Some((prefix, _)) = pattern.split_once("/{*")
         {
-            patterns.push(format!("{prefix}/"));
-            patterns.extend((!prefix.is_empty()).then(|| prefix.to_owned()));
+            let bare = [format!("{prefix}/"), prefix.to_owned()];
+            let bare = bare.into_iter().filter(|pattern| !pattern.is_empty());
+            self.bare.extend(bare.map(|pattern| (pattern, methods.clone(), index)));
         }
-        for pattern in patterns {
-            let at = self.templates.iter().position(|(known, _)| *known == pattern).unwrap_or_else(
-                || {
-                    self.templates.push((pattern, Endpoints::default()));
-                    self.templates.len() - 1
-                },
-            );
-            let Some((pattern, endpoints)) = self.templates.get_mut(at) else { continue };
-            if let Err(method) = endpoints.add(methods, index) {
-                let message =
-                    format!("`{method} {pattern}` has a route already; remove one of the two");
-                self.table.errors.push(ConfigError::new(place, message));
-            }
-        }
+    }
+
+    fn endpoints(&mut self, pattern: &str) -> &mut Endpoints {
+        let at = self.templates.iter().position(|(known, _)| known == pattern);
+        let at = at.unwrap_or_else(|| {
+            self.templates.push((pattern.to_owned(), Endpoints::default()));
+            self.templates.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "it was found or added just now")]
+        &mut self.templates[at].1
     }
 
     /// Freezes the table. What is wrong with it stands in [`RouteTable::errors`], and a request that meets such a table
     /// is refused.
-    pub fn build(self) -> Arc<RouteTable> {
+    pub fn build(mut self) -> Arc<RouteTable> {
+        // A route that names the bare prefix itself wins over the catch-all that also matches it.
+        for (pattern, methods, index) in std::mem::take(&mut self.bare) {
+            self.endpoints(&pattern).add_missing(&methods, index);
+        }
         let Self { mut table, templates, .. } = self;
         for (pattern, mut endpoints) in templates {
             endpoints.finish();
@@ -233,6 +240,19 @@ impl Endpoints {
             self.by_method.push((method.clone(), index));
         }
         Ok(())
+    }
+    /// Adds what no other route answers.
+    fn add_missing(&mut self, methods: &Methods, index: usize) {
+        match methods {
+            Methods::Any => _ = self.any.get_or_insert(index),
+            Methods::These(methods) => {
+                for method in methods {
+                    if !self.by_method.iter().any(|(known, _)| known == method) {
+                        self.by_method.push((method.clone(), index));
+                    }
+                }
+            }
+        }
     }
     /// Lets GET answer HEAD, and writes down what is allowed.
     fn finish(&mut self) {

@@ -22,16 +22,16 @@ impl Checked<'_> {
 /// lists, spaces and escapes are refused.
 pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetError> {
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let (host, port) = match bracketed {
-        Some((inside, port)) => (v6(inside)?, port),
-        None => {
-            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            let host = name.strip_suffix('.').unwrap_or(name);
-            if !is_name(host) {
-                return Err(TargetError::BadHost);
-            }
-            (lower(host), port)
+    let (host, port) = if let Some((inside, port)) = bracketed {
+        (v6(inside)?, port)
+    } else {
+        let (name, port) =
+            text.split_at(text.bytes().position(|b| b == b':').unwrap_or(text.len()));
+        let host = name.strip_suffix('.').unwrap_or(name);
+        if !is_name(host) {
+            return Err(TargetError::BadHost);
         }
+        (lower(host), port)
     };
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => None,
@@ -56,20 +56,24 @@ fn parse_port(digits: &str) -> Result<u16, TargetError> {
     port.ok_or(TargetError::BadHost)
 }
 
+/// Whether `name` is one of labels with dots between them, in one look: this runs for every request.
 fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    name.len() <= 253 && name.split('.').all(label)
+    let mut label = 0_u8;
+    for byte in name.bytes() {
+        label = match byte {
+            b'.' if label == 0 => return false,
+            b'.' => 0,
+            b'-' | b'_' => 1,
+            _ if byte.is_ascii_alphanumeric() => 1,
+            _ => return false,
+        };
+    }
+    label == 1 && name.len() <= 253
 }
 
 fn lower(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        name.to_ascii_lowercase().into()
-    } else {
-        name.into()
-    }
+    let has_upper = name.bytes().any(|b| b.is_ascii_uppercase());
+    if has_upper { name.to_ascii_lowercase().into() } else { name.into() }
 }
 
 /// An IPv6 address in brackets.

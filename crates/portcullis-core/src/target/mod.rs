@@ -26,7 +26,8 @@ pub struct Target {
     host_len: usize,
     port: Option<u16>,
     path_and_query: PathAndQuery,
-    original: Uri,
+    /// The URI as it came, where that is not what it says now.
+    original: Option<Box<Uri>>,
 }
 
 /// `http` or `https`.
@@ -210,7 +211,10 @@ impl Target {
             Some(given) => canonical_path_and_query(given, rules)?,
             None => return Err(TargetError::NotAbsolute),
         };
-        Ok(Self { scheme, authority, host_len, port, path_and_query, original: uri.clone() })
+        let same =
+            uri.path_and_query().is_some_and(|given| given.as_str() == path_and_query.as_str());
+        let original = (!same).then(|| Box::new(uri.clone()));
+        Ok(Self { scheme, authority, host_len, port, path_and_query, original })
     }
 
     fn authority_of<B>(
@@ -293,9 +297,9 @@ impl Target {
     pub fn path_and_query(&self) -> &PathAndQuery {
         &self.path_and_query
     }
-    /// The URI as it came, before it was normalised: for the log, never for a decision.
-    pub fn original(&self) -> &Uri {
-        &self.original
+    /// The URI as it came, where its path was spelled differently: for the log, never for a decision.
+    pub fn original(&self) -> Option<&Uri> {
+        self.original.as_deref()
     }
     /// Whether `uri` asks for this target's path and query.
     pub fn matches(&self, uri: &Uri) -> bool {

@@ -141,7 +141,7 @@ fn the_uri_is_rewritten_in_its_own_form() {
             (request.uri().to_string().as_str(), target.matches(request.uri())),
             (want, true)
         );
-        assert_eq!(target.original().to_string(), uri);
+        assert_eq!(target.original().map(Uri::to_string), (uri != want).then(|| uri.to_owned()));
     }
 }
 

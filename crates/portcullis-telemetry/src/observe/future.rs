@@ -49,7 +49,9 @@ impl<F> ObserveFuture<F> {
     pub(super) fn calling(call: F, record: Record) -> Self {
         Self { state: State::Calling { call }, record: Some(record) }
     }
-    pub(super) fn panicked(problem: Problem, record: Record) -> Self {
+    pub(super) fn panicked(problem: Problem, mut record: Record) -> Self {
+        // At once, since nobody has to poll the future.
+        record.panicked(&problem);
         Self { state: State::Panicked { problem: Some(problem) }, record: Some(record) }
     }
 }
@@ -72,10 +74,11 @@ where
             }
             StateProj::Over => unreachable!("a future that is over has no record"),
         };
+        // An answer is large: it is moved once.
         if matches!(polled, Ok(Poll::Pending)) {
             return Poll::Pending;
         }
-        let record = this.record.take().expect("it was there a moment ago");
+        let mut record = this.record.take().expect("it was there a moment ago");
         Poll::Ready(match polled {
             Ok(Poll::Pending) => unreachable!("returned above"),
             Ok(Poll::Ready(Ok(response))) => {
@@ -88,9 +91,10 @@ where
                 Err(error)
             }
             Err(problem) => {
+                record.panicked(&problem);
                 record.inside(|| this.state.set(State::Over));
                 let mut answer = panics::answer(problem, record.context());
-                record.panicked().answered(&mut answer);
+                record.answered(&mut answer);
                 Ok(answer)
             }
         })

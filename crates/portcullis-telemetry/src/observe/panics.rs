@@ -12,6 +12,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 ///
 /// What panicked is not used again by the request: its future is dropped, and a service is the business of whoever
 /// wrote it, as it is under a server that catches panics per task.
+#[inline]
 pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Problem> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         Problem::new(kinds::INTERNAL_ERROR).cause(format!("panicked: {}", message(&*payload)))

@@ -57,10 +57,8 @@ impl Record {
 
     /// Does `work` inside the span.
     pub(super) fn inside<R>(&self, work: impl FnOnce() -> R) -> R {
-        match &self.traced {
-            Some(traced) => traced.span().in_scope(work),
-            None => work(),
-        }
+        let _entered = self.traced.as_ref().map(|traced| traced.span().enter());
+        work()
     }
     /// The inner service was called.
     pub(super) fn called(&self) {
@@ -74,18 +72,17 @@ impl Record {
         self.outcome = Outcome::Failed;
         self.fault = true;
     }
-    /// The service panicked; an answer follows.
-    pub(super) fn panicked(mut self) -> Self {
+    /// The service panicked. An answer follows, if somebody waits for it.
+    pub(super) fn panicked(&mut self, problem: &Problem) {
+        self.status = problem.status().as_u16();
         self.outcome = Outcome::Panicked;
-        self
+        self.fault = true;
+        self.problem = Some(problem.clone());
     }
     /// The head of the answer is known; the request is over when its body is.
     pub(super) fn answered(mut self, response: &mut Response<Body>) {
-        if let Some(problem) = response.extensions().get::<Problem>() {
-            // Where no layer of ours did it: a handler may answer with a problem by itself.
-            self.context.set_problem(problem.clone());
-            self.problem = Some(problem.clone());
-        }
+        // Also one that no layer of ours has seen: a handler may answer with a problem by itself.
+        self.problem = response.extensions().get().cloned();
         self.status = self.status_of(response);
         self.fault = self.problem().is_some_and(|problem| problem.status().is_server_error());
         if self.has_no_body(response) {

@@ -139,7 +139,7 @@ async fn a_stack_used_as_a_plain_layer_fails_closed_where_it_could_not_fail_at_s
 #[test]
 fn what_types_cannot_see_is_told_at_start_all_of_it() {
     let api = Guarded::new()
-        .route("/a", get(|| async {}), require("orders:raed"))
+        .route("/a", get(|| async {}), require("order:read"))
         .route("/b", get(|| async {}), policy("four-eyes"))
         .route("/c", get(|| async {}), public().limit("serach"))
         .route("/d/../e", get(|| async {}), public())
@@ -164,7 +164,7 @@ fn what_types_cannot_see_is_told_at_start_all_of_it() {
     let errors = stack.around(api).unwrap_err();
     let text = errors.to_string();
     for wanted in [
-        "route `GET /a`: no role grants the permission `orders:raed`",
+        "route `GET /a`: no role grants the permission `order:read`",
         "route `GET /b`: no policy is called `four-eyes`",
         "route `GET /c`: no limit is called `serach` (defined: `search`)",
         "route `GET /d/../e`: the template can match no request",

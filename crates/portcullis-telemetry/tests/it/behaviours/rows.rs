@@ -8,6 +8,7 @@ use tracing::Level;
 use super::super::support::{FakeTime, Script, Step};
 
 const NOT_YOURS: ProblemKind = ProblemKind::new("not-yours", StatusCode::FORBIDDEN, "Not yours");
+const GONE: ProblemKind = ProblemKind::new("gone", StatusCode::GONE, "Gone");
 
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
@@ -15,11 +16,13 @@ pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxE
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Client {
     ReadsAll,
+    /// Nobody polls the future.
+    LeavesAtOnce,
     LeavesBeforeTheHead,
     /// After this many frames.
     LeavesInTheBody(usize),
 }
-use Client::{LeavesBeforeTheHead, LeavesInTheBody, ReadsAll};
+use Client::{LeavesAtOnce, LeavesBeforeTheHead, LeavesInTheBody, ReadsAll};
 
 /// What both the log and the metrics must say.
 pub(crate) struct Row {
@@ -131,6 +134,11 @@ pub(crate) fn answered() -> Vec<Row> {
     ]
 }
 
+fn other_problem(context: &Context) -> Answer {
+    drop(refused(context));
+    Box::pin(async { Ok(Problem::new(GONE).into_response()) })
+}
+
 pub(crate) fn refusals() -> Vec<Row> {
     let refusal = |name| Row {
         verdict: Verdict::Deny,
@@ -150,6 +158,12 @@ pub(crate) fn refusals() -> Vec<Row> {
     };
     vec![
         refusal("a refusal"),
+        Row {
+            wire: Some(410),
+            status: 410,
+            problem: Some("gone"),
+            ..row("a refusal in place of another", |context, _| other_problem(&context))
+        },
         Row { request: "HEAD /orders/7", ..refusal("a refused HEAD") },
         Row { request: "POST /orders/7 grpc", wire: Some(200), ..refusal("a refusal in gRPC") },
         unmatched("no such route", "GET /nothing?q=1", 404, "route-not-found"),
@@ -173,6 +187,12 @@ pub(crate) fn faults() -> Vec<Row> {
             })
         },
         Row { cause: Some("panicked: boom 1\\nin call"), ..panic_row("a panic in call", boom) },
+        Row {
+            wire: None,
+            client: LeavesAtOnce,
+            cause: Some("panicked: boom 1\\nin call"),
+            ..panic_row("a panic in call that nobody waits for", boom)
+        },
         Row {
             cause: Some("panicked: boom in poll"),
             ..panic_row("a panic in poll", |_, _| Box::pin(async { panic!("boom in poll") }))

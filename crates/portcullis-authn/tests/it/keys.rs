@@ -1,0 +1,123 @@
+//! Which keys are valid, and whom they stand for.
+use http::{HeaderName, HeaderValue};
+use portcullis_authn::{ApiKey, ApiKeys, AuthenticateLayer};
+use portcullis_core::IdentityKind;
+use portcullis_testkit::{TestClient, get};
+use sha2::{Digest, Sha256};
+use tower::Layer;
+
+use crate::support::{KEY, WhoAmI, context_after, keys, layer, secret};
+
+/// The same key in UTF-8, as `ApiKey::new` takes it, and in Latin-1.
+const ACCENTED: &str = "clé-de-la-boutique";
+const LATIN: &[u8] = b"cl\xe9-de-la-boutique";
+
+#[tokio::test]
+async fn a_known_key_is_its_owner_and_any_other_is_401() {
+    let long = "x".repeat(64 * 1024);
+    let known = keys()
+        .key(ApiKey::new("accented", &secret(ACCENTED)))
+        .key(ApiKey::new("long", &secret(&*long)));
+    let inner = WhoAmI::default();
+    let client = TestClient::new(AuthenticateLayer::new().api_keys(known).layer(inner.clone()));
+    let upper = KEY.to_uppercase();
+    let rows: [(&str, &[&[u8]], Result<&str, &str>); 16] = [
+        ("a known key", &[KEY.as_bytes()], Ok("api-key||ci")),
+        ("no key", &[], Ok("anonymous")),
+        ("a key of letters beyond ASCII", &[ACCENTED.as_bytes()], Ok("api-key||accented")),
+        ("a very long key", &[long.as_bytes()], Ok("api-key||long")),
+        ("an unknown key", &[b"k-guessed"], Err("credentials-invalid")),
+        ("an empty key", &[b""], Err("credentials-invalid")),
+        ("the beginning of a key", &[b"k-7f3a9c"], Err("credentials-invalid")),
+        ("a key and more", &[b"k-7f3a9c-of-the-build!"], Err("credentials-invalid")),
+        ("a key in other letters", &[upper.as_bytes()], Err("credentials-invalid")),
+        ("a key in another encoding", &[LATIN], Err("credentials-invalid")),
+        ("bytes that are no text", &[b"\x80\xff\xfe"], Err("credentials-invalid")),
+        ("a very long unknown key", &[&long.as_bytes()[1..]], Err("credentials-invalid")),
+        ("a known key and an unknown one", &[KEY.as_bytes(), b"x"], Err("credentials-invalid")),
+        ("an unknown key and a known one", &[b"x", KEY.as_bytes()], Err("credentials-invalid")),
+        ("a known key twice", &[KEY.as_bytes(), KEY.as_bytes()], Err("credentials-invalid")),
+        ("two keys on one line", &[b"k-7f3a9c-of-the-build, x"], Err("credentials-invalid")),
+    ];
+    let mut let_through = 0;
+    for (what, sent, want) in rows {
+        let request = client.get("/").header("accept", "*/*");
+        let request = sent.iter().fold(request, |request, key| {
+            request.header("x-api-key", HeaderValue::from_bytes(key).unwrap())
+        });
+        let answer = request.send().await;
+        match want {
+            Ok(who) => assert_eq!((answer.status().as_u16(), answer.text()), (200, who), "{what}"),
+            Err(slug) => {
+                assert_eq!(
+                    (answer.status().as_u16(), answer.problem()),
+                    (401, Some(slug)),
+                    "{what}"
+                );
+                let challenge = Some("ApiKey header=\"x-api-key\"");
+                assert_eq!(answer.header("www-authenticate"), challenge, "{what}");
+            }
+        }
+        let_through += usize::from(want.is_ok());
+        assert_eq!(inner.calls(), let_through, "{what}: what is refused does not reach the inside");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_key_is_anonymous_with_the_challenge() {
+    let context = context_after(layer().layer(WhoAmI::default()), get("/")).await;
+    let problem = context.auth().unwrap().challenge().unwrap();
+    assert_eq!(problem.status(), 401);
+    let challenge = HeaderValue::from_static("ApiKey header=\"x-api-key\"");
+    assert_eq!(problem.headers(), [(HeaderName::from_static("www-authenticate"), challenge)]);
+
+    // Without a scheme there is no way to say who one is, and so nothing to ask for.
+    let context = context_after(AuthenticateLayer::new().layer(WhoAmI::default()), get("/")).await;
+    assert!(context.auth().unwrap().challenge().is_none());
+    assert_eq!(context.consumed().unwrap().headers().len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_says_what_its_owner_is() {
+    let key = ApiKey::new("ci", &secret(KEY)).role("reader").role("clerk");
+    let known = ApiKeys::new().key(key.tenant("acme").plan("pro"));
+    let service = AuthenticateLayer::new().api_keys(known).layer(WhoAmI::default());
+    let context = context_after(service, get("/").header("x-api-key", KEY)).await;
+    let who = context.identity().unwrap();
+    assert_eq!(who.key().to_string(), "api-key|acme|ci");
+    assert_eq!(who.kind(), IdentityKind::Key);
+    assert_eq!(who.roles().collect::<Vec<_>>(), ["reader", "clerk"]);
+    assert_eq!((who.tenant(), who.plan()), (Some("acme"), Some("pro")));
+    assert_eq!(who.methods().collect::<Vec<_>>(), ["api-key"]);
+    assert_eq!((who.assurance(), who.session()), (None, None), "a key proves nothing more");
+}
+
+#[tokio::test]
+async fn a_key_of_which_only_the_digest_is_known() {
+    let digest = Sha256::digest(KEY).into();
+    let known = ApiKeys::new().key(ApiKey::from_sha256("ci", digest));
+    let client = TestClient::new(AuthenticateLayer::new().api_keys(known).layer(WhoAmI::default()));
+    let answer = client.get("/").header("x-api-key", KEY).send().await;
+    assert_eq!(answer.text(), "api-key||ci");
+    // The digest is no key.
+    let digest = HeaderValue::from_bytes(&digest.map(|byte| byte | 0x80)).unwrap();
+    client.get("/").header("x-api-key", digest).send().await.assert_status(401);
+    let hex: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    client.get("/").header("x-api-key", hex).send().await.assert_status(401);
+}
+
+#[tokio::test]
+async fn keys_in_a_header_of_their_own() {
+    let known = keys().header(HeaderName::from_static("x-shop-key"));
+    let service = AuthenticateLayer::new().api_keys(known).layer(WhoAmI::default());
+    let client = TestClient::new(service.clone());
+    let answer = client.get("/").header("X-Shop-Key", KEY).send().await;
+    assert_eq!(answer.text(), "api-key||ci");
+    // The usual header is now no business of ours.
+    let answer = client.get("/").header("x-api-key", "k-guessed").send().await;
+    assert_eq!(answer.text(), "anonymous");
+    let answer = client.get("/").header("x-shop-key", "k-guessed").send().await;
+    assert_eq!(answer.header("www-authenticate"), Some("ApiKey header=\"x-shop-key\""));
+    let context = context_after(service, get("/")).await;
+    assert_eq!(context.consumed().unwrap().headers(), ["x-shop-key"]);
+}

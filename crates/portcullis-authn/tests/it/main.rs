@@ -1,0 +1,8 @@
+//! What a caller with, without, and with a wrong API key meets.
+#![cfg(test)]
+
+mod contract;
+mod keys;
+mod routes;
+mod secrecy;
+mod support;

@@ -1,0 +1,144 @@
+//! What the layer leaves in the context, and what it does when the layers before it are missing.
+use portcullis_authz::AuthorizeLayer;
+use portcullis_core::{
+    Requirement, Routes, Verdict, authenticated, optional, policy, public, require,
+};
+use portcullis_testkit::{AsUser, StubAuthenticateLayer, TestClient, as_user, get};
+use tower::ServiceBuilder;
+
+use crate::support::{Endpoint, roles, send};
+
+#[tokio::test]
+async fn the_decision_says_what_was_decided_by_which_rule_and_why() {
+    let routes = Routes::builder()
+        .get("/public", Endpoint::default())
+        .rule(public())
+        .get("/optional", Endpoint::default())
+        .rule(optional())
+        .get("/me", Endpoint::default())
+        .rule(authenticated())
+        .get("/books", Endpoint::default())
+        .rule(require("books:read"))
+        .get("/keys", Endpoint::default())
+        .rule(require("books:read").step_up())
+        .get("/rooms", Endpoint::default())
+        .rule(policy("owner"))
+        .build()
+        .unwrap();
+    let table = routes.table().clone();
+    let layers = ServiceBuilder::new()
+        .layer(routes.layer())
+        .layer(StubAuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(roles()));
+    let service = layers.service(routes.into_service());
+    let (reader, ada) = (Some(as_user("rita").roles(["reader"])), Some(as_user("ada")));
+    let rows: [(&str, Option<AsUser>, u16, Verdict, &str); 12] = [
+        ("/public", None, 200, Verdict::Allow, "public"),
+        ("/optional", None, 200, Verdict::Allow, "optional"),
+        ("/optional", ada.clone(), 200, Verdict::Allow, "optional"),
+        ("/me", ada.clone(), 200, Verdict::Allow, "authenticated"),
+        ("/me", None, 401, Verdict::Deny, "not-authenticated"),
+        ("/books", reader.clone(), 200, Verdict::Allow, "permission-granted"),
+        ("/books", ada.clone(), 403, Verdict::Deny, "permission-missing"),
+        ("/books", None, 401, Verdict::Deny, "not-authenticated"),
+        ("/keys", reader.clone(), 401, Verdict::StepUp, "assurance-too-low"),
+        ("/keys", ada.clone(), 403, Verdict::Deny, "permission-missing"),
+        // Assembled by hand, since no stack starts with a policy that nobody defines.
+        ("/rooms", reader, 403, Verdict::Indeterminate, "not-evaluable"),
+        ("/rooms", None, 401, Verdict::Deny, "not-authenticated"),
+    ];
+    for (path, caller, status, verdict, reason) in rows {
+        let request = get(path);
+        let request = match caller {
+            Some(caller) => request.as_user(caller),
+            None => request,
+        };
+        let (answered, context) = send(service.clone(), request).await;
+        assert_eq!(answered, status, "{path} {reason}");
+        let decision = context.decision().unwrap_or_else(|| panic!("{path} {reason}"));
+        let route = table.routes().find(|route| route.template() == path).unwrap();
+        assert_eq!((decision.verdict(), decision.reason()), (verdict, reason), "{path}");
+        assert_eq!(decision.route(), Some(&route), "{path} {reason}");
+        assert_eq!(decision.rule(), route.access().requirement(), "{path} {reason}");
+        assert_eq!(decision.allows(&route), status == 200, "{path} {reason}");
+        let notes = context.explain().unwrap().notes();
+        let note = notes.iter().rfind(|note| note.stage == "authorize").unwrap();
+        assert_eq!(note.text, format!("{verdict}: {}: {reason}", decision.rule()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn without_authentication_in_front_only_public_routes_are_served() {
+    let endpoint = Endpoint::default();
+    let routes = Routes::builder()
+        .get("/public", endpoint.clone())
+        .rule(public())
+        .get("/optional", endpoint.clone())
+        .rule(optional())
+        .get("/me", endpoint.clone())
+        .rule(authenticated())
+        .get("/books", endpoint.clone())
+        .rule(require("books:read"))
+        .build()
+        .unwrap();
+    let layers = ServiceBuilder::new().layer(routes.layer()).layer(AuthorizeLayer::new(roles()));
+    let client = TestClient::new(layers.service(routes.into_service()));
+    client.get("/public").send().await.assert_status(200);
+    for path in ["/optional", "/me", "/books"] {
+        let answer = client.get(path).as_user(as_user("root").roles(["root"])).send().await;
+        answer.assert_status(500).assert_problem("authentication-missing");
+    }
+    assert_eq!(endpoint.calls(), 1);
+}
+
+#[tokio::test]
+async fn without_a_route_and_without_a_requirement_nobody_passes() {
+    let endpoint = Endpoint::default();
+    let root = as_user("root").roles(["root"]);
+    let layers = ServiceBuilder::new().layer(root).layer(AuthorizeLayer::new(roles()));
+    let service = layers.service(endpoint.clone());
+    let client = TestClient::new(service.clone());
+    client.get("/").send().await.assert_status(500).assert_problem("authorization-missing");
+    let (_, context) = send(service, get("/")).await;
+    assert!(context.decision().is_none(), "nothing was decided");
+    assert_eq!(endpoint.calls(), 0);
+}
+
+#[tokio::test]
+async fn two_layers_that_decide_about_one_request_are_a_conflict() {
+    let endpoint = Endpoint::default();
+    let routes = Routes::builder().get("/me", ()).authenticated().build().unwrap();
+    let layers = ServiceBuilder::new()
+        .layer(routes.layer())
+        .layer(as_user("ada"))
+        .layer(AuthorizeLayer::new(roles()))
+        .layer(AuthorizeLayer::new(roles()));
+    let client = TestClient::new(layers.service(endpoint.clone()));
+    client.get("/me").send().await.assert_status(500).assert_problem("context-conflict");
+    assert_eq!(endpoint.calls(), 0);
+}
+
+#[tokio::test]
+async fn one_layer_serves_several_tables() {
+    let layer = AuthorizeLayer::new(roles());
+    let table = |permission| {
+        Routes::builder().get("/", Endpoint::default()).rule(require(permission)).build().unwrap()
+    };
+    for (permission, statuses) in [
+        ("books:read", [200, 200, 200]),
+        ("orders:read", [403, 200, 200]),
+        ("vault:open", [403, 403, 200]),
+    ] {
+        for (role, status) in ["reader", "clerk", "root"].into_iter().zip(statuses) {
+            let routes = table(permission);
+            let layers = ServiceBuilder::new()
+                .layer(routes.layer())
+                .layer(as_user("ada").roles([role]))
+                .layer(layer.clone());
+            let (answered, context) = send(layers.service(routes.into_service()), get("/")).await;
+            assert_eq!(answered, status, "{role} for {permission}");
+            let rule = context.decision().unwrap().rule().clone();
+            assert_eq!(rule, Requirement::Permission(permission.into()), "{role}");
+        }
+    }
+}
