@@ -3,13 +3,14 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use http::{Extensions, Request};
+use http::{Extensions, HeaderMap, Request};
 
 use crate::problem::RenderProblem;
+use crate::request_id::X_REQUEST_ID;
 use crate::{
     AuthState, BodyLimit, ClientAddr, Clock, Connection, ConsumedCredentials, Deadline, Decision,
-    Dialect, Explain, Identity, Informational, Note, Problem, RequestId, Route, Target,
-    TraceContext,
+    Dialect, Explain, Identity, Informational, Note, Problem, RequestId, Route, Scheme,
+    SecurityHeaders, Target, TraceContext,
 };
 
 /// What our layers know about one request: the one request extension.
@@ -49,6 +50,7 @@ struct Facts {
     decision: OnceLock<Decision>,
     problem: OnceLock<Problem>,
     renderer: OnceLock<Arc<dyn RenderProblem>>,
+    security_headers: OnceLock<Arc<SecurityHeaders>>,
     body_limit: OnceLock<BodyLimit>,
     explain: OnceLock<Explain>,
     informational: OnceLock<Informational>,
@@ -107,6 +109,7 @@ impl Context {
             decision: OnceLock::new(),
             problem: OnceLock::new(),
             renderer: OnceLock::new(),
+            security_headers: OnceLock::new(),
             body_limit: OnceLock::new(),
             explain: OnceLock::new(),
             informational: OnceLock::new(),
@@ -188,6 +191,29 @@ impl Context {
     /// Sets [`renderer`](Self::renderer), unless it is set; says whether it did.
     pub fn set_renderer(&self, renderer: Arc<dyn RenderProblem>) -> bool {
         self.0.renderer.set(renderer).is_ok()
+    }
+    /// Sets the headers that every answer carries, unless they are set; says whether it did. The edge sets them.
+    pub fn set_security_headers(&self, headers: Arc<SecurityHeaders>) -> bool {
+        self.0.security_headers.set(headers).is_ok()
+    }
+    /// Adds what every answer carries: the request id and the security headers, as far as the edge has set them. A
+    /// header that stands there already stays, but for the id.
+    pub fn add_standard_headers(&self, headers: &mut HeaderMap) {
+        let security = self.0.security_headers.get();
+        // One growth instead of several, and none where there is room.
+        let scheme = self.target().map_or_else(|| self.scheme(), Target::scheme);
+        headers.reserve(security.map_or(0, |security| security.len(scheme)) + 1);
+        if let Some(security) = security {
+            security.add_to(headers, scheme);
+        }
+        if let Some(id) = self.request_id() {
+            headers.insert(X_REQUEST_ID, id.header_value());
+        }
+    }
+    /// `http` or `https`, as the connection says.
+    pub fn scheme(&self) -> Scheme {
+        let tls = self.connection().is_some_and(|connection| connection.tls().is_some());
+        if tls { Scheme::Https } else { Scheme::Http }
     }
     /// Asks the layers further in to note what they decide and why.
     pub fn start_explaining(&self) -> &Explain {

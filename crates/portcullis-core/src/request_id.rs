@@ -1,7 +1,10 @@
 //! One name for one request, in every log.
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
+
+/// The header that carries a request id.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One name for one request: 1 to 128 visible characters. Cheap to clone.
 ///

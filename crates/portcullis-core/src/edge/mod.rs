@@ -14,11 +14,12 @@ use tower_service::Service;
 
 use crate::client_addr::TrustedProxies;
 use crate::problem::{RenderProblem, kinds};
+use crate::request_id::X_REQUEST_ID;
 use crate::stack::{CanonicalTarget, Staged};
 use crate::target::{TargetError, TargetRules};
 use crate::{
-    Body, BoxError, ClientAddr, Clock, Connection, Context, Format, Problem, RequestId, Scheme,
-    Target, TraceContext, stage,
+    Body, BoxError, ClientAddr, Clock, Connection, Context, Format, Problem, RequestId, Target,
+    TraceContext, stage,
 };
 
 mod security_headers;
@@ -30,7 +31,6 @@ pub use security_headers::SecurityHeaders;
 /// The prefix of header names that only we may write. A client's are dropped, in every spelling.
 pub const OWN_PREFIX: &str = "x-portcullis-";
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
@@ -50,7 +50,7 @@ pub struct EdgeLayer {
 struct Settings {
     rules: TargetRules,
     proxies: TrustedProxies,
-    headers: SecurityHeaders,
+    headers: Arc<SecurityHeaders>,
     renderer: Option<Arc<dyn RenderProblem>>,
     clock: Clock,
 }
@@ -83,7 +83,7 @@ impl EdgeLayer {
     /// The headers that every answer carries. Default: [`SecurityHeaders::default`].
     #[must_use]
     pub fn security_headers(self, headers: SecurityHeaders) -> Self {
-        self.edit(|settings| settings.headers = headers)
+        self.edit(|settings| settings.headers = Arc::new(headers))
     }
     /// The application's own way to show problems. Default: ours.
     #[must_use]
@@ -161,7 +161,7 @@ where
                 State::Refused { answer: Some(problem.respond(&context)) }
             }
         };
-        EdgeFuture { state, context, settings: Arc::clone(&self.settings) }
+        EdgeFuture { state, context }
     }
 }
 
@@ -171,6 +171,7 @@ impl Settings {
         if let Some(renderer) = &self.renderer {
             context.set_renderer(Arc::clone(renderer));
         }
+        context.set_security_headers(Arc::clone(&self.headers));
         let sent = Sent::of(request.headers());
         if sent.own {
             drop_own(request.headers_mut());
@@ -190,7 +191,7 @@ impl Settings {
         if let Some(wish) = client_wish(context, request.headers()) {
             context.set_deadline(context.deadline().at_most(wish));
         }
-        let scheme = hop.scheme.unwrap_or_else(|| scheme_of(context));
+        let scheme = hop.scheme.unwrap_or_else(|| context.scheme());
         let target = Target::of(request, scheme, hop.host.as_deref(), &self.rules)
             .map_err(invalid_target)?;
         target.apply_to(request.uri_mut());
@@ -254,15 +255,6 @@ impl Sent {
     }
 }
 
-/// `http` or `https`, as the connection says.
-pub(crate) fn scheme_of(context: &Context) -> Scheme {
-    if context.connection().is_some_and(|connection| connection.tls().is_some()) {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    }
-}
-
 pub(crate) fn invalid_target(error: TargetError) -> Problem {
     Problem::new(kinds::TARGET_INVALID).detail(error.to_string())
 }
@@ -311,7 +303,6 @@ pin_project! {
         #[pin]
         state: State<F>,
         context: Context,
-        settings: Arc<Settings>,
     }
 }
 
@@ -344,14 +335,7 @@ where
                 answer.take().expect("a future is not polled after it completed")
             }
         };
-        let headers = response.headers_mut();
-        // One growth instead of several.
-        headers.reserve(this.settings.headers.len() + 1);
-        let scheme = this.context.target().map_or_else(|| scheme_of(this.context), Target::scheme);
-        this.settings.headers.add_to(headers, scheme);
-        if let Some(id) = this.context.request_id() {
-            headers.insert(X_REQUEST_ID, id.header_value());
-        }
+        this.context.add_standard_headers(response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }

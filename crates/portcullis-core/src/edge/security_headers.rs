@@ -54,10 +54,11 @@ impl SecurityHeaders {
         }
         self
     }
-    pub(super) fn len(&self) -> usize {
-        self.always.len() + 1
+    /// How many headers an answer over `scheme` gets.
+    pub(crate) fn len(&self, scheme: Scheme) -> usize {
+        self.always.len() + usize::from(scheme == Scheme::Https && self.https.is_some())
     }
-    pub(super) fn add_to(&self, headers: &mut HeaderMap, scheme: Scheme) {
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap, scheme: Scheme) {
         for (name, value) in &self.always {
             headers.entry(name).or_insert_with(|| value.clone());
         }

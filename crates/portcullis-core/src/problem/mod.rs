@@ -180,11 +180,11 @@ impl Problem {
     /// one. The problem is left in the context, where logs and metrics find it, and in the response's extensions.
     pub fn respond(self, context: &Context) -> Response<Body> {
         context.set_problem(self.clone());
-        render::response(
-            self,
-            context.dialect(),
-            context.renderer().map(|renderer| (renderer, context)),
-        )
+        let hook = context.renderer().map(|renderer| (renderer, context));
+        let mut response = render::response(self, context.dialect(), hook);
+        // Also for a layer that stands outside the edge.
+        context.add_standard_headers(response.headers_mut());
+        response
     }
     /// The answer as JSON, for code that has no [`Context`] at hand. A layer further out still renders it in the
     /// right dialect.

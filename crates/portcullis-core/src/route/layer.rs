@@ -110,7 +110,7 @@ fn route<B>(
         ));
     }
     if context.target().is_none() {
-        let scheme = crate::edge::scheme_of(context);
+        let scheme = context.scheme();
         let target = Target::of(request, scheme, None, &TargetRules::strict())
             .map_err(|error| refuse(crate::edge::invalid_target(error), context))?;
         target.apply_to(request.uri_mut());

@@ -23,7 +23,8 @@ macro_rules! line {
         let context = $record.context();
         tracing::event!(
             target: TARGET,
-            parent: $traced.span(),
+            // The line says all that the span says; inside it, a reader would see everything twice.
+            parent: None,
             Level::$level,
             http.request.method = $traced.method().as_str(),
             url.path = display(OneLine($traced.path(context))),

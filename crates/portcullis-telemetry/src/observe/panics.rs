@@ -2,11 +2,9 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use http::{HeaderName, Response};
+use http::Response;
 use portcullis_core::problem::kinds;
 use portcullis_core::{Body, Context, Problem};
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Does `work`; a panic in it is a problem with the message as its cause.
 ///
@@ -30,10 +28,9 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 /// The answer to a request that panicked. The layers further in, which would name the request, no longer see it.
 pub(super) fn answer(problem: Problem, context: &Context) -> Response<Body> {
     // The panic may have come from the application's own rendering, which would do it again.
-    let mut answer =
-        catch(|| problem.clone().respond(context)).unwrap_or_else(|_| problem.into_response());
-    if let Some(id) = context.request_id() {
-        answer.headers_mut().insert(X_REQUEST_ID, id.header_value().clone());
-    }
-    answer
+    catch(|| problem.clone().respond(context)).unwrap_or_else(|_| {
+        let mut answer = problem.into_response();
+        context.add_standard_headers(answer.headers_mut());
+        answer
+    })
 }
