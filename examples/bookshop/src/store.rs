@@ -89,7 +89,12 @@ impl Store {
             .await
     }
     /// Takes an order.
-    pub(crate) async fn order(&self, customer: &str, book: i64, quantity: i64) -> sqlx::Result<Order> {
+    pub(crate) async fn order(
+        &self,
+        customer: &str,
+        book: i64,
+        quantity: i64,
+    ) -> sqlx::Result<Order> {
         sqlx::query_as("insert into orders (customer, book, quantity) values (?, ?, ?) returning *")
             .bind(customer)
             .bind(book)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
@@ -185,7 +186,8 @@ pub fn adopt_problem(response: Response<Body>, context: &Context) -> Response<Bo
     let (parts, _) = response.into_parts();
     let mut rendered = problem.respond(context);
     for name in parts.headers.keys() {
-        if !rendered.headers().contains_key(name) {
+        // The length is that of the body that goes.
+        if *name != CONTENT_LENGTH && !rendered.headers().contains_key(name) {
             for value in parts.headers.get_all(name) {
                 rendered.headers_mut().append(name.clone(), value.clone());
             }

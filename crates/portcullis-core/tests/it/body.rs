@@ -51,7 +51,8 @@ fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
 }
 
 fn trailers() -> Result<Frame<Bytes>, &'static str> {
-    let status = (http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"));
+    let status =
+        (http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"));
     Ok(Frame::trailers(HeaderMap::from_iter([status])))
 }
 

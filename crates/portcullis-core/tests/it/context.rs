@@ -41,21 +41,12 @@ fn every_fact_is_set_once() {
             ("route", context.set_route(table.route(n).unwrap())),
             ("route label", context.set_route_label(which.into())),
             ("auth", context.set_auth(identity(which))),
-            (
-                "consumed",
-                context.set_consumed(ConsumedCredentials::none().cookie(which)),
-            ),
-            (
-                "decision",
-                context.set_decision(decision([Verdict::Deny, Verdict::Allow][n])),
-            ),
+            ("consumed", context.set_consumed(ConsumedCredentials::none().cookie(which))),
+            ("decision", context.set_decision(decision([Verdict::Deny, Verdict::Allow][n]))),
             ("problem", context.set_problem(Problem::new(kinds[n]))),
             ("client", context.set_client(ClientAddr::peer([192, 0, 2, n as u8].into()))),
             ("connection", context.set_connection(from(["192.0.2.1", "192.0.2.2"][n]))),
-            (
-                "renderer",
-                context.set_renderer(Arc::new(|_: &Problem, _: &Context| None)),
-            ),
+            ("renderer", context.set_renderer(Arc::new(|_: &Problem, _: &Context| None))),
         ] {
             assert_eq!(set, first, "{name}");
         }
@@ -92,8 +83,7 @@ fn all_layers_of_a_request_share_one_context() {
 fn the_first_layer_says_whose_clock_it_is_and_reads_the_dialect() {
     let (ours, theirs) = (FakeTime::new(), FakeTime::new());
     theirs.advance(Duration::from_secs(60));
-    let mut request =
-        request(Method::HEAD, "/").header("accept", "text/html").build();
+    let mut request = request(Method::HEAD, "/").header("accept", "text/html").build();
     let first = Context::with_clock(&mut request, &ours.clock());
     request.headers_mut().clear();
     *request.method_mut() = Method::GET;

@@ -28,7 +28,10 @@ async fn json_has_the_members_of_the_rfc_in_its_order_and_then_its_own() {
     let registry = portcullis_core::problem::REGISTRY;
     let title = r#""title":"The book is \"sold out\" & <gone>""#;
     for (problem, want) in [
-        (Problem::new(SOLD_OUT), format!(r#"{{"type":"{registry}sold-out",{title},"status":409}}"#)),
+        (
+            Problem::new(SOLD_OUT),
+            format!(r#"{{"type":"{registry}sold-out",{title},"status":409}}"#),
+        ),
         (
             Problem::new(SOLD_OUT).member("wait", 7).detail("no copy of “Emma” is left\n"),
             format!(
@@ -222,7 +225,10 @@ async fn an_applications_renderer_puts_its_own_body_and_nothing_else() {
 #[test]
 fn a_problem_says_where_the_reason_lies() {
     let (ours, theirs) = (Problem::new(kinds::INTERNAL_ERROR), Problem::new(SOLD_OUT));
-    assert_eq!((ours.error_source(), theirs.error_source()), (Source::Internal, Source::Downstream));
+    assert_eq!(
+        (ours.error_source(), theirs.error_source()),
+        (Source::Internal, Source::Downstream)
+    );
     let upstream = ours.clone().source(Source::Upstream).retry_is_safe();
     assert!(upstream.is_safe_to_retry() && !ours.is_safe_to_retry());
     assert_eq!(upstream.error_source(), Source::Upstream);

@@ -9,6 +9,7 @@ use portcullis_core::{
     Body, Connection, Context, Decision, Requirement, TrustedProxies, Verdict, stage,
 };
 use portcullis_testkit::TestRequest;
+use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, service_fn};
 
 /// An application that answers with what it sees.
@@ -25,11 +26,17 @@ pub(crate) fn telling(
     })
 }
 
-/// An application that answers with its name.
-pub(crate) fn named(
-    name: &'static str,
-) -> tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, Infallible> {
-    tower::util::BoxCloneSyncService::new(telling(move |_, _| name.to_owned()))
+/// An endpoint of any kind.
+pub(crate) type Endpoint = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// The header in which an endpoint says its name.
+pub(crate) const NAME: &str = "x-endpoint";
+
+/// An endpoint that says its name.
+pub(crate) fn named(name: &'static str) -> Endpoint {
+    BoxCloneSyncService::new(service_fn(move |_: Request<Body>| async move {
+        Ok(Response::builder().header(NAME, name).body(Body::empty()).unwrap())
+    }))
 }
 
 /// An application that no request may reach.

@@ -142,3 +142,29 @@ async fn a_quota_by_address_and_one_by_identity_count_apart() {
         assert_eq!(answer.status(), status, "step {step}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_one_quota_refuses_costs_nothing_in_the_others() {
+    let time = FakeTime::new();
+    let layer = RateLimitLayer::before_authentication()
+        .everywhere(per_hour(2))
+        .everywhere(per_minute(60).burst(1));
+    let client = client_of(&layer, &time);
+    // The second is refused, so that it is not counted: the third is the second of the hour.
+    for (wait, status) in [(0, 200), (0, 429), (1, 200), (1, 429)] {
+        time.advance(Duration::from_secs(wait));
+        client.get("/").peer(peer("192.0.2.1")).send().await.assert_status(status);
+    }
+}
+
+#[tokio::test]
+async fn of_several_quotas_without_room_the_longest_wait_is_told() {
+    let time = FakeTime::new();
+    let layer = RateLimitLayer::before_authentication()
+        .everywhere(per_second(1))
+        .everywhere(per_minute(1));
+    let client = client_of(&layer, &time);
+    client.get("/").peer(peer("192.0.2.1")).send().await.assert_status(200);
+    let answer = client.get("/").peer(peer("192.0.2.1")).send().await;
+    assert_eq!(answer.header("retry-after"), Some("60"));
+}

@@ -1,29 +1,22 @@
 //! Bursts, refill, and how long to wait.
 use std::time::Duration;
 
-use portcullis_ratelimit::{Quota, RateLimitLayer, per_hour, per_minute, per_second};
+use portcullis_core::stage::PreLimit;
+use portcullis_ratelimit::{Quota, RateLimit, RateLimitLayer, per_hour, per_minute, per_second};
 use portcullis_testkit::{FakeTime, TestClient};
-use tower::Layer;
 
 use crate::support::{Endpoint, client_of, peer};
 
-fn everywhere(quota: Quota) -> RateLimitLayer<portcullis_core::stage::PreLimit> {
+fn everywhere(quota: Quota) -> RateLimitLayer<PreLimit> {
     RateLimitLayer::before_authentication().everywhere(quota)
 }
 
 /// What one request after `wait` is answered: nothing, or how many seconds to wait.
-async fn after<L: Layer<Endpoint>>(
-    client: &TestClient<L::Service>,
+async fn after(
+    client: &TestClient<RateLimit<Endpoint>>,
     time: &FakeTime,
     wait: Duration,
-) -> Option<u64>
-where
-    L::Service: tower::Service<
-            http::Request<portcullis_core::Body>,
-            Response = http::Response<portcullis_core::Body>,
-            Error = std::convert::Infallible,
-        > + Clone,
-{
+) -> Option<u64> {
     time.advance(wait);
     let answer = client.get("/").peer(peer("192.0.2.1")).send().await;
     if answer.status() == 200 {
@@ -121,7 +114,7 @@ async fn a_burst_then_one_each_interval_and_whole_seconds_to_wait() {
         let layer = everywhere(quota);
         let client = client_of(&layer, &time);
         for (step, (wait, want)) in steps.iter().enumerate() {
-            let got = after::<RateLimitLayer<_>>(&client, &time, *wait).await;
+            let got = after(&client, &time, *wait).await;
             assert_eq!(got, *want, "{what}, step {step}");
         }
     }
@@ -137,7 +130,7 @@ async fn whoever_waits_as_told_is_let_in() {
         let client = client_of(&layer, &time);
         let (mut wait, mut refused) = (Duration::ZERO, 0);
         for _ in 0..50 {
-            wait = match after::<RateLimitLayer<_>>(&client, &time, wait).await {
+            wait = match after(&client, &time, wait).await {
                 None => Duration::ZERO,
                 Some(seconds) => {
                     assert_eq!(wait, Duration::ZERO, "{quota:?}: refused after waiting as told");
@@ -155,9 +148,9 @@ async fn the_calendar_may_jump() {
     let time = FakeTime::new();
     let layer = everywhere(per_second(1));
     let client = client_of(&layer, &time);
-    assert_eq!(after::<RateLimitLayer<_>>(&client, &time, Duration::ZERO).await, None);
+    assert_eq!(after(&client, &time, Duration::ZERO).await, None);
     time.jump_wall(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000));
-    assert_eq!(after::<RateLimitLayer<_>>(&client, &time, Duration::ZERO).await, Some(1));
+    assert_eq!(after(&client, &time, Duration::ZERO).await, Some(1));
 }
 
 #[tokio::test]
@@ -165,10 +158,10 @@ async fn a_refused_request_costs_nothing() {
     let time = FakeTime::new();
     let layer = everywhere(per_second(1));
     let client = client_of(&layer, &time);
-    assert_eq!(after::<RateLimitLayer<_>>(&client, &time, Duration::ZERO).await, None);
+    assert_eq!(after(&client, &time, Duration::ZERO).await, None);
     for _ in 0..9 {
         let wait = Duration::from_millis(100);
-        assert_eq!(after::<RateLimitLayer<_>>(&client, &time, wait).await, Some(1));
+        assert_eq!(after(&client, &time, wait).await, Some(1));
     }
-    assert_eq!(after::<RateLimitLayer<_>>(&client, &time, Duration::from_millis(100)).await, None);
+    assert_eq!(after(&client, &time, Duration::from_millis(100)).await, None);
 }

@@ -58,14 +58,14 @@ fn fronts(role: &str) -> [Front; 2] {
     let roles = || {
         Roles::builder().role("reader").permits("read").role("admin").permits("*").build().unwrap()
     };
-    let rule = |name: &str| {
+    let access = |name: &str| {
         if matches!(name, "admin" | "exact") { require("admin") } else { require("read") }
     };
     let who = as_user("alice").roles([role.to_owned()]);
 
     let api = ROUTES.iter().fold(Guarded::new().restricted(), |api, &(name, template)| {
         let handler = move |request: axum::extract::Request| async move { seen(name, request) };
-        api.route(template, get(handler), rule(name))
+        api.route(template, get(handler), access(name))
     });
     let stack =
         Stack::new().layer(EdgeLayer::default()).layer(api.route_layer()).layer(who.clone());
@@ -77,7 +77,7 @@ fn fronts(role: &str) -> [Front; 2] {
         });
         // Every endpoint has one type.
         let endpoint = BoxCloneSyncService::new(endpoint);
-        routes.get(template, endpoint).rule(rule(name))
+        routes.get(template, endpoint).rule(access(name))
     });
     let routes = routes.build().unwrap();
     let stack = Stack::new().layer(EdgeLayer::default()).layer(routes.layer()).layer(who);
@@ -101,7 +101,8 @@ async fn check(fronts: &[Front; 2], path: &str, may_reach_admin: bool) -> Option
             continue;
         }
         reached = true;
-        let [name, template, target, uri, decided] = body.split(' ').collect::<Vec<_>>()[..] else {
+        let [name, template, target, uri, about_it] = body.split(' ').collect::<Vec<_>>()[..]
+        else {
             panic!("{body}")
         };
         assert_eq!(
@@ -109,7 +110,7 @@ async fn check(fronts: &[Front; 2], path: &str, may_reach_admin: bool) -> Option
             template,
             "{path}: {body}"
         );
-        assert_eq!((target, decided), (uri, "true"), "{path}: {body}");
+        assert_eq!((target, about_it), (uri, "true"), "{path}: {body}");
         assert_eq!(canonical_path(target, &TargetRules::strict()).as_deref(), Ok(target), "{path}");
         let below = template.split("/{").next().unwrap();
         let rest = target.strip_prefix(below);
@@ -225,7 +226,7 @@ proptest! {
         path in "(/(public|admin|books|\\.|\\.\\.|%2e|%2E%2e|\\.%2e|%61dmin|%2f|%5c|;|%3b|a:b|a%3ab|%252e|[a-z%.;:@]{0,4})){1,6}"
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (reader, admin) = FRONTS.with(|fronts| fronts.clone());
+        let (reader, admin) = FRONTS.with(Clone::clone);
         runtime.block_on(async {
             check(&reader, &path, false).await;
             check(&admin, &path, true).await;

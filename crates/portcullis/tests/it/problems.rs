@@ -19,7 +19,11 @@ fn the_page_says_the_status_of_each_kind() {
     let page = include_str!("../../problems.md");
     for kind in problems::all() {
         let (_, section) = page.split_once(&format!("## {}\n\n", kind.slug())).unwrap();
-        assert!(section.starts_with(&format!("Status {}. ", kind.status().as_u16())), "{}", kind.slug());
+        assert!(
+            section.starts_with(&format!("Status {}. ", kind.status().as_u16())),
+            "{}",
+            kind.slug()
+        );
         assert!(kind.status().is_client_error() || kind.status().is_server_error());
         assert!(kind.uri().ends_with(&format!("problems/index.html#{}", kind.slug())));
     }

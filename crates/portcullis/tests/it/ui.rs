@@ -89,11 +89,10 @@ fn each_refusal_names_what_is_wrong() {
         let messages = std::fs::read_to_string(&path).unwrap().replace("portcullis::stage::", "");
         for inner in LAYERS {
             let wanted = match table[&(outer.to_owned(), inner.to_owned())].as_str() {
-                "order" => format!(
-                    "a layer of stage `{}` cannot stand behind one of stage `{}`",
-                    inner, outer
-                ),
-                "needs" => format!("`{}` needs", inner),
+                "order" => {
+                    format!("a layer of stage `{inner}` cannot stand behind one of stage `{outer}`")
+                }
+                "needs" => format!("`{inner}` needs"),
                 _ => continue,
             };
             assert!(messages.contains(&wanted), "{}: no `{wanted}`", path.display());

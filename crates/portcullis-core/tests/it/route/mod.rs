@@ -1,1 +1,6 @@
-//! x
+//! Routes: how a request finds its own, and what calls the endpoint.
+mod dispatch;
+mod matching;
+mod methods;
+mod preflight;
+mod tables;

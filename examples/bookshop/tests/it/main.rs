@@ -1,0 +1,5 @@
+//! The shop keeps what it prints: started as a user starts it, and driven in process.
+#[cfg(test)]
+mod in_process;
+#[cfg(test)]
+mod started;
