@@ -12,6 +12,9 @@ use crate::support::{KEY, WhoAmI, context_after, keys, layer, secret};
 const ACCENTED: &str = "clé-de-la-boutique";
 const LATIN: &[u8] = b"cl\xe9-de-la-boutique";
 
+/// What it shows, the lines of the header, and who that is or what is answered.
+type Row<'a> = (&'a str, &'a [&'a [u8]], Result<&'a str, &'a str>);
+
 #[tokio::test]
 async fn a_known_key_is_its_owner_and_any_other_is_401() {
     let long = "x".repeat(64 * 1024);
@@ -21,7 +24,7 @@ async fn a_known_key_is_its_owner_and_any_other_is_401() {
     let inner = WhoAmI::default();
     let client = TestClient::new(AuthenticateLayer::new().api_keys(known).layer(inner.clone()));
     let upper = KEY.to_uppercase();
-    let rows: [(&str, &[&[u8]], Result<&str, &str>); 16] = [
+    let rows: [Row<'_>; 16] = [
         ("a known key", &[KEY.as_bytes()], Ok("api-key||ci")),
         ("no key", &[], Ok("anonymous")),
         ("a key of letters beyond ASCII", &[ACCENTED.as_bytes()], Ok("api-key||accented")),
@@ -102,7 +105,7 @@ async fn a_key_of_which_only_the_digest_is_known() {
     // The digest is no key.
     let digest = HeaderValue::from_bytes(&digest.map(|byte| byte | 0x80)).unwrap();
     client.get("/").header("x-api-key", digest).send().await.assert_status(401);
-    let hex: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:x}", Sha256::digest(KEY));
     client.get("/").header("x-api-key", hex).send().await.assert_status(401);
 }
 

@@ -46,7 +46,7 @@ async fn on_a_public_route_no_key_is_looked_at_and_elsewhere_every_key_is() {
         };
         match want {
             Ok(who) => {
-                assert_eq!((answer.status().as_u16(), answer.text()), (200, who), "{path} {key:?}")
+                assert_eq!((answer.status().as_u16(), answer.text()), (200, who), "{path} {key:?}");
             }
             Err(slug) => {
                 answer.assert_status(401).assert_problem(slug);

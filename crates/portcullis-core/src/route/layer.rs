@@ -116,7 +116,8 @@ fn route<B>(
         target.apply_to(request.uri_mut());
         context.set_target(target);
     }
-    let path = request.uri().path();
+    // Not the URI's: what stands between the edge and here may have changed that, and the leaf will tell.
+    let path = context.target().map_or("", Target::path);
     if path == "*" {
         return Err(no_content(None));
     }

@@ -160,9 +160,8 @@ async fn a_request_that_one_quota_refuses_costs_nothing_in_the_others() {
 #[tokio::test]
 async fn of_several_quotas_without_room_the_longest_wait_is_told() {
     let time = FakeTime::new();
-    let layer = RateLimitLayer::before_authentication()
-        .everywhere(per_second(1))
-        .everywhere(per_minute(1));
+    let layer =
+        RateLimitLayer::before_authentication().everywhere(per_second(1)).everywhere(per_minute(1));
     let client = client_of(&layer, &time);
     client.get("/").peer(peer("192.0.2.1")).send().await.assert_status(200);
     let answer = client.get("/").peer(peer("192.0.2.1")).send().await;

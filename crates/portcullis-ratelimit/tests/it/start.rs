@@ -7,6 +7,8 @@ use crate::support::Endpoint;
 
 type Before = RateLimitLayer<portcullis_core::stage::PreLimit>;
 type Behind = RateLimitLayer;
+/// What it shows, the layers before and behind authentication, the names of the route, and what is told.
+type Row<'a> = (&'a str, Before, Behind, &'a [&'a str], &'a [&'a str]);
 
 /// What is told about a stack with these layers, and a route that names these quotas.
 fn told(before: Before, behind: Behind, names: &[&str]) -> Vec<String> {
@@ -29,7 +31,7 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
     let mistaken = "it counts by identity, but stands before authentication: move it to `RateLimitLayer::in_memory()`";
     let twice = "quota `a`: the name stands twice in one layer";
     let none: &[&str] = &[];
-    let rows: [(&str, Before, Behind, &[&str], &[&str]); 12] = [
+    let rows: [Row<'_>; 12] = [
         ("no quota", before(), behind(), &[], none),
         (
             "each where it belongs",

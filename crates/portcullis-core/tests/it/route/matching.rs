@@ -1,5 +1,6 @@
 //! Which route a path leads to.
 use http::Method;
+use portcullis_core::route::RoutesBuilder;
 use portcullis_core::{EdgeLayer, Routes, Stack, TargetRules};
 use portcullis_testkit::TestClient;
 
@@ -22,18 +23,18 @@ async fn leads(
 
 #[tokio::test]
 async fn static_wins_over_parameter_over_catch_all_whatever_the_order() {
-    let specific = |builder: portcullis_core::route::RoutesBuilder<Endpoint, _>| {
+    let specific = |builder: RoutesBuilder<Endpoint, _>| {
         builder
             .get("/books/new", named("new"))
+            .public()
+            .get("/books/new/{*rest}", named("below new"))
             .public()
             .get("/books/{id}/pages", named("pages"))
             .public()
     };
-    let general = |builder: portcullis_core::route::RoutesBuilder<Endpoint, _>| {
+    let general = |builder: RoutesBuilder<Endpoint, _>| {
         builder
             .get("/{*rest}", named("anything"))
-            .public()
-            .get("/books/{*rest}", named("below"))
             .public()
             .get("/books/{id}", named("book"))
             .public()
@@ -43,19 +44,36 @@ async fn static_wins_over_parameter_over_catch_all_whatever_the_order() {
             ("/books/new", "new"),
             ("/books/newer", "book"),
             ("/books/7", "book"),
-            ("/books/new/", "below"),
+            ("/books/new/", "below new"),
             ("/books/7/pages", "pages"),
-            ("/books/new/pages", "pages"),
-            ("/books/7/pages/1", "below"),
-            ("/books", "below"),
-            ("/books/", "below"),
+            ("/books/new/pages", "below new"),
+            ("/books/7/pages/1", "anything"),
+            ("/books/7/", "anything"),
+            ("/films/7", "anything"),
+            ("/books", "anything"),
+            ("/books/", "anything"),
             ("/", "anything"),
-            ("/films", "anything"),
             ("/bookshop", "anything"),
             ("/books../admin", "anything"),
             ("/BOOKS/new", "anything"),
         ];
         leads(builder.build().unwrap(), table).await;
+    }
+}
+
+#[test]
+fn a_parameter_and_a_catch_all_in_one_place_are_a_conflict_told_at_start() {
+    for (one, other) in [
+        ("/books/{id}", "/books/{*rest}"),
+        ("/books/{*rest}", "/books/{id}"),
+        ("/books/{id}/pages", "/books/{*rest}"),
+        ("/{*rest}", "/{id}"),
+        ("/books/{a}", "/books/{b}"),
+        ("/books/{*a}", "/books/{*b}"),
+    ] {
+        let routes = Routes::builder().get(one, ()).public().get(other, ()).public();
+        let text = routes.build().unwrap_err().to_string();
+        assert!(text.contains(&format!("it matches the same paths as `{one}`")), "{text}");
     }
 }
 
