@@ -85,7 +85,7 @@ fn check_request<'a>(
     let text = target.path_and_query().as_str();
     assert!(text.starts_with(target.path()), "{text:?} is not what was checked: {target:?}");
     assert_eq!(target.query(), request.uri().query(), "the query changed");
-    assert_eq!(target.original(), request.uri());
+    assert!(target.original().is_none_or(|original| original == request.uri()));
 
     target.apply_to(request.uri_mut());
     assert!(target.matches(request.uri()), "{target:?} was not applied: {}", request.uri());

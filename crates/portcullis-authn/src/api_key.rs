@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis_core::{Identity, IdentityBuilder, IdentityKind, Secret};
+use portcullis_core::{ConfigError, Identity, IdentityBuilder, IdentityKind, Secret};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -12,23 +12,39 @@ use subtle::ConstantTimeEq;
 pub(crate) const ISSUER: &str = "api-key";
 
 /// One API key and whom it stands for. Only its digest is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ApiKey {
+    id: Arc<str>,
     digest: [u8; 32],
     identity: IdentityBuilder,
+    /// What is wrong with the key, if anything.
+    mistake: Option<&'static str>,
 }
 
 impl ApiKey {
     /// A key that stands for `id`, which names it in logs and limits.
+    ///
+    /// An empty key opens nothing. A stack that has one does not start, nor one whose key no header could carry, such as
+    /// a key with the line break of the file it was read from.
     pub fn new(id: impl Into<Arc<str>>, key: &Secret<String>) -> Self {
-        Self::from_sha256(id, Sha256::digest(key.expose().as_bytes()).into())
+        let text = key.expose();
+        let mistake = if text.is_empty() {
+            Some("the key is empty: is its variable set?")
+        } else if text.trim() != text || text.chars().any(char::is_control) {
+            Some(
+                "the key has a line break, a space at its end or a control character, such as that of its file",
+            )
+        } else {
+            None
+        };
+        Self { mistake, ..Self::from_sha256(id, Sha256::digest(text.as_bytes()).into()) }
     }
     /// A key of which only the SHA-256 digest is known.
     pub fn from_sha256(id: impl Into<Arc<str>>, digest: [u8; 32]) -> Self {
-        Self {
-            digest,
-            identity: Identity::builder(ISSUER, id).kind(IdentityKind::Key).method("api-key"),
-        }
+        let id = id.into();
+        let identity = Identity::builder(ISSUER, Arc::clone(&id));
+        let identity = identity.kind(IdentityKind::Key).method("api-key");
+        Self { id, digest, identity, mistake: None }
     }
     fn edit(self, edit: impl FnOnce(IdentityBuilder) -> IdentityBuilder) -> Self {
         Self { identity: edit(self.identity), ..self }
@@ -50,12 +66,19 @@ impl ApiKey {
     }
 }
 
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// A set of API keys, and the header that carries them: `x-api-key` by default.
 #[derive(Clone)]
 pub struct ApiKeys {
     header: HeaderName,
     // By the first bytes of the digest: how long a look-up takes tells nothing about a key.
     by_prefix: HashMap<[u8; 8], Vec<([u8; 32], Identity)>>,
+    errors: Vec<ConfigError>,
 }
 
 impl Default for ApiKeys {
@@ -67,19 +90,34 @@ impl Default for ApiKeys {
 impl ApiKeys {
     /// No keys, in `x-api-key`.
     pub fn new() -> Self {
-        Self { header: HeaderName::from_static("x-api-key"), by_prefix: HashMap::new() }
+        Self {
+            header: HeaderName::from_static("x-api-key"),
+            by_prefix: HashMap::new(),
+            errors: Vec::new(),
+        }
     }
     /// The header that carries the key. Default: `x-api-key`.
     #[must_use]
     pub fn header(self, header: HeaderName) -> Self {
         Self { header, ..self }
     }
-    /// Adds a key.
+    /// Adds a key. One with a mistake opens nothing, and the stack that has it does not start.
     #[must_use]
     pub fn key(mut self, key: ApiKey) -> Self {
-        let ApiKey { digest, identity } = key;
-        self.by_prefix.entry(prefix(&digest)).or_default().push((digest, identity.build()));
+        let ApiKey { id, digest, identity, mistake } = key;
+        let known = self.by_prefix.entry(prefix(&digest)).or_default();
+        let doubled = known.iter().any(|(other, _)| *other == digest);
+        let mistake =
+            mistake.or(doubled.then_some("another key is the same; give each caller its own"));
+        match mistake {
+            Some(mistake) => self.errors.push(ConfigError::new(format!("API key `{id}`"), mistake)),
+            None => known.push((digest, identity.build())),
+        }
         self
+    }
+    /// What is wrong with the keys; one with a mistake opens nothing.
+    pub(crate) fn errors(&self) -> &[ConfigError] {
+        &self.errors
     }
     pub(crate) fn header_name(&self) -> &HeaderName {
         &self.header

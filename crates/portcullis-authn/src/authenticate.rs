@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
-use portcullis_core::stack::{KnownCaller, Staged};
+use portcullis_core::stack::{KnownCaller, Plan, Staged};
 use portcullis_core::{
     AuthState, Body, BoxError, Challenges, ConsumedCredentials, Context, Problem, Refusable, Route,
     stage,
@@ -38,7 +38,7 @@ impl AuthenticateLayer {
     pub fn new() -> Self {
         Self::default()
     }
-    /// Accepts these API keys.
+    /// Accepts these API keys, in place of any that were accepted before.
     #[must_use]
     pub fn api_keys(self, keys: ApiKeys) -> Self {
         let schemes = Schemes {
@@ -61,6 +61,9 @@ impl Staged for AuthenticateLayer {
     type Stage = stage::Authenticate;
     type Needs = ();
     type Provides = KnownCaller;
+    fn check(&self, plan: &mut Plan) {
+        plan.errors(self.schemes.api_keys.iter().flat_map(ApiKeys::errors).cloned());
+    }
 }
 
 /// Tells everybody further in who asks; answers 401 for a credential that is not valid.
@@ -101,7 +104,7 @@ impl Schemes {
         let public = context.route().is_some_and(|route| Route::access(route).is_public());
         let keys = self.api_keys.as_ref().filter(|_| !public);
         let identity = keys.map_or(Ok(None), |keys| keys.identify(request.headers()));
-        let identity = identity.map_err(|error| self.invalid(error))?;
+        let identity = identity.map_err(|error| self.invalid(context, error))?;
         context.note("authenticate", || match identity {
             Some(identity) => format!("{}", identity.key()),
             None => "anonymous".to_owned(),
@@ -117,7 +120,8 @@ impl Schemes {
         Err(Problem::new(CONTEXT_CONFLICT).cause(cause))
     }
 
-    fn invalid(&self, Invalid(what): Invalid) -> Problem {
+    fn invalid(&self, context: &Context, Invalid(what): Invalid) -> Problem {
+        context.note("authenticate", || what);
         self.challenges.on(Problem::new(CREDENTIALS_INVALID).cause(what))
     }
 }

@@ -13,8 +13,8 @@ use portcullis_core::problem::kinds::{
 };
 use portcullis_core::stack::{Enforcement, KnownCaller, KnownRoute, Plan, Staged};
 use portcullis_core::{
-    AuthState, Body, BoxError, Context, Decision, Identity, Problem, Refusable, Requirement, Route,
-    Verdict, stage,
+    AuthState, Body, BoxError, ConfigError, Context, Decision, Identity, Problem, Refusable,
+    Requirement, Route, Verdict, stage,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -79,6 +79,11 @@ impl<K> AuthorizeLayer<K> {
         for route in table.routes() {
             let place = format!("route `{route}`");
             plan.errors(objection(&self.policy.roles, route.access().requirement(), &place));
+            if self.policy.fixed.is_some() && route.access().is_public() {
+                let message = "it is public, so nobody's credentials are looked at, but `AuthorizeLayer::require` asks \
+                               everybody for a permission: make the route `optional`, or drop `require`";
+                plan.errors([ConfigError::new(&place, message)]);
+            }
         }
         self.policy.compiled.get_or_init(|| Compiled::new(&table, &self.policy.roles));
     }
@@ -191,6 +196,9 @@ impl Policy {
             }
         }
         let step_up = route.is_some_and(|route| route.access().step_up());
+        if step_up && context.identity().is_none() {
+            return Ok((Verdict::Deny, judgement.1, "not-authenticated"));
+        }
         let level = context.identity().and_then(Identity::assurance);
         if step_up && level.is_none_or(|level| level < STEPPED_UP) {
             return Ok((Verdict::StepUp, judgement.1, "assurance-too-low"));

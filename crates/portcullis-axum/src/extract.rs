@@ -1,15 +1,15 @@
 //! Extractors for what the layers found out.
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
-use portcullis_core::problem::kinds::{AUTHENTICATION_MISSING, AUTHENTICATION_REQUIRED};
-use portcullis_core::{Context, Identity};
+use portcullis_core::problem::kinds::AUTHENTICATION_MISSING;
+use portcullis_core::{AuthState, Context, Identity};
 
 use crate::Problem;
 
 /// Who is asking, as the type that the application wants.
 ///
 /// Rejects with 401 when the caller is anonymous, and with 500 `authentication-missing` when no layer has found out who
-/// calls. `Option<Caller<U>>` takes an anonymous caller as `None`.
+/// calls, or could have. `Option<Caller<U>>` takes an anonymous caller as `None`.
 ///
 /// ```
 /// use portcullis_axum::Caller;
@@ -44,8 +44,12 @@ impl<S: Sync, U: FromIdentity> FromRequestParts<S> for Caller<U> {
             <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
         caller.ok_or_else(|| {
             let auth = Context::get(&parts.extensions).and_then(Context::auth);
-            let challenge = auth.and_then(portcullis_core::AuthState::challenge);
-            challenge.unwrap_or(AUTHENTICATION_REQUIRED.into()).into()
+            let no_scheme = || {
+                let cause =
+                    "a handler asks who is calling, and the authentication layer has no scheme";
+                portcullis_core::Problem::new(AUTHENTICATION_MISSING).cause(cause)
+            };
+            auth.and_then(AuthState::challenge).unwrap_or_else(no_scheme).into()
         })
     }
 }

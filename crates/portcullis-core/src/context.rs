@@ -1,7 +1,8 @@
 //! What our layers know about one request.
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Extensions, HeaderMap, Request};
 
@@ -39,10 +40,12 @@ struct Facts {
     dialect: Dialect,
     connection: OnceLock<Connection>,
     target: OnceLock<Target>,
+    scheme: OnceLock<Scheme>,
     client: OnceLock<ClientAddr>,
     request_id: OnceLock<RequestId>,
     trace: OnceLock<TraceContext>,
-    deadline: OnceLock<Deadline>,
+    /// Nanoseconds after the start; the maximum is none.
+    time_limit: AtomicU64,
     route: OnceLock<Route>,
     route_label: OnceLock<Arc<str>>,
     auth: OnceLock<AuthState>,
@@ -98,10 +101,11 @@ impl Context {
             dialect,
             connection: connection.map_or_else(OnceLock::new, OnceLock::from),
             target: OnceLock::new(),
+            scheme: OnceLock::new(),
             client: OnceLock::new(),
             request_id: OnceLock::new(),
             trace: OnceLock::new(),
-            deadline: OnceLock::new(),
+            time_limit: AtomicU64::new(u64::MAX),
             route: OnceLock::new(),
             route_label: OnceLock::new(),
             auth: OnceLock::new(),
@@ -166,11 +170,17 @@ impl Context {
     }
     /// How long the request may take.
     pub fn deadline(&self) -> Deadline {
-        self.0.deadline.get().copied().unwrap_or(Deadline::starting(self.0.start))
+        let deadline = Deadline::starting(self.0.start);
+        match self.0.time_limit.load(Ordering::Relaxed) {
+            u64::MAX => deadline,
+            nanos => deadline.at_most(Duration::from_nanos(nanos)),
+        }
     }
-    /// Sets [`deadline`](Self::deadline), unless it is set; says whether it did.
-    pub fn set_deadline(&self, deadline: Deadline) -> bool {
-        self.0.deadline.set(deadline).is_ok()
+    /// Says that the request may take `limit` since it began: the client's wish, the route's limit. Of several the
+    /// shortest holds.
+    pub fn limit_time(&self, limit: Duration) {
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.0.time_limit.fetch_min(nanos, Ordering::Relaxed);
     }
     /// The template of the route, for logs and metrics: of our own table, or what an adapter says of a foreign router.
     pub fn route_template(&self) -> Option<&str> {
@@ -201,7 +211,7 @@ impl Context {
     pub fn add_standard_headers(&self, headers: &mut HeaderMap) {
         let security = self.0.security_headers.get();
         // One growth instead of several, and none where there is room.
-        let scheme = self.target().map_or_else(|| self.scheme(), Target::scheme);
+        let scheme = self.scheme();
         headers.reserve(security.map_or(0, |security| security.len(scheme)) + 1);
         if let Some(security) = security {
             security.add_to(headers, scheme);
@@ -210,10 +220,15 @@ impl Context {
             headers.insert(X_REQUEST_ID, id.header_value());
         }
     }
-    /// `http` or `https`, as the connection says.
+    /// `http` or `https`: as the edge found out, otherwise as the connection says.
     pub fn scheme(&self) -> Scheme {
-        let tls = self.connection().is_some_and(|connection| connection.tls().is_some());
-        if tls { Scheme::Https } else { Scheme::Http }
+        let tls = || self.connection().is_some_and(|connection| connection.tls().is_some());
+        let by_connection = || if tls() { Scheme::Https } else { Scheme::Http };
+        self.0.scheme.get().copied().unwrap_or_else(by_connection)
+    }
+    /// Sets [`scheme`](Self::scheme), unless it is set; says whether it did.
+    pub fn set_scheme(&self, scheme: Scheme) -> bool {
+        self.0.scheme.set(scheme).is_ok()
     }
     /// Asks the layers further in to note what they decide and why.
     pub fn start_explaining(&self) -> &Explain {

@@ -25,6 +25,11 @@ use crate::quota::{Key, Quota, Rate};
 /// A quota with a name counts the requests of routes that name it ([`LimitExt`](crate::LimitExt)); one that stands
 /// [`everywhere`](Self::everywhere) counts all that pass.
 ///
+/// A request that one quota refuses costs nothing in the others. On a public route nobody's identity is looked at, so a
+/// quota by identity counts by address there.
+///
+/// Used alone, without a route table, only quotas that stand everywhere count.
+///
 /// # Cancellation
 /// A request counts when it is admitted, and stays counted when it is dropped.
 pub struct RateLimitLayer<S = stage::Limit> {
@@ -208,22 +213,34 @@ impl Limiter {
         let state = self.state.get_or_init(|| State::new(self.capacity, now));
         let since = now.saturating_duration_since(state.epoch).as_nanos();
         let now = u64::try_from(since).unwrap_or(u64::MAX);
-        for (quota, limit) in (0..).zip(&self.quotas) {
-            let counts = limit
-                .name
-                .as_ref()
-                .is_none_or(|name| named.is_some_and(|limits| limits.contains(name)));
-            if !counts {
+        let slot =
+            |quota, limit: &Named| Slot { quota, who: state.who(limit.quota.key(), context) };
+        let counting = || (0..).zip(&self.quotas).filter(|(_, limit)| limit.counts(named));
+        for (quota, limit) in counting() {
+            let Err(wait) = state.memory.admit(slot(quota, limit), limit.rate, now) else {
                 continue;
+            };
+            // A refused request costs nothing, and is told when all its quotas have room again.
+            for (before, limit) in counting().take_while(|(before, _)| *before < quota) {
+                state.memory.take_back(slot(before, limit), limit.rate);
             }
-            let slot = Slot { quota, who: state.who(limit.quota.key(), context) };
-            state.memory.admit(slot, limit.rate, now).map_err(|wait| {
-                let name = limit.name.as_deref().unwrap_or("everywhere");
-                context.note("limit", || format!("over the quota `{name}`, {wait:?} too early"));
-                refusal(name, wait)
-            })?;
+            let after = counting().skip_while(|(after, _)| *after <= quota);
+            let waits = after.filter_map(|(after, limit)| {
+                state.memory.wait(slot(after, limit), limit.rate, now)
+            });
+            let wait = waits.fold(wait, Duration::max);
+            let name = limit.name.as_deref().unwrap_or("everywhere");
+            context.note("limit", || format!("over the quota `{name}`, {wait:?} too early"));
+            return Err(refusal(name, wait));
         }
         Ok(())
+    }
+}
+
+impl Named {
+    /// Whether a request to a route with these limits counts against this quota.
+    fn counts(&self, limits: Option<&Limits>) -> bool {
+        self.name.as_ref().is_none_or(|name| limits.is_some_and(|limits| limits.contains(name)))
     }
 }
 

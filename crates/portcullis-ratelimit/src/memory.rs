@@ -1,7 +1,7 @@
 //! The counts, in memory: sharded, and bounded.
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::quota::Rate;
@@ -92,10 +92,7 @@ impl Memory {
     /// Counts a request at `now` against `slot`. An error says how long until it could go on.
     pub(crate) fn admit(&self, slot: Slot, rate: Rate, now: u64) -> Result<(), Duration> {
         let slot = Hashed::new(slot, &self.hasher);
-        // The map looks at the lowest bits and the highest seven; these lie between.
-        let shard = usize::try_from(slot.hash >> 40).unwrap_or_default() % SHARDS;
-        let Some(shard) = self.shards.get(shard) else { return Ok(()) };
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(slot);
         if let Some(used_until) = shard.used_until.get_mut(&slot) {
             *used_until = rate.admit(*used_until, now)?;
             return Ok(());
@@ -107,6 +104,31 @@ impl Memory {
         shard.inserted += 1;
         shard.used_until.insert(slot, used_until);
         Ok(())
+    }
+
+    /// How long until a request at `now` could go on; it is not counted.
+    pub(crate) fn wait(&self, slot: Slot, rate: Rate, now: u64) -> Option<Duration> {
+        let slot = Hashed::new(slot, &self.hasher);
+        let used_until = self.shard(slot).used_until.get(&slot).copied().unwrap_or_default();
+        rate.admit(used_until, now).err()
+    }
+
+    /// Takes back one request that was counted against `slot`.
+    pub(crate) fn take_back(&self, slot: Slot, rate: Rate) {
+        let slot = Hashed::new(slot, &self.hasher);
+        if let Some(used_until) = self.shard(slot).used_until.get_mut(&slot) {
+            *used_until = rate.take_back(*used_until);
+        }
+    }
+
+    fn shard(&self, slot: Hashed) -> MutexGuard<'_, Shard> {
+        // The map looks at the lowest bits and the highest seven; these lie between.
+        let shard = usize::try_from(slot.hash >> 40).unwrap_or_default() % SHARDS;
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "there are as many shards as the remainder has values"
+        )]
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]

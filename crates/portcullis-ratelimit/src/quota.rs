@@ -83,6 +83,11 @@ impl Rate {
         }
         Ok(begins.saturating_add(self.interval))
     }
+    /// Takes back one request that was admitted. Exact, whatever was admitted in between: each one moved the time on by
+    /// the same interval.
+    pub(crate) fn take_back(self, used_until: u64) -> u64 {
+        used_until.saturating_sub(self.interval)
+    }
 }
 
 #[cfg(test)]

@@ -102,11 +102,45 @@ async fn a_key_of_which_only_the_digest_is_known() {
     let client = TestClient::new(AuthenticateLayer::new().api_keys(known).layer(WhoAmI::default()));
     let answer = client.get("/").header("x-api-key", KEY).send().await;
     assert_eq!(answer.text(), "api-key||ci");
-    // The digest is no key.
-    let digest = HeaderValue::from_bytes(&digest.map(|byte| byte | 0x80)).unwrap();
-    client.get("/").header("x-api-key", digest).send().await.assert_status(401);
+    // The digest is no key, neither printed nor as it is.
     let hex = format!("{:x}", Sha256::digest(KEY));
     client.get("/").header("x-api-key", hex).send().await.assert_status(401);
+    let visible =
+        ApiKeys::new().key(ApiKey::from_sha256("ci", *b"a digest of visible characters!!"));
+    let layer = AuthenticateLayer::new().api_keys(visible);
+    let client = TestClient::new(layer.layer(WhoAmI::default()));
+    let request = client.get("/").header("x-api-key", "a digest of visible characters!!");
+    request.send().await.assert_status(401);
+}
+
+#[tokio::test]
+async fn digests_that_begin_alike_are_told_apart() {
+    let right: [u8; 32] = Sha256::digest(KEY).into();
+    let near = |at: usize| {
+        let mut digest = right;
+        digest[at] ^= 1;
+        ApiKey::from_sha256(format!("near-{at}"), digest)
+    };
+    let alike = ApiKeys::new().key(near(31)).key(near(16)).key(near(8)).key(near(0));
+    let right = ApiKey::from_sha256("right", right);
+    for (known, want) in [
+        (alike.clone(), 401),
+        (alike.clone().key(right.clone()), 200),
+        (ApiKeys::new().key(right).key(near(31)).key(near(8)), 200),
+    ] {
+        let layer = AuthenticateLayer::new().api_keys(known);
+        let client = TestClient::new(layer.layer(WhoAmI::default()));
+        let answer = client.get("/").header("x-api-key", KEY).send().await;
+        answer.assert_status(want);
+        assert!(want == 401 || answer.text() == "api-key||right", "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_key_opens_nothing() {
+    let known = ApiKeys::new().key(ApiKey::new("ci", &secret("")));
+    let client = TestClient::new(AuthenticateLayer::new().api_keys(known).layer(WhoAmI::default()));
+    client.get("/").header("x-api-key", "").send().await.assert_status(401);
 }
 
 #[tokio::test]

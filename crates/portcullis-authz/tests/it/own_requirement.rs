@@ -1,7 +1,7 @@
 //! A layer with a requirement of its own, alone and together with a table.
 use portcullis_authz::AuthorizeLayer;
 use portcullis_core::{
-    EdgeLayer, Requirement, Routes, Stack, Verdict, authenticated, public, require,
+    EdgeLayer, Requirement, Routes, Stack, Verdict, authenticated, optional, require,
 };
 use portcullis_testkit::{AsUser, StubAuthenticateLayer, TestClient, as_user, get};
 use tower::ServiceBuilder;
@@ -51,8 +51,8 @@ async fn alone_it_needs_to_know_who_asks() {
 #[tokio::test]
 async fn together_with_a_table_both_must_allow() {
     let routes = Routes::builder()
-        .get("/public", Endpoint::default())
-        .rule(public())
+        .get("/optional", Endpoint::default())
+        .rule(optional())
         .get("/me", Endpoint::default())
         .rule(authenticated())
         .get("/books", Endpoint::default())
@@ -68,8 +68,7 @@ async fn together_with_a_table_both_must_allow() {
         .layer(AuthorizeLayer::new(roles()).require("orders:read"));
     let client = TestClient::new(stack.around(routes).unwrap());
     for (path, statuses) in [
-        // On a public route nobody is looked at, so nobody has the permission that the layer asks for.
-        ("/public", [401, 401, 401, 401]),
+        ("/optional", [401, 403, 200, 200]),
         ("/me", [401, 403, 200, 200]),
         // The reader has what the route asks for, and not what the layer does.
         ("/books", [401, 403, 200, 200]),
@@ -85,6 +84,17 @@ async fn together_with_a_table_both_must_allow() {
             request.send().await.assert_status(status);
         }
     }
+}
+
+#[test]
+fn a_public_route_behind_it_is_an_error_at_start() {
+    // Nobody's credentials are looked at there, so nobody would ever have the permission.
+    let routes = Routes::builder().get("/", Endpoint::default()).public().build().unwrap();
+    let stack = Stack::new().layer(EdgeLayer::default()).layer(routes.layer());
+    let stack = stack.layer(StubAuthenticateLayer::new());
+    let stack = stack.layer(AuthorizeLayer::new(roles()).require("orders:read"));
+    let Err(errors) = stack.around(routes) else { panic!("it started") };
+    assert!(errors.to_string().starts_with("route `GET /`: it is public"), "{errors}");
 }
 
 #[test]

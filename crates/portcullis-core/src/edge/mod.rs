@@ -41,6 +41,10 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// # Deployment
 /// Behind a reverse proxy, name it with [`trusted_proxies`](Self::trusted_proxies); otherwise every client has the
 /// proxy's address, since nobody is trusted unasked.
+///
+/// The edge stands in front of the router, since it changes the path. By `axum::Router::layer` it stands behind it; with
+/// `BridgeLayer` of `portcullis-axum` outside of it, a path that it would have to change after it was routed is then
+/// refused. Put around the whole router, it changes the path in time.
 #[derive(Clone)]
 pub struct EdgeLayer {
     settings: Arc<Settings>,
@@ -189,11 +193,16 @@ impl Settings {
             context.set_client(client);
         }
         if let Some(wish) = client_wish(context, request.headers()) {
-            context.set_deadline(context.deadline().at_most(wish));
+            context.limit_time(wish);
         }
         let scheme = hop.scheme.unwrap_or_else(|| context.scheme());
+        context.set_scheme(scheme);
         let target = Target::of(request, scheme, hop.host.as_deref(), &self.rules)
             .map_err(invalid_target)?;
+        if context.route_template().is_some() && !target.matches(request.uri()) {
+            let detail = "the path is not in its plain spelling, and has been routed already";
+            return Err(Problem::new(kinds::TARGET_INVALID).detail(detail));
+        }
         target.apply_to(request.uri_mut());
         if !context.set_target(target) {
             let cause =

@@ -95,7 +95,8 @@ fn json(problem: &Problem) -> Rendered {
         own: problem.members(),
     };
     // Texts, a number and JSON values always have a JSON form.
-    let text = serde_json::to_string(&members).unwrap_or_default();
+    let mut text = serde_json::to_string(&members).unwrap_or_default();
+    text.push('\n');
     Rendered::new(HeaderValue::from_static("application/problem+json"), text)
 }
 

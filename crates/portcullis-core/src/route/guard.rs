@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -81,7 +81,9 @@ impl GuardLayer {
         };
         if !route.methods().include(method) {
             // A preflight that nobody answered travels under the route that it asks about.
-            return Some(kinds::METHOD_NOT_ALLOWED.into());
+            let allow = HeaderValue::try_from(route.methods().to_string().replace(',', ", "));
+            let problem = Problem::new(kinds::METHOD_NOT_ALLOWED);
+            return Some(problem.header(ALLOW, allow.unwrap_or(HeaderValue::from_static(""))));
         }
         if route.access().is_public() {
             return None;
@@ -186,8 +188,9 @@ pub fn adopt_problem(response: Response<Body>, context: &Context) -> Response<Bo
     let (parts, _) = response.into_parts();
     let mut rendered = problem.respond(context);
     for name in parts.headers.keys() {
-        // The length is that of the body that goes.
-        if *name != CONTENT_LENGTH && !rendered.headers().contains_key(name) {
+        // What describes the body that goes does not describe the one that comes.
+        let of_the_body = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, ETAG].contains(name);
+        if !of_the_body && !rendered.headers().contains_key(name) {
             for value in parts.headers.get_all(name) {
                 rendered.headers_mut().append(name.clone(), value.clone());
             }

@@ -46,18 +46,24 @@ impl HttpBody for Frames {
     }
 }
 
-fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
-    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+fn data(text: &'static str) -> Frame<Bytes> {
+    Frame::data(Bytes::from_static(text.as_bytes()))
 }
 
-fn trailers() -> Result<Frame<Bytes>, &'static str> {
+fn trailers() -> Frame<Bytes> {
     let status =
         (http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"));
-    Ok(Frame::trailers(HeaderMap::from_iter([status])))
+    Frame::trailers(HeaderMap::from_iter([status]))
 }
 
-fn frames(frames: impl IntoIterator<Item = Result<Frame<Bytes>, &'static str>>) -> Body {
-    Body::new(Frames(frames.into_iter().collect()).map_err(BoxError::from))
+fn frames<const N: usize>(frames: [Frame<Bytes>; N]) -> Body {
+    Body::new(Frames(frames.into_iter().map(Ok).collect()).map_err(BoxError::from))
+}
+
+/// A body that fails after these frames.
+fn broken<const N: usize>(frames: [Frame<Bytes>; N]) -> Body {
+    let frames = frames.into_iter().map(Ok).chain([Err("broken")]).collect();
+    Body::new(Frames(frames).map_err(BoxError::from))
 }
 
 /// Polls the body so often, then drops it.
@@ -73,8 +79,8 @@ async fn watchers_see_what_passes_and_the_end_exactly_once() {
         ("complete", frames([data("a"), data("b")]), 3, "a, b, Complete"),
         ("asked on after the end", frames([data("a")]), 9, "a, Complete"),
         ("with trailers", frames([data("a"), trailers()]), 3, "a, 1 trailers, Complete"),
-        ("failed", frames([data("a"), Err("broken"), data("b")]), 2, "a, Failed"),
-        ("asked on after it failed", frames([data("a"), Err("broken")]), 9, "a, Failed"),
+        ("failed", broken([data("a")]), 2, "a, Failed"),
+        ("asked on after it failed", broken([data("a")]), 9, "a, Failed"),
         ("dropped halfway", frames([data("a"), data("b")]), 1, "a, Dropped"),
         ("dropped before its first frame", frames([data("a")]), 0, "Dropped"),
         ("empty", Body::empty(), 1, "Complete"),
@@ -109,8 +115,7 @@ async fn several_watchers_see_the_same_in_the_order_in_which_they_came() {
 async fn what_a_watcher_holds_is_released_at_the_end_not_at_the_drop() {
     struct Holds(#[expect(dead_code, reason = "only held")] std::sync::Arc<()>);
     impl Watch for Holds {}
-    for (name, polls, mut body) in
-        [("complete", 2, frames([data("a")])), ("failed", 1, frames([Err("broken")]))]
+    for (name, polls, mut body) in [("complete", 2, frames([data("a")])), ("failed", 1, broken([]))]
     {
         let permit = std::sync::Arc::new(());
         body = body.watched(Holds(permit.clone()));
@@ -187,6 +192,6 @@ async fn size_and_end_are_those_of_the_body_inside() {
 
 #[tokio::test]
 async fn the_error_of_the_body_inside_comes_out() {
-    let error = frames([data("a"), Err("broken")]).collect().await.unwrap_err();
+    let error = broken([data("a")]).collect().await.unwrap_err();
     assert_eq!(error.to_string(), "broken");
 }

@@ -52,7 +52,7 @@ async fn json_has_the_members_of_the_rfc_in_its_order_and_then_its_own() {
         let answer = answer(problem, JSON);
         assert_eq!(answer.status(), 409);
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
-        assert_eq!(read(answer).await, want);
+        assert_eq!(read(answer).await, want + "\n");
     }
 }
 
@@ -63,7 +63,7 @@ async fn an_application_has_kinds_of_its_own() {
     assert_eq!((kind.slug(), &*kind.uri()), (uri, uri));
     let problem: Problem = kind.into();
     let text = read(answer(problem, JSON)).await;
-    assert_eq!(text, format!(r#"{{"type":"{uri}","title":"Gone","status":410}}"#));
+    assert_eq!(text, format!(r#"{{"type":"{uri}","title":"Gone","status":410}}"#) + "\n");
 }
 
 #[tokio::test]
@@ -195,10 +195,10 @@ async fn an_applications_renderer_puts_its_own_body_and_nothing_else() {
         let own = || Rendered::new(HeaderValue::from_static("text/xml"), body);
         problem.detail_text().is_some().then(own)
     }
-    let renderer: Arc<dyn RenderProblem> = Arc::new(render);
+    let hook: Arc<dyn RenderProblem> = Arc::new(render);
     let rendered = |problem: Problem, method, dialect| {
         let context = context(method, dialect);
-        assert!(context.set_renderer(Arc::clone(&renderer)));
+        assert!(context.set_renderer(Arc::clone(&hook)));
         problem.respond(&context)
     };
     let after = HeaderName::from_static("retry-after");

@@ -229,7 +229,7 @@ fn the_route_layer_and_the_endpoints_belong_to_one_table() {
     let stack = Stack::new().layer(EdgeLayer::new()).layer(other.layer());
     let text = stack.clone().around(mine).map(drop).unwrap_err().to_string();
     assert!(text.contains("the route layer belongs to another table"), "{text}");
-    stack.around(other.clone()).map(drop).unwrap();
+    stack.around(other).map(drop).unwrap();
 }
 
 #[tokio::test]

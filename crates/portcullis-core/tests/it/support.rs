@@ -100,14 +100,14 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Decided<S> {
 pub(crate) trait WithHeaders: Sized {
     fn headers(self, headers: &[(&'static str, &'static str)]) -> Self;
     /// As from this address, when there is one.
-    fn from_peer(self, ip: &str) -> Self;
+    fn peer_at(self, ip: &str) -> Self;
 }
 
 impl<S> WithHeaders for TestRequest<S> {
     fn headers(self, headers: &[(&'static str, &'static str)]) -> Self {
         headers.iter().fold(self, |request, (name, value)| request.header(*name, *value))
     }
-    fn from_peer(self, ip: &str) -> Self {
+    fn peer_at(self, ip: &str) -> Self {
         if ip.is_empty() { self } else { self.connection(from(ip)) }
     }
 }

@@ -1,5 +1,5 @@
 //! Mistakes that a stack does not start with.
-use portcullis_core::{ConfigErrors, EdgeLayer, Routes, Stack};
+use portcullis_core::{EdgeLayer, Routes, Stack};
 use portcullis_ratelimit::{Key, LimitExt, RateLimitLayer, per_hour};
 use portcullis_testkit::StubAuthenticateLayer;
 
@@ -21,14 +21,21 @@ fn told(before: Before, behind: Behind, names: &[&str]) -> Vec<String> {
         .layer(StubAuthenticateLayer::new())
         .layer(behind);
     let errors = stack.around(routes).err().unwrap_or_default();
-    ConfigErrors::iter(&errors).map(ToString::to_string).collect()
+    errors.iter().map(ToString::to_string).collect()
+}
+
+/// What is told about a quota that counts by identity where nobody is known yet.
+fn mistaken(place: &str) -> String {
+    format!(
+        "{place}: it counts by identity, but stands before authentication: move it to `RateLimitLayer::in_memory()`"
+    )
 }
 
 #[test]
 fn what_is_sound_starts_and_what_is_not_is_told() {
     let (before, behind) = (RateLimitLayer::before_authentication, RateLimitLayer::in_memory);
     let (address, identity) = (per_hour(1).by(Key::Address), per_hour(1).by(Key::Identity));
-    let mistaken = "it counts by identity, but stands before authentication: move it to `RateLimitLayer::in_memory()`";
+    let (a, everywhere) = (mistaken("quota `a`"), mistaken("a quota that counts everywhere"));
     let twice = "quota `a`: the name stands twice in one layer";
     let none: &[&str] = &[];
     let rows: [Row<'_>; 12] = [
@@ -69,7 +76,7 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
             before().quota("a", identity).everywhere(identity),
             behind(),
             &["a"],
-            &["quota `a`", "a quota that counts everywhere"],
+            &[&a, &everywhere],
         ),
         (
             "a name that nobody defines",
@@ -90,7 +97,7 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
             before().quota("a", identity).quota("a", address),
             behind(),
             &["a", "b", "c"],
-            &[twice, "quota `a`", "`b`", "`c`"],
+            &[twice, &a, "`b`", "`c`"],
         ),
     ];
     for (what, before, behind, names, want) in rows {
@@ -98,9 +105,6 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
         assert_eq!(told.len(), want.len(), "{what}: {told:#?}");
         for (line, want) in told.iter().zip(want) {
             assert!(line.contains(want), "{what}: {told:#?}");
-            if !want.contains(' ') && want.starts_with("quota") || *want == "quota `a`" {
-                assert!(line.ends_with(mistaken), "{what}: {told:#?}");
-            }
         }
     }
 }

@@ -76,8 +76,7 @@ impl<S> TestClient<S> {
     }
     /// The clock that every request begins with, as if an outer layer had set it. Default: the outermost layer's.
     ///
-    /// A request with a [`peer`](TestRequest::peer) or a [`connection`](TestRequest::connection) has its context, and
-    /// with it its clock, before any layer sees it: a test on fake time says here which.
+    /// For layers that are tested alone, on fake time: they take their clock from the context.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
         Self { clock: Some(clock), ..self }

@@ -42,12 +42,12 @@ async fn nobody_is_trusted_unasked() {
     let client = client(TrustedProxies::none());
     for peer in ["192.0.2.1", "127.0.0.1", "::1", "10.0.0.9", "192.168.1.1", "fe80::1", ""] {
         for lines in [SPOOFED, STANDARD] {
-            let answer = client.get("/").headers(lines).from_peer(peer).send().await;
+            let answer = client.get("/").headers(lines).peer_at(peer).send().await;
             let peer = if peer.is_empty() { "nobody" } else { peer };
             assert_eq!(answer.text(), format!("{peer} http://test.example"));
         }
     }
-    let answer = client.get("/").from_peer("::ffff:192.0.2.1").send().await;
+    let answer = client.get("/").peer_at("::ffff:192.0.2.1").send().await;
     assert_eq!(answer.text(), "192.0.2.1 http://test.example", "IPv4 in the clothes of IPv6");
 }
 
@@ -76,10 +76,10 @@ async fn a_trusted_proxy_says_who_the_client_is_and_how_it_spoke() {
         ("an unknown scheme", "10.0.0.1", &[("x-forwarded-proto", "wss")], "10.0.0.1 http"),
     ] {
         let (names, hosts) = (client(proxies.clone()), client(proxies.clone().with_host()));
-        let answer = names.get("/").headers(lines).from_peer(peer).send().await;
+        let answer = names.get("/").headers(lines).peer_at(peer).send().await;
         assert_eq!(answer.text(), format!("{want}://test.example"), "{name}");
         let host = if want.ends_with("https") { "evil.example" } else { "test.example" };
-        let answer = hosts.get("/").headers(lines).from_peer(peer).send().await;
+        let answer = hosts.get("/").headers(lines).peer_at(peer).send().await;
         assert_eq!(answer.text(), format!("{want}://{host}"), "{name}, host too");
     }
 }
@@ -94,7 +94,7 @@ async fn forwarding_headers_that_contradict_each_other_are_refused() {
         ("not to be read", &[("forwarded", "for=\"6.6.6.6")]),
         ("a parameter twice", &[("forwarded", "for=6.6.6.6;for=1.2.3.4")]),
     ] {
-        let answer = client.get("/").headers(lines).from_peer("10.0.0.1").send().await;
+        let answer = client.get("/").headers(lines).peer_at("10.0.0.1").send().await;
         answer.assert_status(400).assert_problem("forwarding-ambiguous");
         assert!(answer.headers().contains_key("x-request-id"), "{name}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{name}");
@@ -106,7 +106,7 @@ async fn a_host_that_a_trusted_proxy_says_is_checked_like_any_other() {
     let edge = EdgeLayer::new().trusted_proxies(trusting(&["10.0.0.0/8"]).with_host());
     let client = TestClient::new(edge.layer(unreachable()));
     for host in ["user@shop.example", "shop.example/admin", "shop.example:99999"] {
-        let request = client.get("/").header("x-forwarded-host", host).from_peer("10.0.0.1");
+        let request = client.get("/").header("x-forwarded-host", host).peer_at("10.0.0.1");
         request.send().await.assert_problem("target-invalid");
     }
 }

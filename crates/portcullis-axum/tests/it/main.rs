@@ -1,0 +1,11 @@
+//! Tests of the adapter through its public face: guarded routers behind a stack, and single layers on axum's own.
+#![cfg(test)]
+
+mod app;
+mod bridge;
+mod extract;
+mod guarded;
+mod leaf;
+mod nested;
+mod problem;
+mod support;
