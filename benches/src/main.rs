@@ -69,11 +69,11 @@ fn run(variant: &str, count: u32) {
     let authorize = || AuthorizeLayer::new(roles());
 
     match variant {
-        "bare axum" => measure(axum(), count),
-        "+ a context" => measure(MapRequestLayer::new(with_context).layer(axum()), count),
-        "+ observe" => measure(bridged(ObserveLayer::default().layer(axum())), count),
+        "bare axum" => measure(&axum(), count),
+        "+ a context" => measure(&MapRequestLayer::new(with_context).layer(axum()), count),
+        "+ observe" => measure(&bridged(ObserveLayer::default().layer(axum())), count),
         "+ edge" => measure(
-            bridged(ObserveLayer::default().layer(EdgeLayer::default().layer(axum()))),
+            &bridged(ObserveLayer::default().layer(EdgeLayer::default().layer(axum()))),
             count,
         ),
         "+ route and leaf guard" => {
@@ -160,7 +160,7 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     match app {
-        Ok(app) => measure(app, count),
+        Ok(app) => measure(&app, count),
         Err(errors) => println!("{errors}"),
     }
 }
@@ -176,17 +176,17 @@ fn request() -> Request<Body> {
     request.body(Body::empty()).unwrap_or_default()
 }
 
-fn measure<S, B>(service: S, count: u32)
+fn measure<S, B>(service: &S, count: u32)
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
     runtime.block_on(async {
-        one(&service).await;
+        one(service).await;
         let region = Region::new(ALLOCATOR);
         for _ in 0..count {
-            one(&service).await;
+            one(service).await;
         }
         let counted = region.change();
         println!("allocations {}", counted.allocations);

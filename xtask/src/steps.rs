@@ -1,5 +1,8 @@
 //! The checks that `cargo xtask test` makes. None of them changes a file of the repository.
+use std::path::{Path, PathBuf};
+
 use crate::command::Cmd;
+use crate::workspace::root;
 use crate::{Result, Workspace, fuzz, services, tidy, tools};
 
 /// One check.
@@ -69,9 +72,39 @@ fn msrv(workspace: &Workspace) -> Result {
     check.args(workspace.packages()).run()
 }
 
+/// In a target directory of its own, made anew: cargo takes a version for something that never changes, and would
+/// check the packages of the last run again.
 fn package(workspace: &Workspace) -> Result {
+    let target = root().join("target/package-check");
+    forget(&target)?;
+    for registry in unpacked_registries() {
+        forget(&registry)?;
+    }
     let package = Cmd::new("cargo package --workspace --all-features --allow-dirty");
-    package.args(workspace.excludes()).run_without_warnings()
+    let package = package.args(workspace.excludes()).arg("--target-dir");
+    package.arg(target.display().to_string()).run_without_warnings()
+}
+
+/// Where cargo has unpacked our crates from registries that lie in a folder, such as the one it makes to check packages.
+/// Such a registry has no host in its name.
+fn unpacked_registries() -> Vec<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let entries = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let starts = |entry: &std::fs::DirEntry, text: &str| {
+        entry.file_name().to_str().is_some_and(|name| name.starts_with(text))
+    };
+    let registries = home.into_iter().flat_map(|home| entries(home.join("registry/src")));
+    let local = registries.filter(|entry| starts(entry, "-"));
+    let crates = local.flat_map(|registry| entries(registry.path()));
+    crates.filter(|entry| starts(entry, "portcullis")).map(|entry| entry.path()).collect()
+}
+
+fn forget(dir: &Path) -> Result {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn deny(_: &Workspace) -> Result {

@@ -2,6 +2,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -26,7 +27,7 @@ use crate::leaf::Leaf;
 /// use portcullis_axum::{get, Guarded};
 /// use portcullis_core::{authenticated, public, require};
 ///
-/// let api = Guarded::new()
+/// let api: Guarded<(), _> = Guarded::new()
 ///     .route("/books/{id}", get(|| async { "a book" }), public())
 ///     .route("/orders", get(|| async { "mine" }).post(|| async { "ordered" }), require("orders:write"))
 ///     .nest("/legacy", axum::Router::new(), authenticated());
@@ -84,6 +85,8 @@ impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
 
     /// Adds a whole existing router below `prefix`, with one access for all of it. Inside, the prefix is cut off the path,
     /// as in `Router::nest`. The prefix has no parameters.
+    ///
+    /// What the router does not know is answered by axum or by the router's own fallback, and is no problem document.
     #[must_use]
     pub fn nest<A: Guardedness>(
         mut self,
@@ -204,8 +207,18 @@ impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
     pub fn into_router(self) -> Result<Router<S>, ConfigErrors> {
         let table = Arc::clone(self.frozen());
         table.errors().clone().or(())?;
-        let routes = self.routes.into_iter().zip(table.routes());
-        Ok(routes.fold(Router::new(), |router, (recorded, route)| recorded.mount(router, route)))
+        let mut router = Router::new();
+        for (recorded, route) in self.routes.into_iter().zip(table.routes()) {
+            let place = format!("route `{route}`");
+            // axum panics on routes that overlap inside a nested router, which cannot be looked into.
+            let mounted = catch_unwind(AssertUnwindSafe(|| recorded.mount(router, route)));
+            router = mounted.map_err(|payload| {
+                let said =
+                    payload.downcast::<String>().map_or_else(|_| String::new(), |said| *said);
+                ConfigError::new(place, format!("axum cannot add it: {said}"))
+            })?;
+        }
+        Ok(router)
     }
 }
 
@@ -230,9 +243,8 @@ impl<G: Guardedness> Endpoints for Guarded<(), G> {
     fn table(&self) -> &Arc<RouteTable> {
         self.frozen()
     }
-    fn into_leaf(self) -> Leaf {
-        // `around` has refused a table with errors already.
-        Leaf::new(self.into_router().unwrap_or_default())
+    fn into_leaf(self) -> Result<Leaf, ConfigErrors> {
+        self.into_router().map(Leaf::new)
     }
     fn front<S>(stacked: S) -> App<S> {
         App::new(stacked)

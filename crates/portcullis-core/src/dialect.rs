@@ -1,6 +1,6 @@
 //! In what shape the client expects an error.
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 /// In what shape a [`Problem`](crate::Problem) answers this request. Captured before the request moves inward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,19 +39,22 @@ impl Dialect {
 
 impl Format {
     fn of(headers: &HeaderMap) -> Self {
-        let grpc = headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        const GRPC: &[u8] = b"application/grpc";
+        let is_grpc = |kind: &HeaderValue| {
+            kind.as_bytes().get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+        };
+        let grpc = headers.get(CONTENT_TYPE).is_some_and(is_grpc);
         if grpc {
             return Self::Grpc;
         }
         let Some(accept) = headers.get(ACCEPT) else { return Self::Json };
         let kinds =
             accept.as_bytes().split(|byte| matches!(byte, b',' | b';')).map(<[u8]>::trim_ascii);
-        let known = |kind: &[u8]| match kind {
-            b"text/html" | b"application/xhtml+xml" => Some(Self::Html),
-            kind if kind.ends_with(b"json") => Some(Self::Json),
-            _ => None,
+        let known = |kind: &[u8]| {
+            let ends = |end: &[u8]| kind.len().checked_sub(end.len()).and_then(|at| kind.get(at..));
+            let is_json = ends(b"json").is_some_and(|end| end.eq_ignore_ascii_case(b"json"));
+            let is_html = kind.eq_ignore_ascii_case(b"text/html");
+            is_json.then_some(Self::Json).or(is_html.then_some(Self::Html))
         };
         kinds.into_iter().find_map(known).unwrap_or(Self::Json)
     }
@@ -68,6 +71,8 @@ mod tests {
             ("accept", "application/json, text/html", Format::Json),
             ("accept", "*/*", Format::Json),
             ("content-type", "application/grpc+proto", Format::Grpc),
+            ("accept", "Text/HTML", Format::Html),
+            ("content-type", "Application/gRPC", Format::Grpc),
             ("content-type", "application/json", Format::Json),
         ] {
             let request = Request::head("/").header(name, value).body(()).unwrap();

@@ -1,5 +1,6 @@
 //! One name for one request, in every log.
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use http::{HeaderName, HeaderValue};
 
@@ -9,10 +10,10 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// One name for one request: 1 to 128 visible characters. Cheap to clone.
 ///
 /// It is taken over from a trusted hop and made anew for everyone else. It is unique, not secret.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct RequestId(Text);
 
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 enum Text {
     /// Of our own making. It stays off the heap until somebody wants a header of it.
     Own([u8; 32]),
@@ -50,6 +51,20 @@ impl RequestId {
             }
             Text::Given(value) => value.clone(),
         }
+    }
+}
+
+impl PartialEq for RequestId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RequestId {}
+
+impl Hash for RequestId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 

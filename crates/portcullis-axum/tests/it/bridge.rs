@@ -7,7 +7,7 @@ use axum::routing::get;
 use portcullis_axum::{BridgeLayer, RequestContext};
 use portcullis_core::{EdgeLayer, TrustedProxies};
 use portcullis_testkit::{Contract, TestClient};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 const PEER: &str = "192.0.2.7:4711";
 
@@ -57,6 +57,27 @@ async fn the_edge_knows_which_proxy_it_hears() {
     let request = client.get("/").extension(ConnectInfo(peer));
     let answer = request.header("x-forwarded-for", "1.2.3.4").send().await;
     assert_eq!(answer.text(), "1.2.3.4 /");
+}
+
+#[tokio::test]
+async fn what_was_routed_by_another_spelling_is_refused_unless_the_edge_stands_in_front_of_the_router()
+ {
+    let behind = TestClient::new(router().layer(EdgeLayer::new()).layer(BridgeLayer::new()));
+    let front = TestClient::new(EdgeLayer::new().layer(router().layer(BridgeLayer::new())));
+    for (path, template) in [
+        ("/books/%37", "/books/{id}"),
+        ("/old/p%61ge", "/old/{page}"),
+        ("/old/./page", "/old/{page}"),
+        ("/old/page/../../books/7", "/books/{id}"),
+    ] {
+        assert_eq!(front.get(path).send().await.text(), format!("nobody {template}"), "{path}");
+    }
+    for path in ["/books/%37", "/old/p%61ge", "/books/..", "/books/%2e%2e"] {
+        behind.get(path).send().await.assert_status(400).assert_problem("target-invalid");
+    }
+    for path in ["/books/7?x=%37", "/books/a%20b"] {
+        behind.get(path).send().await.assert_status(200);
+    }
 }
 
 #[tokio::test]

@@ -104,10 +104,10 @@ async fn a_caller_who_has_no_way_to_say_who_they_are() {
     let mut request = request(http::Method::GET, "/who").build();
     Context::of(&mut request).set_auth(AuthState::Anonymous(Challenges::default()));
     let answer = app.oneshot(request.map(axum::body::Body::new)).await.unwrap();
-    // A 401 names a scheme (RFC 9110, section 15.5.2). Where there is none, asking again is no use: 403, as
-    // authorization answers it.
-    let challenged = answer.headers().contains_key("www-authenticate");
-    assert!(answer.status() != 401 || challenged, "401 without `WWW-Authenticate`");
+    // A 401 names a scheme (RFC 9110, section 15.5.2). There is none, and that is the server's fault.
+    assert_eq!(answer.status(), 500);
+    let body = portcullis_testkit::read(answer).await;
+    assert!(body.contains("#authentication-missing"), "{body}");
 }
 
 #[tokio::test]

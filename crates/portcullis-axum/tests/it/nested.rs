@@ -129,3 +129,23 @@ async fn a_route_of_its_own_below_the_prefix() {
     let open = client(api(), Decide::Allow);
     assert_eq!(open.get("/legacy/books/7").send().await.text(), "inside: /books/7");
 }
+
+#[test]
+fn what_axum_cannot_add_is_an_error_and_no_panic() {
+    let inner = || axum::Router::new().route("/x", axum::routing::get(|| async {}));
+    for api in [
+        Guarded::new().route("/legacy/x", get(|| async {}), public()).nest(
+            "/legacy",
+            inner(),
+            public(),
+        ),
+        Guarded::new().nest("/a", inner(), public()).route(
+            "/a/{*rest}",
+            get(|| async {}),
+            public(),
+        ),
+    ] {
+        let errors = api.into_router().unwrap_err().to_string();
+        assert!(errors.contains("axum cannot add it: "), "{errors}");
+    }
+}

@@ -154,11 +154,12 @@ impl TrustedProxies {
         let forwarded = Forwarded::of(headers).map_err(|_| Ambiguous)?;
         let mut hop = Hop::default();
         for element in forwarded.elements().iter().rev() {
+            // Written by a trusted hop, the first of them by the peer, whatever it says about its client.
+            hop.scheme = element.proto().and_then(Scheme::from_name).or(hop.scheme);
+            hop.host = element.host().filter(|_| self.host).map(str::to_owned).or(hop.host);
             // Behind a hop that hides its client nothing more can be believed.
             let Some(ip) = element.for_address() else { break };
             hop.client = Some(ip);
-            hop.scheme = element.proto().and_then(Scheme::from_name);
-            hop.host = self.host.then(|| element.host().map(str::to_owned)).flatten();
             if !self.trusts(ip) {
                 break;
             }

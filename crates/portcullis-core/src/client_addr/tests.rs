@@ -101,6 +101,27 @@ fn scheme_is_believed_of_a_trusted_hop_and_host_only_when_asked_for() {
 }
 
 #[test]
+fn a_proxy_that_hides_its_client_is_still_believed_about_the_scheme() {
+    let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+    for (line, client, scheme) in [
+        ("for=_hidden;proto=https", None, Some(Scheme::Https)),
+        ("proto=https", None, Some(Scheme::Https)),
+        ("for=6.6.6.6;proto=https, for=1.2.3.4;proto=http", Some("1.2.3.4"), Some(Scheme::Http)),
+        ("for=1.2.3.4;proto=https, for=10.0.0.2", Some("1.2.3.4"), Some(Scheme::Https)),
+        ("for=6.6.6.6;proto=https, for=1.2.3.4", Some("1.2.3.4"), None),
+    ] {
+        let hop = proxies
+            .resolve("10.0.0.1:1".parse().unwrap(), &headers(&[("forwarded", line)]))
+            .unwrap();
+        assert_eq!(
+            (hop.client, hop.scheme),
+            (client.map(|ip| ip.parse().unwrap()), scheme),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn what_a_client_adds_beside_its_proxys_header_is_not_believed() {
     let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]).with_host();
     let hop = |lines: &[(&'static str, &'static str)]| {

@@ -217,7 +217,9 @@ impl Settings {
 fn identify(context: &Context, headers: &mut HeaderMap, sent: Sent, trusted: bool) {
     let (mut id, mut trace) = (None, None);
     if trusted {
-        id = headers.get(X_REQUEST_ID).and_then(RequestId::parse);
+        let mut lines = headers.get_all(X_REQUEST_ID).iter();
+        let only = lines.next().filter(|_| lines.next().is_none());
+        id = only.and_then(RequestId::parse);
         // Several lines are no valid header, and then no trace is continued (Trace Context, section 3.2).
         let mut lines = headers.get_all(TRACEPARENT).iter();
         let only = lines.next().filter(|_| lines.next().is_none());

@@ -69,8 +69,8 @@ impl<E, G: Guardedness> Endpoints for Routes<E, G> {
     fn table(&self) -> &Arc<RouteTable> {
         &self.table
     }
-    fn into_leaf(self) -> Self::Leaf {
-        self.into_service()
+    fn into_leaf(self) -> Result<Self::Leaf, ConfigErrors> {
+        Ok(self.into_service())
     }
     fn front<S>(stacked: S) -> S {
         stacked

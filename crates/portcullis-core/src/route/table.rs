@@ -11,8 +11,9 @@ use crate::{ConfigError, ConfigErrors};
 /// A frozen table of routes. One table is one identity: a decision about a route of one table says nothing about the
 /// same path in another.
 ///
-/// A static segment wins over a parameter, and a parameter over a catch-all, whatever the order in which routes are
-/// added. HEAD is answered by GET.
+/// A static segment wins over a parameter or a catch-all, and a longer template over a catch-all that begins further up,
+/// whatever the order in which routes are added. In one and the same place there is a parameter or a catch-all, not both.
+/// HEAD is answered by GET.
 pub struct RouteTable {
     pub(super) entries: Vec<Entry>,
     paths: matchit::Router<Endpoints>,
@@ -212,7 +213,7 @@ impl TableBuilder {
                 let message = match error {
                     matchit::InsertError::Conflict { with } => {
                         format!(
-                            "it matches the same paths as `{with}`; give their parameters the same name"
+                            "it matches the same paths as `{with}`: parameters in one place have one name, and stand beside no catch-all"
                         )
                     }
                     other => other.to_string(),

@@ -128,7 +128,10 @@ pub trait Endpoints {
     /// The table.
     fn table(&self) -> &Arc<RouteTable>;
     /// The service.
-    fn into_leaf(self) -> Self::Leaf;
+    ///
+    /// # Errors
+    /// What is wrong with the endpoints beyond their table.
+    fn into_leaf(self) -> Result<Self::Leaf, ConfigErrors>;
     /// Wraps the finished stack.
     fn front<S>(stacked: S) -> Self::Front<S>;
 }
@@ -191,7 +194,7 @@ impl<L, Last, F> Stack<L, Last, F> {
             errors.push(ConfigError::new("stack", message));
         }
         errors.or(())?;
-        Ok(E::front(self.layers.layer(endpoints.into_leaf())))
+        Ok(E::front(self.layers.layer(endpoints.into_leaf()?)))
     }
 
     /// Puts the stack around a service, behind the leaf guard.

@@ -38,6 +38,7 @@ fn every_fact_is_set_once() {
             ("target", context.set_target(target(&format!("/{which}")).unwrap())),
             ("request id", context.set_request_id(id(which))),
             ("trace", context.set_trace(traces[n])),
+            ("scheme", context.set_scheme([Scheme::Https, Scheme::Http][n])),
             ("route", context.set_route(table.route(n).unwrap())),
             ("route label", context.set_route_label(which.into())),
             ("auth", context.set_auth(identity(which))),
@@ -55,6 +56,7 @@ fn every_fact_is_set_once() {
     assert_eq!(context.target().unwrap().path(), "/one");
     assert_eq!(context.request_id().unwrap().as_str(), "one");
     assert_eq!(context.trace(), Some(&traces[0]));
+    assert_eq!(context.scheme(), Scheme::Https);
     assert_eq!(context.route().unwrap().index(), 0);
     assert_eq!(context.identity().unwrap().subject(), "one");
     assert_eq!(context.consumed().unwrap().cookies().collect::<Vec<_>>(), ["one"]);

@@ -74,6 +74,7 @@ async fn the_trace_is_continued_by_a_child_span_or_begun_anew() {
             &[("traceparent", TRACE), ("traceparent", TRACE), ("tracestate", "a=1")],
             None,
         ),
+        ("baggage alone, a stranger's", STRANGER, &[("baggage", "user=7")], None),
         ("a state without its trace", TRUSTED, &[("tracestate", "a=1"), ("baggage", "a=1")], None),
     ] {
         let answer = client.get("/").headers(lines).peer_at(peer).send().await;
