@@ -63,7 +63,7 @@ fn run(variant: &str, count: u32) {
     let limit =
         || RateLimitLayer::in_memory().quota("books", per_second(u32::MAX).by(Key::Identity));
     let authenticate = || {
-        let key = ApiKey::new("ci", &Secret::new(KEY.to_owned())).role("reader");
+        let key = ApiKey::new("ci", KEY).role("reader");
         AuthenticateLayer::new().api_keys(ApiKeys::new().key(key))
     };
     let authorize = || AuthorizeLayer::new(roles());

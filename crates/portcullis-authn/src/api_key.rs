@@ -26,7 +26,8 @@ impl ApiKey {
     ///
     /// An empty key opens nothing. A stack that has one does not start, nor one whose key no header could carry, such as
     /// a key with the line break of the file it was read from.
-    pub fn new(id: impl Into<Arc<str>>, key: &Secret<String>) -> Self {
+    pub fn new(id: impl Into<Arc<str>>, key: impl Into<Secret<String>>) -> Self {
+        let key = key.into();
         let text = key.expose();
         let mistake = if text.is_empty() {
             Some("the key is empty: is its variable set?")
@@ -114,6 +115,10 @@ impl ApiKeys {
             None => known.push((digest, identity.build())),
         }
         self
+    }
+    /// Whose keys they are.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.by_prefix.values().flatten().map(|(_, identity)| identity)
     }
     /// What is wrong with the keys; one with a mistake opens nothing.
     pub(crate) fn errors(&self) -> &[ConfigError] {

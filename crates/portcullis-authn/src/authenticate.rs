@@ -63,6 +63,11 @@ impl Staged for AuthenticateLayer {
     type Provides = KnownCaller;
     fn check(&self, plan: &mut Plan) {
         plan.errors(self.schemes.api_keys.iter().flat_map(ApiKeys::errors).cloned());
+        for identity in self.schemes.api_keys.iter().flat_map(ApiKeys::identities) {
+            for role in identity.roles() {
+                plan.mentions_role(format!("API key `{}`", identity.subject()), role);
+            }
+        }
     }
 }
 

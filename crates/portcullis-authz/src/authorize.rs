@@ -1,4 +1,5 @@
 //! The authorization layer.
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
@@ -75,6 +76,16 @@ impl<K> AuthorizeLayer<K> {
         if let Some((requirement, _)) = &self.policy.fixed {
             plan.errors(objection(&self.policy.roles, requirement, "AuthorizeLayer"));
         }
+        let known: HashSet<_> = self.policy.roles.names().collect();
+        let unknown = plan.mentioned_roles().filter(|(_, role)| !known.contains(role));
+        let unknown = unknown.map(|(place, role)| {
+            ConfigError::new(
+                place,
+                format!("no role is called `{role}`: define it, or correct the name"),
+            )
+        });
+        let unknown: Vec<_> = unknown.collect();
+        plan.errors(unknown);
         let Some(table) = plan.table().cloned() else { return };
         for route in table.routes() {
             let place = format!("route `{route}`");

@@ -9,7 +9,8 @@ use crate::Problem;
 /// Who is asking, as the type that the application wants.
 ///
 /// Rejects with 401 when the caller is anonymous, and with 500 `authentication-missing` when no layer has found out who
-/// calls, or could have. `Option<Caller<U>>` takes an anonymous caller as `None`.
+/// calls, or could have. On a public route no credential is looked at, so everybody is anonymous there: a handler that
+/// wants to know who calls stands behind `optional()` or more. `Option<Caller<U>>` takes an anonymous caller as `None`.
 ///
 /// ```
 /// use portcullis_axum::Caller;

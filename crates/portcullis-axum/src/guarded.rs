@@ -67,38 +67,46 @@ impl<S> Default for Guarded<S, Open> {
 }
 
 impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
-    /// Adds a route. The template is axum's; `handlers` come from [`get`](crate::get) and its like.
+    /// Adds a route. The template is axum's; `handlers` come from [`get`](crate::get) and its like; `access` says who may
+    /// call: [`public`](portcullis_core::public), [`optional`](portcullis_core::optional),
+    /// [`authenticated`](portcullis_core::authenticated), [`require`](portcullis_core::require) or
+    /// [`policy`](portcullis_core::policy). OPTIONS is answered for every path, with what is allowed there.
+    ///
+    /// The type of the router changes with the access. Code that adds routes in a loop begins with
+    /// [`restricted`](Self::restricted).
     #[must_use]
     pub fn route<A: Guardedness>(
         mut self,
         template: &str,
         handlers: impl Into<Handlers<S>>,
-        rule: Rule<A>,
+        access: Rule<A>,
     ) -> Guarded<S, G::With<A>> {
         let handlers = handlers.into();
         if let Some(method) = &handlers.doubled {
             let message = format!("{method} is said twice, or besides `any`; give it one handler");
             self.errors.push(ConfigError::new(format!("route `{template}`"), message));
         }
-        self.record(template, rule, Endpoint::Handlers(Box::new(handlers)))
+        self.record(template, access, Endpoint::Handlers(Box::new(handlers)))
     }
 
     /// Adds a whole existing router below `prefix`, with one access for all of it. Inside, the prefix is cut off the path,
     /// as in `Router::nest`. The prefix has no parameters.
     ///
-    /// What the router does not know is answered by axum or by the router's own fallback, and is no problem document.
+    /// What the router does not know is answered by axum or by the router's own fallback, and is no problem document. In
+    /// logs and metrics all of it is the route `/prefix/{*rest}`. A path that moves out of the router gets a route of its
+    /// own beside it, which wins with all its methods; take the path out of the router then.
     #[must_use]
     pub fn nest<A: Guardedness>(
         mut self,
         prefix: &str,
         router: Router<S>,
-        rule: Rule<A>,
+        access: Rule<A>,
     ) -> Guarded<S, G::With<A>> {
         if !prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['{', '*']) {
             let message = "a prefix begins with `/`, does not end with one, and has no parameters";
             self.errors.push(ConfigError::new(format!("nest `{prefix}`"), message));
         }
-        self.record(prefix, rule, Endpoint::Nested(router))
+        self.record(prefix, access, Endpoint::Nested(router))
     }
 
     fn record<A: Guardedness>(
@@ -156,7 +164,8 @@ impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
     fn frozen(&self) -> &Arc<RouteTable> {
         self.table.get_or_init(|| {
             let mut table = TableBuilder::new(CatchAll::NotEmpty);
-            self.errors.iter().cloned().chain(self.overlaps()).for_each(|error| table.error(error));
+            let overlaps = self.overlaps().chain(self.below_nests());
+            self.errors.iter().cloned().chain(overlaps).for_each(|error| table.error(error));
             for Recorded { template, rule, endpoint } in &self.routes {
                 match endpoint {
                     Endpoint::Handlers(handlers) => {
@@ -196,6 +205,26 @@ impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
             (again && (for_any || beside_any)).then(|| {
                 let message = "it stands twice, once with handlers for every method; use this crate's `get`, `post`, …";
                 ConfigError::new(format!("route `{template}`"), message)
+            })
+        })
+    }
+
+    /// What stands below the prefix of a nested router and is no path of its own there: which of the two gets a request
+    /// would be axum's choice, and not the table's.
+    fn below_nests(&self) -> impl Iterator<Item = ConfigError> {
+        let nests =
+            self.routes.iter().filter(|recorded| matches!(recorded.endpoint, Endpoint::Nested(_)));
+        let pairs = nests.flat_map(|nest| self.routes.iter().map(move |other| (nest, other)));
+        pairs.filter_map(|(nest, other)| {
+            let below = other.template.strip_prefix(&nest.template)?.strip_prefix('/')?;
+            let nested = matches!(other.endpoint, Endpoint::Nested(_));
+            (nested || below.contains('{')).then(|| {
+                let message = format!(
+                    "it lies below `{}`, where a router is nested, and both could match the same paths: put it into that \
+                     router, or give it another prefix",
+                    nest.template
+                );
+                ConfigError::new(format!("route `{}`", other.template), message)
             })
         })
     }

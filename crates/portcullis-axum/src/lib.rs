@@ -7,8 +7,10 @@ mod extract;
 mod guard;
 mod guarded;
 mod handlers;
+pub mod kinds;
 mod leaf;
 mod problem;
+mod valid;
 
 pub use app::App;
 pub use bridge::{Bridge, BridgeLayer};
@@ -17,3 +19,4 @@ pub use guarded::Guarded;
 pub use handlers::{Handlers, any, delete, get, head, options, patch, post, put};
 pub use leaf::{Leaf, LeafFuture};
 pub use problem::Problem;
+pub use valid::Valid;

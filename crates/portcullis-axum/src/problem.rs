@@ -1,5 +1,6 @@
 //! Problems as axum responses.
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -51,6 +52,14 @@ impl Problem {
     /// The problem itself.
     pub fn into_inner(self) -> portcullis_core::Problem {
         self.0
+    }
+}
+
+/// What can be asked of the problem.
+impl Deref for Problem {
+    type Target = portcullis_core::Problem;
+    fn deref(&self) -> &portcullis_core::Problem {
+        &self.0
     }
 }
 

@@ -32,13 +32,15 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Everything that is wrong with a configuration, all of it at once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// Adds an error.
+    /// Adds an error, unless it is there already.
     pub fn push(&mut self, error: ConfigError) {
-        self.0.push(error);
+        if !self.0.contains(&error) {
+            self.0.push(error);
+        }
     }
     /// The errors.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &ConfigError> {
@@ -56,7 +58,7 @@ impl ConfigErrors {
 
 impl Extend<ConfigError> for ConfigErrors {
     fn extend<I: IntoIterator<Item = ConfigError>>(&mut self, errors: I) {
-        self.0.extend(errors);
+        errors.into_iter().for_each(|error| self.push(error));
     }
 }
 
@@ -84,6 +86,13 @@ impl fmt::Display for ConfigErrors {
                 all.iter().try_for_each(|error| write!(f, "\n  {error}"))
             }
         }
+    }
+}
+
+/// As it is displayed, since `main` shows the error that it returns by `Debug`.
+impl fmt::Debug for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,6 +1,6 @@
 //! In what shape the client expects an error.
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, Method, Request};
 
 /// In what shape a [`Problem`](crate::Problem) answers this request. Captured before the request moves inward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,11 +39,7 @@ impl Dialect {
 
 impl Format {
     fn of(headers: &HeaderMap) -> Self {
-        const GRPC: &[u8] = b"application/grpc";
-        let is_grpc = |kind: &HeaderValue| {
-            kind.as_bytes().get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
-        };
-        let grpc = headers.get(CONTENT_TYPE).is_some_and(is_grpc);
+        let grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
         if grpc {
             return Self::Grpc;
         }
@@ -60,6 +56,14 @@ impl Format {
     }
 }
 
+/// `application/grpc` and `application/grpc-web`, alone or with a suffix (`+proto`) or parameters.
+fn is_grpc(kind: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some((start, rest)) = kind.split_at_checked(GRPC.len()) else { return false };
+    let rest = rest.strip_prefix(b"-web").unwrap_or(rest);
+    start.eq_ignore_ascii_case(GRPC) && matches!(rest, [] | [b'+' | b';', ..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +77,8 @@ mod tests {
             ("content-type", "application/grpc+proto", Format::Grpc),
             ("accept", "Text/HTML", Format::Html),
             ("content-type", "Application/gRPC", Format::Grpc),
+            ("content-type", "application/grpc-web+proto", Format::Grpc),
+            ("content-type", "application/grpcfoo", Format::Json),
             ("content-type", "application/json", Format::Json),
         ] {
             let request = Request::head("/").header(name, value).body(()).unwrap();

@@ -44,3 +44,15 @@ impl<T: Zeroize> From<T> for Secret<T> {
         Self::new(value)
     }
 }
+
+impl From<&str> for Secret<String> {
+    fn from(text: &str) -> Self {
+        Self::new(text.to_owned())
+    }
+}
+
+impl From<&Self> for Secret<String> {
+    fn from(secret: &Self) -> Self {
+        secret.clone()
+    }
+}

@@ -28,7 +28,7 @@ pub trait Stage: sealed::Sealed + 'static {
 /// That a layer of this stage may stand directly behind one of stage `Previous`.
 #[diagnostic::on_unimplemented(
     message = "a layer of stage `{Self}` cannot stand behind one of stage `{Previous}`",
-    label = "this layer stands too far in",
+    label = "this layer cannot stand here",
     note = "the stages, outermost first: Observe, Edge, Shed, Route, Answer, PreLimit, Authenticate, Limit, Authorize, \
             Idempotency, Cache, Inner",
     note = "Shed, Answer, PreLimit, Limit and Inner may hold several layers, the others one"

@@ -62,8 +62,17 @@ impl RateLimitLayer<stage::Limit> {
     }
 }
 
+impl RateLimitLayer<stage::Shed> {
+    /// Counts in memory, before the route is known: everything that gets past the edge, by address. Also what no route
+    /// answers, such as a scan for addresses.
+    pub fn before_routing() -> Self {
+        Self::empty()
+    }
+}
+
 impl RateLimitLayer<stage::PreLimit> {
-    /// Counts in memory, before authentication: by address.
+    /// Counts in memory, before authentication: by address. What no route answers (404, 405, OPTIONS) does not get
+    /// here.
     pub fn before_authentication() -> Self {
         Self::empty()
     }
@@ -78,7 +87,7 @@ impl<S> RateLimitLayer<S> {
     pub fn quota(self, name: &str, quota: Quota) -> Self {
         self.with(Some(name.into()), quota)
     }
-    /// Defines a quota for every request that passes.
+    /// Defines a quota for every request that gets to this layer: see where its stage stands.
     #[must_use]
     pub fn everywhere(self, quota: Quota) -> Self {
         self.with(None, quota)
@@ -143,6 +152,18 @@ impl<S, St> Layer<S> for RateLimitLayer<St> {
         let limiter =
             Limiter { quotas: quotas.clone(), capacity: *capacity, state: Arc::clone(state) };
         RateLimit { inner, limiter: Arc::new(limiter) }
+    }
+}
+
+impl Staged for RateLimitLayer<stage::Shed> {
+    type Stage = stage::Shed;
+    type Needs = ();
+    type Provides = ();
+    fn check(&self, plan: &mut Plan) {
+        self.check_quotas(plan, false);
+        let named = self.quotas.iter().filter_map(|quota| quota.name.as_ref());
+        let message = "it has a name, but stands before the route is known: move it to `before_authentication()`";
+        plan.errors(named.map(|name| ConfigError::new(format!("quota `{name}`"), message)));
     }
 }
 
@@ -268,7 +289,8 @@ impl State {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "the address of the client is not known, so all such clients share one limit: let the server or \
-                 the adapter pass the peer's address on"
+                 the adapter pass the peer's address on (axum: serve with connect info, and put `BridgeLayer` \
+                 outside of a layer that is used without a stack)"
             );
         }
         Who::Unknown

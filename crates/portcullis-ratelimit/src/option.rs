@@ -27,6 +27,7 @@ impl fmt::Display for Limits {
 
 impl RouteOption for Limits {
     const NAME: &'static str = "limit";
+    const READ_BY: &'static str = "a `RateLimitLayer`";
     fn names(&self) -> Vec<Arc<str>> {
         self.0.clone()
     }

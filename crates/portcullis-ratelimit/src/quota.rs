@@ -83,8 +83,8 @@ impl Rate {
         }
         Ok(begins.saturating_add(self.interval))
     }
-    /// Takes back one request that was admitted. Exact, whatever was admitted in between: each one moved the time on by
-    /// the same interval.
+    /// Takes back one request that was admitted a moment ago. What was admitted in between moved the time on by the same
+    /// interval, so it stays counted.
     pub(crate) fn take_back(self, used_until: u64) -> u64 {
         used_until.saturating_sub(self.interval)
     }

@@ -10,6 +10,8 @@ pub fn all() -> impl Iterator<Item = ProblemKind> {
         portcullis_authn::kinds::ALL,
         #[cfg(feature = "authz")]
         portcullis_authz::kinds::ALL,
+        #[cfg(feature = "axum")]
+        portcullis_axum::kinds::ALL,
         #[cfg(feature = "ratelimit")]
         portcullis_ratelimit::kinds::ALL,
     ];

@@ -2,7 +2,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use portcullis::axum::{Caller, Problem};
+use portcullis::axum::{Caller, Problem, Valid};
 use portcullis::problem::kinds::INTERNAL_ERROR;
 use portcullis::{Identity, ProblemKind};
 use serde::{Deserialize, Serialize};
@@ -28,14 +28,14 @@ pub(crate) struct Search {
 
 pub(crate) async fn books(
     State(store): State<Store>,
-    Query(search): Query<Search>,
+    Valid(Query(search)): Valid<Query<Search>>,
 ) -> Result<Json<Vec<Book>>, Problem> {
     Ok(Json(store.books(&search.author).await.map_err(failed)?))
 }
 
 pub(crate) async fn book(
     State(store): State<Store>,
-    Path(id): Path<i64>,
+    Valid(Path(id)): Valid<Path<i64>>,
 ) -> Result<Json<Book>, Problem> {
     let book = store.book(id).await.map_err(failed)?;
     Ok(Json(
@@ -73,7 +73,7 @@ pub(crate) struct NewOrder {
 pub(crate) async fn order(
     Caller(who): Caller<Identity>,
     State(store): State<Store>,
-    Json(NewOrder { book, quantity }): Json<NewOrder>,
+    Valid(Json(NewOrder { book, quantity })): Valid<Json<NewOrder>>,
 ) -> Result<(StatusCode, Json<Order>), Problem> {
     if !(1..=100).contains(&quantity) {
         return Err(Problem::new(QUANTITY_INVALID).detail("order 1 to 100 copies"));

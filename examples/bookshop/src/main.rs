@@ -1,10 +1,13 @@
 //! Opens the bookshop. See the README beside this file's folder.
 use std::env;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bookshop::{Shop, Store, app, banner};
 use portcullis::telemetry::Metrics;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,10 +33,46 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         axum::serve(operators, axum::Router::new().fallback_service(metrics.service()))
             .into_future(),
     );
-    axum::serve(shop, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })
-        .await?;
+    let closing = Arc::new(Notify::new());
+    let drained = axum::serve(shop, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown({
+            let closing = Arc::clone(&closing);
+            async move {
+                asked_to_close().await;
+                closing.notify_one();
+            }
+        });
+    tokio::select! {
+        served = drained.into_future() => served?,
+        // A client that never finishes must not keep the shop open.
+        () = async {
+            closing.notified().await;
+            tokio::select! {
+                () = asked_to_close() => {}
+                () = tokio::time::sleep(DRAIN) => {}
+            }
+        } => tracing::warn!("closed with requests still running"),
+    }
     Ok(())
+}
+
+/// How long requests may take to finish once the shop closes.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Ctrl-C, or the signal by which a service manager ends a program.
+async fn asked_to_close() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    drop(tokio::signal::ctrl_c().await);
 }
 
 async fn listen(variable: &str, default: &str) -> Result<TcpListener, Box<dyn std::error::Error>> {

@@ -7,9 +7,7 @@ use portcullis::authz::{AuthorizeLayer, Roles};
 use portcullis::axum::{Guarded, get, post};
 use portcullis::ratelimit::{Key, LimitExt, RateLimitLayer, per_minute, per_second};
 use portcullis::telemetry::{Metrics, ObserveLayer};
-use portcullis::{
-    ConfigErrors, EdgeLayer, RouteTable, Secret, Stack, authenticated, public, require,
-};
+use portcullis::{ConfigErrors, EdgeLayer, RouteTable, Stack, authenticated, public, require};
 
 use crate::api;
 use crate::store::Store;
@@ -55,16 +53,16 @@ pub fn app(store: Store, metrics: Metrics) -> Result<Shop, ConfigErrors> {
         .permits("orders:audit")
         .build()?;
     let keys = DEMO_KEYS.iter().fold(ApiKeys::new(), |keys, (name, key, role)| {
-        keys.key(ApiKey::new(*name, &Secret::new((*key).to_owned())).role(*role))
+        keys.key(ApiKey::new(*name, *key).role(*role))
     });
 
     let table = Arc::clone(api.route_layer().table());
     let app = Stack::new()
         .layer(ObserveLayer::default().metrics(metrics))
         .layer(EdgeLayer::default())
+        // Before the route is known and the keys are looked at, so that scanning and guessing are limited too.
+        .layer(RateLimitLayer::before_routing().everywhere(per_second(50).by(Key::Address)))
         .layer(api.route_layer())
-        // Before the keys are looked at, so that guessing them is limited too.
-        .layer(RateLimitLayer::before_authentication().everywhere(per_second(50).by(Key::Address)))
         .layer(AuthenticateLayer::new().api_keys(keys))
         .layer(RateLimitLayer::in_memory().quota("orders", per_minute(5).by(Key::Identity)))
         .layer(AuthorizeLayer::new(roles))

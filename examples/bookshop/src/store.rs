@@ -1,11 +1,17 @@
 //! The shop's database.
+use std::sync::{Arc, Mutex};
+
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
 
 /// The shop's books and orders, in SQLite.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
+    /// A database in memory lives as long as some connection to it, and the pool may close all of its own: a request
+    /// that is cancelled takes its connection with it. This one nobody uses, so it stays.
+    _keeper: Arc<Mutex<SqliteConnection>>,
 }
 
 /// A book of the shop.
@@ -35,10 +41,9 @@ impl Store {
     /// # Errors
     /// The database cannot be opened, or the tables cannot be made.
     pub async fn open(url: &str) -> Result<Self, Box<dyn std::error::Error>> {
-        // A database in memory lives as long as its one connection.
-        let options =
-            SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        let pool = options.connect(url).await?;
+        let options: SqliteConnectOptions = url.parse()?;
+        let keeper = SqliteConnection::connect_with(&options).await?;
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
         for table in [
             "create table if not exists books (id integer primary key, title text not null, \
              author text not null, year integer not null, price_cents integer not null)",
@@ -47,7 +52,7 @@ impl Store {
         ] {
             sqlx::query(table).execute(&pool).await?;
         }
-        let store = Self { pool };
+        let store = Self { pool, _keeper: Arc::new(Mutex::new(keeper)) };
         store.stock().await?;
         Ok(store)
     }

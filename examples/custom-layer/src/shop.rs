@@ -27,7 +27,7 @@ pub fn shop(switch: Switch) -> Result<Router, ConfigErrors> {
         .with_state(switch.clone());
 
     let roles = Roles::builder().role("keeper").permits("shop:close").build()?;
-    let key = ApiKey::new("kim", &Secret::new(DEMO_KEY.to_owned())).role("keeper");
+    let key = ApiKey::new("kim", DEMO_KEY).role("keeper");
     let app = Stack::new()
         .layer(EdgeLayer::default())
         .layer(api.route_layer())

@@ -131,21 +131,31 @@ async fn a_route_of_its_own_below_the_prefix() {
 }
 
 #[test]
-fn what_axum_cannot_add_is_an_error_and_no_panic() {
-    let inner = || axum::Router::new().route("/x", axum::routing::get(|| async {}));
-    for api in [
-        Guarded::new().route("/legacy/x", get(|| async {}), public()).nest(
-            "/legacy",
-            inner(),
-            public(),
+fn what_overlaps_a_nested_router_is_an_error_and_no_panic() {
+    let inner = || Router::<()>::new().route("/x", get(|| async {}));
+    let outer = || portcullis_axum::get(|| async {});
+    for (api, wanted) in [
+        (
+            Guarded::new().route("/a/x", outer(), public()).nest("/a", inner(), public()),
+            "axum cannot add it: ",
         ),
-        Guarded::new().nest("/a", inner(), public()).route(
-            "/a/{*rest}",
-            get(|| async {}),
-            public(),
+        (
+            Guarded::new().nest("/a", inner(), public()).route("/a/{*rest}", outer(), public()),
+            "it lies below `/a`",
+        ),
+        (
+            Guarded::new().nest("/a", inner(), public()).route("/a/{x}", outer(), public()),
+            "it lies below `/a`",
+        ),
+        (
+            Guarded::new().nest("/a", inner(), public()).nest("/a/b", inner(), public()),
+            "it lies below `/a`",
         ),
     ] {
         let errors = api.into_router().unwrap_err().to_string();
-        assert!(errors.contains("axum cannot add it: "), "{errors}");
+        assert!(errors.contains(wanted), "{errors}");
     }
+    // A path of its own beside the router is how a path moves out of it.
+    let moved = Guarded::new().route("/a/new", outer(), public()).nest("/a", inner(), public());
+    assert!(moved.into_router().is_ok());
 }

@@ -135,7 +135,11 @@ impl TrustedProxies {
         }
         let (standard, legacy) = (self.standard(headers)?, self.legacy(headers));
         match (standard, legacy) {
-            (Some(one), Some(other)) if one.client != other.client => Err(Ambiguous),
+            (Some(one), Some(other))
+                if one.client != other.client && headers.contains_key(X_FORWARDED_FOR) =>
+            {
+                Err(Ambiguous)
+            }
             // A proxy writes one of the two and may pass the other: only what both say is believed.
             (Some(one), Some(other)) => Ok(Hop {
                 client: one.client,

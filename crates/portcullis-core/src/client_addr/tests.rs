@@ -101,6 +101,15 @@ fn scheme_is_believed_of_a_trusted_hop_and_host_only_when_asked_for() {
 }
 
 #[test]
+fn forwarded_beside_a_lone_scheme_is_no_contradiction() {
+    let lines =
+        &[("forwarded", "for=1.2.3.4;proto=https"), ("x-forwarded-proto", "https")] as &[_];
+    let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
+    let hop = proxies.resolve("10.0.0.1:1".parse().unwrap(), &headers(lines)).unwrap();
+    assert_eq!((hop.client, hop.scheme), ("1.2.3.4".parse().ok(), Some(Scheme::Https)));
+}
+
+#[test]
 fn a_proxy_that_hides_its_client_is_still_believed_about_the_scheme() {
     let proxies = TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]);
     for (line, client, scheme) in [

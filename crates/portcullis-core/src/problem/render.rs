@@ -13,7 +13,18 @@ use crate::{Body, Context, Dialect, Format};
 /// Lets an application put its own body around a problem: its envelope, its language, its page.
 ///
 /// The status and the headers that the problem must carry stay as they are. A gRPC answer has no body and is
-/// never rendered.
+/// never rendered. The hook is asked for every other one: `context.dialect()` says what the client expects. A detail is
+/// text, which a page must escape; the slug of an application's own kind is its whole URI.
+///
+/// ```
+/// use portcullis_core::{Context, EdgeLayer, Format, Problem, problem::Rendered};
+/// use http::HeaderValue;
+///
+/// let edge = EdgeLayer::new().render_problems(|problem: &Problem, context: &Context| {
+///     let page = context.dialect().format() == Format::Html;
+///     page.then(|| Rendered::new(HeaderValue::from_static("text/html"), format!("<h1>{}</h1>", problem.kind().title())))
+/// });
+/// ```
 pub trait RenderProblem: Send + Sync {
     /// The body to answer with; `None` keeps ours.
     fn render(&self, problem: &Problem, context: &Context) -> Option<Rendered>;

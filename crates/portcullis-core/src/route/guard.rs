@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{Route, RouteTable};
 use crate::problem::kinds;
-use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem};
+use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem, Target};
 
 /// Applies [`Guard`].
 #[derive(Clone, Debug)]
@@ -81,11 +81,12 @@ impl GuardLayer {
         };
         if !route.methods().include(method) {
             // A preflight that nobody answered travels under the route that it asks about.
-            let allow = HeaderValue::try_from(route.methods().to_string().replace(',', ", "));
-            let problem = Problem::new(kinds::METHOD_NOT_ALLOWED);
-            return Some(problem.header(ALLOW, allow.unwrap_or(HeaderValue::from_static(""))));
+            let path = context.and_then(Context::target).map_or("", Target::path);
+            let allow =
+                route.table().allowed(path).cloned().unwrap_or(HeaderValue::from_static(""));
+            return Some(Problem::new(kinds::METHOD_NOT_ALLOWED).header(ALLOW, allow));
         }
-        if route.access().is_public() {
+        if route.access().is_public() && matched.is_none_or(|matched| matched == route) {
             return None;
         }
         if matched != Some(route) {

@@ -2,6 +2,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as Cx, Poll};
 
 use bytes::Bytes;
@@ -23,15 +24,20 @@ use crate::{Body, BoxError, Context, Problem, Refusable, Target, stage};
 /// about. A path whose other spelling (with reserved characters decoded) leads to another route is refused.
 ///
 /// It belongs behind the edge, which makes the target canonical; alone it makes it so itself.
+///
+/// A stack that is finished by `around` or `service` stands in front of the router. Anywhere else a router may have matched
+/// the path before it was normalised, as in `axum::Router::layer`, and would call another endpoint than the one that is
+/// decided about; so there a path that had to be normalised is refused.
 pub struct RouteLayer<G> {
     table: Arc<RouteTable>,
+    in_front: Arc<AtomicBool>,
     kind: PhantomData<fn() -> G>,
 }
 
 impl<G: Guardedness> RouteLayer<G> {
     /// Finds routes in `table`, whose kind the caller vouches for: the leaf guard refuses what nobody enforces.
     pub fn new(table: Arc<RouteTable>) -> Self {
-        Self { table, kind: PhantomData }
+        Self { table, in_front: Arc::default(), kind: PhantomData }
     }
     /// The table.
     pub fn table(&self) -> &Arc<RouteTable> {
@@ -41,7 +47,8 @@ impl<G: Guardedness> RouteLayer<G> {
 
 impl<G> Clone for RouteLayer<G> {
     fn clone(&self) -> Self {
-        Self { table: Arc::clone(&self.table), kind: PhantomData }
+        let (table, in_front) = (Arc::clone(&self.table), Arc::clone(&self.in_front));
+        Self { table, in_front, kind: PhantomData }
     }
 }
 
@@ -54,7 +61,8 @@ impl<G> fmt::Debug for RouteLayer<G> {
 impl<S, G> Layer<S> for RouteLayer<G> {
     type Service = RouteService<S>;
     fn layer(&self, inner: S) -> Self::Service {
-        RouteService { inner, table: Arc::clone(&self.table) }
+        let (table, in_front) = (Arc::clone(&self.table), Arc::clone(&self.in_front));
+        RouteService { inner, table, in_front }
     }
 }
 
@@ -63,7 +71,7 @@ impl<G: Guardedness> Staged for RouteLayer<G> {
     type Needs = CanonicalTarget;
     type Provides = KnownRoutes<G>;
     fn check(&self, plan: &mut Plan) {
-        plan.routes_by(&self.table);
+        plan.routes_by(&self.table, &self.in_front);
     }
 }
 
@@ -72,6 +80,7 @@ impl<G: Guardedness> Staged for RouteLayer<G> {
 pub struct RouteService<S> {
     inner: S,
     table: Arc<RouteTable>,
+    in_front: Arc<AtomicBool>,
 }
 
 impl<S, ReqBody, B> Service<Request<ReqBody>> for RouteService<S>
@@ -90,7 +99,8 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
-        match route(&self.table, &context, &mut request) {
+        let in_front = self.in_front.load(Ordering::Relaxed);
+        match route(&self.table, in_front, &context, &mut request) {
             Ok(()) => Refusable::calling(self.inner.call(request)),
             Err(answer) => Refusable::answered(*answer),
         }
@@ -100,6 +110,7 @@ where
 /// Finds the route, or the answer in its place.
 fn route<B>(
     table: &Arc<RouteTable>,
+    in_front: bool,
     context: &Context,
     request: &mut Request<B>,
 ) -> Result<(), Box<Response<Body>>> {
@@ -121,7 +132,14 @@ fn route<B>(
     if path == "*" {
         return Err(no_content(None));
     }
+    if !in_front && context.target().is_some_and(|target| target.original().is_some()) {
+        let detail = "the path is not in its plain spelling, and may have been routed already";
+        return Err(refuse(Problem::new(kinds::TARGET_INVALID).detail(detail), context));
+    }
+    // A preflight travels under the route that it asks about, unless the path has a route for OPTIONS itself.
     let preflight = preflight_method(request);
+    let preflight =
+        preflight.filter(|_| matches!(table.find(&Method::OPTIONS, path), Found::Options(_)));
     let method = preflight.as_ref().unwrap_or(request.method());
     let found = table.find(method, path);
     if let Some(other) = other_spelling(path)

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub trait RouteOption: Any + Send + Sync + fmt::Debug {
     /// What the option is called in messages, such as `limit`.
     const NAME: &'static str;
+    /// The layer that reads the option, for the message that it is missing. Default: unknown.
+    const READ_BY: &'static str = "the layer that reads it";
     /// The names in the option that some layer of the stack must define. Default: none.
     fn names(&self) -> Vec<Arc<str>> {
         Vec::new()
@@ -22,6 +24,7 @@ pub struct RouteOptions(Vec<(TypeId, Arc<dyn AnyOption>)>);
 /// [`RouteOption`] without its type.
 pub(crate) trait AnyOption: Send + Sync + fmt::Debug {
     fn name(&self) -> &'static str;
+    fn read_by(&self) -> &'static str;
     fn names(&self) -> Vec<Arc<str>>;
     fn as_any(&self) -> &dyn Any;
 }
@@ -29,6 +32,9 @@ pub(crate) trait AnyOption: Send + Sync + fmt::Debug {
 impl<O: RouteOption> AnyOption for O {
     fn name(&self) -> &'static str {
         O::NAME
+    }
+    fn read_by(&self) -> &'static str {
+        O::READ_BY
     }
     fn names(&self) -> Vec<Arc<str>> {
         RouteOption::names(self)

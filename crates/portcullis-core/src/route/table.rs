@@ -136,9 +136,12 @@ impl TableBuilder {
         let index = self.table.entries.len();
         let place = format!("route `{methods} {template}`");
         for pattern in patterns {
-            match check_template(pattern) {
-                Ok(()) => self.insert(pattern, &methods, index, &place),
-                Err(message) => self.table.errors.push(ConfigError::new(&place, message)),
+            let added =
+                check_template(pattern).and_then(|()| self.insert(pattern, &methods, index));
+            if let Err(message) = added {
+                // One mistake, however many patterns have it.
+                self.table.errors.push(ConfigError::new(&place, message));
+                break;
             }
         }
         let Rule { access, options, .. } = rule;
@@ -174,12 +177,11 @@ impl TableBuilder {
         self.table.entries.last().map(|entry| &entry.options)
     }
 
-    fn insert(&mut self, pattern: &str, methods: &Methods, index: usize, place: &str) {
-        if let Err(method) = self.endpoints(pattern).add(methods, index) {
-            let message =
-                format!("`{method} {pattern}` has a route already; remove one of the two");
-            self.table.errors.push(ConfigError::new(place, message));
-        }
+    fn insert(&mut self, pattern: &str, methods: &Methods, index: usize) -> Result<(), String> {
+        let added = self.endpoints(pattern).add(methods, index);
+        added.map_err(|method| {
+            format!("`{method} {pattern}` has a route already; remove one of the two")
+        })?;
         if self.catch_all == CatchAll::Bare
             && let Some((prefix, _)) = pattern.split_once("/{*")
         {
@@ -187,6 +189,7 @@ impl TableBuilder {
             let bare = bare.into_iter().filter(|pattern| !pattern.is_empty());
             self.bare.extend(bare.map(|pattern| (pattern, methods.clone(), index)));
         }
+        Ok(())
     }
 
     fn endpoints(&mut self, pattern: &str) -> &mut Endpoints {
@@ -288,6 +291,10 @@ impl RouteTable {
             }
             None => Found::MethodNotAllowed(endpoints.allow.as_ref().unwrap_or(&NO_METHOD)),
         }
+    }
+    /// The methods that some route answers at `path`, as a value for `Allow`.
+    pub(super) fn allowed(&self, path: &str) -> Option<&HeaderValue> {
+        self.paths.at(path).ok()?.value.allow.as_ref()
     }
     /// The routes, in the order in which they were added.
     pub fn routes(self: &Arc<Self>) -> impl ExactSizeIterator<Item = Route> {

@@ -89,7 +89,7 @@ impl<S> IsKnown<S> for Has {}
 
 /// That every route which is not public is enforced.
 #[diagnostic::on_unimplemented(
-    message = "the table has routes that are not public, but no layer of the stack enforces them: add `AuthorizeLayer`",
+    message = "the table has routes that are not public, but no layer of the stack enforces them: add `AuthorizeLayer` (one in an `Option` does not count)",
     label = "nothing enforces the access of these routes"
 )]
 pub trait Enforced {}

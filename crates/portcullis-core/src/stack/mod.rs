@@ -24,7 +24,8 @@ pub use plan::Plan;
 /// provides, or when the route table has routes that are not public and nothing enforces them.
 ///
 /// The first layer is the outermost. A foreign layer enters by [`at`](Self::at). The stack is itself a
-/// [`tower::Layer`](Layer): it wraps an axum `Router`, and any service.
+/// [`tower::Layer`](Layer). As such it cannot know whether a router in front of it has matched the path already, as
+/// `axum::Router::layer` has it; with a route table in it, it then refuses a path that had to be normalised.
 ///
 /// What types cannot see is found when the stack is finished, by [`around`](Self::around) or
 /// [`service`](Self::service): dangling names, options that nobody reads. A stack that is used as a plain layer
@@ -120,6 +121,13 @@ impl<L: Staged> IntoStaged<Maybe> for Option<L> {
 }
 
 /// Endpoints that know their route table: [`Routes`](crate::Routes), or the guarded router of `portcullis-axum`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not know who may call its routes",
+    label = "no endpoints with a route table",
+    note = "a plain axum `Router` goes into a `Guarded`: `Guarded::new().nest(\"/api\", router, authenticated())`",
+    note = "a `Guarded` whose handlers need a state gets it by `.with_state(..)` before it gets here",
+    note = "a service without a table goes into `stack.service(..)`"
+)]
 pub trait Endpoints {
     /// The service that the stack goes around. It guards each endpoint by itself.
     type Leaf;
@@ -194,6 +202,7 @@ impl<L, Last, F> Stack<L, Last, F> {
             errors.push(ConfigError::new("stack", message));
         }
         errors.or(())?;
+        self.plan.stands_in_front();
         Ok(E::front(self.layers.layer(endpoints.into_leaf()?)))
     }
 
@@ -207,6 +216,7 @@ impl<L, Last, F> Stack<L, Last, F> {
         L: Layer<Guard<S>>,
     {
         self.plan.finish().or(())?;
+        self.plan.stands_in_front();
         Ok(self.layers.layer(self.guard().layer(inner)))
     }
 

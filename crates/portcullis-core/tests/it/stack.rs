@@ -90,7 +90,7 @@ fn an_absent_layer_checks_nothing() {
         stack.service(()).map(drop).map_err(|errors| errors.to_string())
     };
     assert_eq!(stack(Some(Meter(&["a"]))), Ok(()));
-    let unread = "route `GET /`: no layer of the stack reads its `limit` option; add the layer, or drop the option";
+    let unread = "route `GET /`: no layer of the stack reads its `limit` option: add the layer that reads it, or drop the option";
     assert_eq!(stack(None), Err(unread.to_owned()));
 }
 

@@ -68,7 +68,7 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
             before(),
             behind().quota("a", identity).quota("a", address).quota("a", address),
             &[],
-            &[twice, twice],
+            &[twice],
         ),
         ("everywhere twice", before().everywhere(address).everywhere(address), behind(), &[], none),
         (
@@ -117,6 +117,6 @@ fn a_name_without_any_layer_of_limits_is_told() {
     let Err(errors) = stack.around(routes) else { panic!("it started") };
     assert_eq!(
         errors.to_string(),
-        "route `GET /`: no layer of the stack reads its `limit` option; add the layer, or drop the option"
+        "route `GET /`: no layer of the stack reads its `limit` option: add a `RateLimitLayer`, or drop the option"
     );
 }

@@ -4,8 +4,35 @@ use std::fmt::{self, Write};
 
 use portcullis_core::{Decision, TraceContext};
 
-/// Shows the text on one line: what would break it, or reorder it on a screen, is escaped.
-pub(super) struct OneLine<T>(pub(super) T);
+/// How much of one text goes into the log, in bytes, once it is escaped. A client writes the path and the method.
+const LONGEST: usize = 1_024;
+
+/// The text as a field of the log: on one line, and cut where it is longer than anybody reads.
+pub(super) fn line(text: impl fmt::Display) -> String {
+    let mut line = Cut(String::new());
+    // It stops by an error when there is enough.
+    if write!(line, "{}", OneLine(text)).is_err() {
+        line.0.push('…');
+    }
+    line.0
+}
+
+struct Cut(String);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if self.0.len() >= LONGEST {
+                return Err(fmt::Error);
+            }
+            self.0.push(c);
+        }
+        Ok(())
+    }
+}
+
+/// Shows the text on one line: what would break it, look like a blank, or reorder it on a screen, is escaped.
+struct OneLine<T>(T);
 
 impl<T: fmt::Display> fmt::Display for OneLine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,9 +54,16 @@ impl Write for Escape<'_, '_> {
     }
 }
 
-/// Controls, line and paragraph separators, and what changes the direction of writing.
+/// Controls, every blank but the space, what has no width or changes the direction of writing, and the sign that an
+/// escape begins with.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(
+            c,
+            '\\' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// An error and everything that led to it.
@@ -88,13 +122,25 @@ mod tests {
     fn what_breaks_a_line_is_escaped_and_nothing_else() {
         for (text, want) in [
             ("", ""),
-            ("plain, \"quoted\", b\\c, é", "plain, \"quoted\", b\\c, é"),
+            ("plain, \"quoted\", é", "plain, \"quoted\", é"),
+            ("not a line break: \\n", "not a line break: \\\\n"),
+            (
+                "no\u{a0}blank\u{3000}but\u{200b}the\u{feff}space",
+                "no\\u{a0}blank\\u{3000}but\\u{200b}the\\u{feff}space",
+            ),
             ("a\r\nb\n", "a\\r\\nb\\n"),
             ("\u{1b}[31mred\u{0}", "\\u{1b}[31mred\\u{0}"),
             ("x\u{85}y\u{2028}z\u{202e}", "x\\u{85}y\\u{2028}z\\u{202e}"),
         ] {
             assert_eq!(OneLine(text).to_string(), want, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_nobody_reads_is_cut() {
+        assert_eq!(line("x".repeat(1_024)), "x".repeat(1_024));
+        let cut = line("\n".repeat(400_000));
+        assert!(cut.len() < 1_030 && cut.ends_with('…'), "{}", cut.len());
     }
 
     #[test]

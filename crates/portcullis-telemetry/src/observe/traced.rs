@@ -3,10 +3,10 @@ use http::uri::PathAndQuery;
 use http::{Method, Request};
 use portcullis_core::{Context, Target};
 use tracing::Span;
-use tracing::field::{Empty, display};
+use tracing::field::Empty;
 
 use super::access_log;
-use super::one_line::{OneLine, TraceId};
+use super::one_line::{TraceId, line};
 
 /// The span of a request, and what its line in the access log needs besides the context.
 pub(super) struct Traced {
@@ -22,7 +22,7 @@ impl Traced {
         let span = tracing::info_span!(
             target: "portcullis",
             "request",
-            http.request.method = request.method().as_str(),
+            http.request.method = name(request.method()),
             url.path = Empty,
             request.id = Empty,
             trace.id = Empty,
@@ -40,12 +40,12 @@ impl Traced {
         if self.span.is_disabled() {
             return;
         }
-        self.span.record("url.path", display(OneLine(self.path(context))));
+        self.span.record("url.path", line(self.path(context)).as_str());
         if let Some(id) = context.request_id() {
             self.span.record("request.id", id.as_str());
         }
         if let Some(trace) = context.trace() {
-            self.span.record("trace.id", display(TraceId(*trace)));
+            self.span.record("trace.id", TraceId(*trace).to_string().as_str());
         }
     }
     /// Tells the span how it went.
@@ -58,12 +58,18 @@ impl Traced {
     pub(super) fn span(&self) -> &Span {
         &self.span
     }
-    pub(super) fn method(&self) -> &Method {
-        &self.method
+    pub(super) fn method(&self) -> &str {
+        name(&self.method)
     }
     /// The canonical path, or the one that came where none is known. Never the query.
     pub(super) fn path<'a>(&'a self, context: &'a Context) -> &'a str {
         let given = || self.path.as_ref().map_or("", PathAndQuery::path);
         context.target().map_or_else(given, Target::path)
     }
+}
+
+/// The name of a method, cut where it is longer than any that is registered: a client may send one of any length.
+fn name(method: &Method) -> &str {
+    // A method is ASCII.
+    method.as_str().get(..32).unwrap_or(method.as_str())
 }

@@ -86,7 +86,7 @@ fn shape(
         None => found.push("the problem has no `type`".to_owned()),
         Some(uri) => {
             if !rules.type_is_allowed(uri) {
-                found.push(format!("the problem's `type` is not one of the registry: `{uri}`"));
+                found.push(format!("the problem's `type` is not one of the registry: `{uri}` (an application's own kinds are allowed by `allow_problems`)"));
             }
             if let Some(problem) = problem.filter(|problem| problem.kind().uri() != uri) {
                 let slug = problem.kind().slug();

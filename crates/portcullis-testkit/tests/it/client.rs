@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use http::{Method, Request, Response};
-use portcullis_core::{Body, Context};
+use portcullis_core::{Body, Connection, Context};
 use portcullis_testkit::{FakeTime, TestClient, collect, get, read, request};
 use serde_json::json;
 use tower::service_fn;
@@ -11,7 +11,7 @@ use crate::support::{panic_in, panic_of};
 
 /// Says what came.
 async fn echo(mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
-    let context = Context::get(request.extensions()).cloned();
+    let connection = request.extensions().get::<Connection>().cloned();
     let headers: Vec<_> = request
         .headers()
         .iter()
@@ -22,7 +22,7 @@ async fn echo(mut request: Request<Body>) -> Result<Response<Body>, Infallible> 
         "request": format!("{} {}", request.method(), request.uri()),
         "headers": headers,
         "body": String::from_utf8_lossy(&body),
-        "peer": context.and_then(|context| Some(context.connection()?.peer()?.to_string())),
+        "peer": connection.and_then(|connection| Some(connection.peer()?.to_string())),
         "extension": request.extensions().get::<u32>(),
     });
     Ok(Response::new(said.to_string().into()))

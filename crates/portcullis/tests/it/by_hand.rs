@@ -126,6 +126,38 @@ async fn a_target_that_was_changed_after_it_was_checked_is_refused() {
 }
 
 #[tokio::test]
+async fn behind_a_router_that_matched_the_raw_path_nothing_is_normalised() {
+    // The layers come after the routing here, so the router has chosen `admin` for `/admin/../public/x`.
+    let router = || {
+        axum::Router::new()
+            .route("/public/{*rest}", axum::routing::get(|| async { "public" }))
+            .route("/admin/{*rest}", axum::routing::get(|| async { "admin" }))
+    };
+    let table = || {
+        let routes = Routes::builder().get("/public/{*rest}", ()).public();
+        routes.get("/admin/{*rest}", ()).require("orders:read").build().unwrap()
+    };
+    let stack = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(table().layer())
+        .layer(AuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(roles()));
+    let by_hand = ServiceBuilder::new()
+        .layer(EdgeLayer::default())
+        .layer(table().layer())
+        .layer(AuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(roles()));
+    for app in [router().layer(stack), router().layer(by_hand)] {
+        let client = TestClient::new(app);
+        for path in ["/admin/../public/x", "/admin/%2e%2e/public/x", "/public/%78"] {
+            client.get(path).send().await.assert_problem("target-invalid");
+        }
+        assert_eq!(client.get("/public/x").send().await.text(), "public");
+        client.get("/admin/x").send().await.assert_status(403);
+    }
+}
+
+#[tokio::test]
 async fn a_stack_used_as_a_plain_layer_fails_closed_where_it_could_not_fail_at_start() {
     let routes =
         Routes::builder().get("/", ()).public().limit("nobody-defines-it").build().unwrap();

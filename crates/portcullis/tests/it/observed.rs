@@ -68,7 +68,7 @@ fn stack(
         .permits("orders:read")
         .role("auditor")
         .permits("orders:audit");
-    let key = ApiKey::new("carl", &Secret::new("k-carl".to_owned())).tenant("acme").role("clerk");
+    let key = ApiKey::new("carl", "k-carl").tenant("acme").role("clerk");
     Stack::new()
         .layer(ObserveLayer::default().metrics(metrics))
         .layer(EdgeLayer::default())

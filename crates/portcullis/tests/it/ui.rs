@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::stages::table;
 
-const LAYERS: [&str; 7] =
-    ["Observe", "Edge", "Route", "PreLimit", "Authenticate", "Limit", "Authorize"];
+const LAYERS: [&str; 8] =
+    ["Observe", "Edge", "Shed", "Route", "PreLimit", "Authenticate", "Limit", "Authorize"];
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui").join(name)
@@ -18,6 +18,7 @@ fn layer(name: &str) -> &'static str {
     match name {
         "Observe" => "ObserveLayer::default()",
         "Edge" => "EdgeLayer::default()",
+        "Shed" => "RateLimitLayer::before_routing()",
         "Route" => "routes().layer()",
         "PreLimit" => "RateLimitLayer::before_authentication()",
         "Authenticate" => "AuthenticateLayer::new()",

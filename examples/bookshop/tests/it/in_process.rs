@@ -42,6 +42,27 @@ async fn a_browser_gets_a_page_and_nobody_gets_the_cause() {
 }
 
 #[tokio::test]
+async fn what_a_handler_cannot_read_is_a_problem_too() {
+    let client = client().await;
+    client.get("/books/abc").send().await.assert_status(400).assert_problem("request-invalid");
+    client.get("/books?author=a&author=b").send().await.assert_problem("request-invalid");
+    let order = || client.post("/orders").header("x-api-key", key("clerk"));
+    order()
+        .body("{")
+        .header("content-type", "application/json")
+        .send()
+        .await
+        .assert_problem("request-invalid");
+    order().body("{}").send().await.assert_status(415).assert_problem("media-type-unsupported");
+    order()
+        .json(json!({"book": "x"}))
+        .send()
+        .await
+        .assert_status(422)
+        .assert_problem("content-invalid");
+}
+
+#[tokio::test]
 async fn orders_belong_to_their_customer() {
     let client = client().await;
     let order = json!({"book": 3, "quantity": 2});

@@ -125,6 +125,37 @@ fn ctrl_c_closes_it_with_success() {
 }
 
 #[test]
+fn a_client_that_never_finishes_does_not_keep_it_open() {
+    let mut shop = open();
+    let mut slow = TcpStream::connect(&shop.address).unwrap();
+    slow.write_all(b"GET /books HTTP/1.1\r\nHost: ").unwrap();
+    // It has seen the bytes once it has answered somebody who came later.
+    assert!(ask(&shop.address, "GET", "/books/1", "", "").starts_with("HTTP/1.1 200 "));
+    let process = shop.process.id().to_string();
+    for signal in ["-TERM", "-INT"] {
+        // The second one does not wait for what still runs.
+        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
+        while signal == "-TERM" && TcpStream::connect(&shop.address).is_ok() {}
+    }
+    assert!(shop.process.wait().unwrap().success());
+}
+
+#[test]
+fn clients_that_go_away_cost_nothing() {
+    let shop = open();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(&shop.address).unwrap();
+        write!(stream, "GET /books/7 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        // Closed at once, with the answer unread.
+        drop(stream);
+    }
+    let enough = |answer: &String| !answer.starts_with("HTTP/1.1 429 ");
+    let answer =
+        std::iter::repeat_with(|| ask(&shop.address, "GET", "/books/7", "", "")).find(enough);
+    assert!(answer.unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn what_it_cannot_open_it_names_with_the_way_out() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();

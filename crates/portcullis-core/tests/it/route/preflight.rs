@@ -78,7 +78,8 @@ async fn a_layer_at_stage_answer_answers_it_before_anybody_asks_who_is_calling()
         ("/orders", "HEAD", "GET"),
         ("/orders", "POST", "POST"),
         ("/hook", "PURGE", "*"),
-        ("/own", "GET", "GET"),
+        // A route for OPTIONS itself is the one that is called, so it is the one that is decided about.
+        ("/own", "GET", "OPTIONS"),
     ] {
         let request = client.options(path).header("origin", "https://shop.example");
         let answer = request.header(ASK, asked).send().await;
@@ -122,7 +123,7 @@ async fn nobody_answers_it_and_no_endpoint_is_called_for_it() {
         let routes = routes();
         let stack = Stack::new().layer(EdgeLayer::new()).layer(routes.layer()).layer(decide);
         let client = TestClient::new(stack.around(routes).unwrap()).allow_header(NAME);
-        for (path, asked) in [("/orders", "GET"), ("/orders", "POST"), ("/own", "GET")] {
+        for (path, asked) in [("/orders", "GET"), ("/orders", "POST")] {
             let request = client.options(path).header("origin", "https://shop.example");
             let answer = request.header(ASK, asked).send().await;
             answer.assert_status(405).assert_problem("method-not-allowed");

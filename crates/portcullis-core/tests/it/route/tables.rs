@@ -55,7 +55,7 @@ async fn a_second_table_is_a_conflict_and_the_same_one_too() {
 }
 
 #[tokio::test]
-async fn alone_the_route_layer_makes_the_target_canonical_by_itself() {
+async fn alone_the_route_layer_reads_the_target_by_itself_and_changes_nothing() {
     let application = telling(|context, request| {
         let target = context.target().unwrap();
         assert!(target.matches(request.uri()));
@@ -64,14 +64,17 @@ async fn alone_the_route_layer_makes_the_target_canonical_by_itself() {
     });
     let layer = RouteLayer::<Open>::new(table("/books/{id}"));
     let client = TestClient::new(layer.layer(application));
-    let answer = client.get("/a/../books/%37?x").send().await;
+    let answer = client.get("/books/7?x").send().await;
     assert_eq!(answer.text(), "/books/7?x http /books/{id}");
     let tls = from("192.0.2.1").with_tls(Arc::default());
     let answer = client.get("/books/7").connection(tls).send().await;
     assert_eq!(answer.text(), "/books/7 https /books/{id}");
 
     let client = TestClient::new(layer.layer(unreachable()));
-    for path in ["/books%2F7", "/books//7", "/../books/7", "/books/7%00"] {
+    // A router in front may have matched the path as it came, so one that would have to be changed is refused.
+    for path in
+        ["/books%2F7", "/books//7", "/../books/7", "/books/7%00", "/a/../books/7", "/books/%37"]
+    {
         client.get(path).send().await.assert_status(400).assert_problem("target-invalid");
     }
 }

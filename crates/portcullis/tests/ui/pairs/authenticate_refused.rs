@@ -20,6 +20,12 @@ fn authenticate_edge() {
         .layer(EdgeLayer::default());
 }
 
+fn authenticate_shed() {
+    let _ = Stack::new()
+        .layer(AuthenticateLayer::new())
+        .layer(RateLimitLayer::before_routing());
+}
+
 fn authenticate_route() {
     let _ = Stack::new()
         .layer(AuthenticateLayer::new())

@@ -26,6 +26,15 @@ fn authorize_edge() {
         .layer(EdgeLayer::default());
 }
 
+fn authorize_shed() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(routes().layer())
+        .layer(AuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(roles()))
+        .layer(RateLimitLayer::before_routing());
+}
+
 fn authorize_route() {
     let _ = Stack::new()
         .layer(EdgeLayer::default())

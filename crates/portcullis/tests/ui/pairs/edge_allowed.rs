@@ -8,6 +8,12 @@ fn roles() -> Roles {
     Roles::builder().build().unwrap()
 }
 
+fn edge_shed() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(RateLimitLayer::before_routing());
+}
+
 fn edge_route() {
     let _ = Stack::new()
         .layer(EdgeLayer::default())

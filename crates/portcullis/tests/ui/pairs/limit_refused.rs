@@ -22,6 +22,13 @@ fn limit_edge() {
         .layer(EdgeLayer::default());
 }
 
+fn limit_shed() {
+    let _ = Stack::new()
+        .layer(AuthenticateLayer::new())
+        .layer(RateLimitLayer::in_memory())
+        .layer(RateLimitLayer::before_routing());
+}
+
 fn limit_route() {
     let _ = Stack::new()
         .layer(AuthenticateLayer::new())

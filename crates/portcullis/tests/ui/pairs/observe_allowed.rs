@@ -14,6 +14,12 @@ fn observe_edge() {
         .layer(EdgeLayer::default());
 }
 
+fn observe_shed() {
+    let _ = Stack::new()
+        .layer(ObserveLayer::default())
+        .layer(RateLimitLayer::before_routing());
+}
+
 fn observe_prelimit() {
     let _ = Stack::new()
         .layer(ObserveLayer::default())

@@ -20,6 +20,12 @@ fn prelimit_edge() {
         .layer(EdgeLayer::default());
 }
 
+fn prelimit_shed() {
+    let _ = Stack::new()
+        .layer(RateLimitLayer::before_authentication())
+        .layer(RateLimitLayer::before_routing());
+}
+
 fn prelimit_route() {
     let _ = Stack::new()
         .layer(RateLimitLayer::before_authentication())

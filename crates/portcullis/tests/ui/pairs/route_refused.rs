@@ -22,6 +22,13 @@ fn route_edge() {
         .layer(EdgeLayer::default());
 }
 
+fn route_shed() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(routes().layer())
+        .layer(RateLimitLayer::before_routing());
+}
+
 fn route_route() {
     let _ = Stack::new()
         .layer(EdgeLayer::default())
