@@ -19,8 +19,8 @@ type Row<'a> = (&'a str, &'a [&'a [u8]], Result<&'a str, &'a str>);
 async fn a_known_key_is_its_owner_and_any_other_is_401() {
     let long = "x".repeat(64 * 1024);
     let known = keys()
-        .key(ApiKey::new("accented", &secret(ACCENTED)))
-        .key(ApiKey::new("long", &secret(&*long)));
+        .key(ApiKey::new("accented", secret(ACCENTED)))
+        .key(ApiKey::new("long", secret(&*long)));
     let inner = WhoAmI::default();
     let client = TestClient::new(AuthenticateLayer::new().api_keys(known).layer(inner.clone()));
     let upper = KEY.to_uppercase();
@@ -82,7 +82,7 @@ async fn a_missing_key_is_anonymous_with_the_challenge() {
 
 #[tokio::test]
 async fn a_key_says_what_its_owner_is() {
-    let key = ApiKey::new("ci", &secret(KEY)).role("reader").role("clerk");
+    let key = ApiKey::new("ci", secret(KEY)).role("reader").role("clerk");
     let known = ApiKeys::new().key(key.tenant("acme").plan("pro"));
     let service = AuthenticateLayer::new().api_keys(known).layer(WhoAmI::default());
     let context = context_after(service, get("/").header("x-api-key", KEY)).await;
@@ -138,7 +138,7 @@ async fn digests_that_begin_alike_are_told_apart() {
 
 #[tokio::test]
 async fn an_empty_key_opens_nothing() {
-    let known = ApiKeys::new().key(ApiKey::new("ci", &secret("")));
+    let known = ApiKeys::new().key(ApiKey::new("ci", secret("")));
     let client = TestClient::new(AuthenticateLayer::new().api_keys(known).layer(WhoAmI::default()));
     client.get("/").header("x-api-key", "").send().await.assert_status(401);
 }

@@ -44,7 +44,7 @@ fn debug_prints_neither_key_nor_digest() {
 
 #[test]
 fn debug_of_a_single_key_prints_neither_key_nor_digest() {
-    let key = ApiKey::new("ci", &secret(KEY)).role("clerk");
+    let key = ApiKey::new("ci", secret(KEY)).role("clerk");
     assert_tells_nothing("a key", &format!("{key:?}"), KEY);
     assert!(format!("{key:?}").contains("ci"), "whose key it is may be known");
 }

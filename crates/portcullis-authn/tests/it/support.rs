@@ -19,7 +19,7 @@ pub(crate) fn secret(key: impl Into<String>) -> Secret<String> {
 
 /// Knows the key of `ci`.
 pub(crate) fn keys() -> ApiKeys {
-    ApiKeys::new().key(ApiKey::new("ci", &secret(KEY)).role("clerk"))
+    ApiKeys::new().key(ApiKey::new("ci", secret(KEY)).role("clerk"))
 }
 
 pub(crate) fn layer() -> AuthenticateLayer {

@@ -78,8 +78,10 @@ impl fmt::Display for AddrKey {
 
 /// Which peers may speak for a client. Nobody by default: not loopback, not private networks.
 ///
-/// A trusted proxy must **append** to, or replace, `Forwarded` or `X-Forwarded-For`. The client is the right-most
-/// address that is not itself a trusted proxy. Where both headers are there they must agree: a proxy that writes
+/// A trusted proxy must **append** to, or replace, `Forwarded` or `X-Forwarded-For`, and must replace or drop
+/// `X-Forwarded-Proto`, `x-request-id`, `traceparent` and `baggage` of clients: they are believed as they come from it. The
+/// client is the right-most address that is not itself a trusted proxy. An address that cannot be read ends the search: the
+/// client is then the nearest hop that could be read, or the proxy itself. Where both headers are there they must agree: a proxy that writes
 /// one and passes the other through would otherwise let the client choose.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {

@@ -134,8 +134,8 @@ async fn behind_a_router_that_matched_the_raw_path_nothing_is_normalised() {
             .route("/admin/{*rest}", axum::routing::get(|| async { "admin" }))
     };
     let table = || {
-        let routes = Routes::builder().get("/public/{*rest}", ()).public();
-        routes.get("/admin/{*rest}", ()).require("orders:read").build().unwrap()
+        let open = Routes::builder().get("/public/{*rest}", ()).public();
+        open.get("/admin/{*rest}", ()).require("orders:read").build().unwrap()
     };
     let stack = Stack::new()
         .layer(EdgeLayer::default())
