@@ -25,13 +25,10 @@ pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetErr
     let (host, port) = if let Some((inside, port)) = bracketed {
         (v6(inside)?, port)
     } else {
-        let (name, port) =
-            text.split_at(text.bytes().position(|b| b == b':').unwrap_or(text.len()));
-        let host = name.strip_suffix('.').unwrap_or(name);
-        if !is_name(host) {
-            return Err(TargetError::BadHost);
-        }
-        (lower(host), port)
+        let Name { len, has_upper } = scan(text).ok_or(TargetError::BadHost)?;
+        let (name, port) = text.split_at(len);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        (if has_upper { name.to_ascii_lowercase().into() } else { name.into() }, port)
     };
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => None,
@@ -56,24 +53,26 @@ fn parse_port(digits: &str) -> Result<u16, TargetError> {
     port.ok_or(TargetError::BadHost)
 }
 
-/// Whether `name` is one of labels with dots between them, in one look: this runs for every request.
-fn is_name(name: &str) -> bool {
-    let mut label = 0_u8;
-    for byte in name.bytes() {
-        label = match byte {
-            b'.' if label == 0 => return false,
-            b'.' => 0,
-            b'-' | b'_' => 1,
-            _ if byte.is_ascii_alphanumeric() => 1,
-            _ => return false,
-        };
-    }
-    label == 1 && name.len() <= 253
+/// A name of labels with dots between them, and perhaps one at its end.
+struct Name {
+    len: usize,
+    has_upper: bool,
 }
 
-fn lower(name: &str) -> Cow<'_, str> {
-    let has_upper = name.bytes().any(|b| b.is_ascii_uppercase());
-    if has_upper { name.to_ascii_lowercase().into() } else { name.into() }
+/// Reads the name at the beginning of `text`, up to a colon, in one look: this runs for every request.
+fn scan(text: &str) -> Option<Name> {
+    let (mut len, mut has_upper, mut in_label) = (0, false, false);
+    for byte in text.bytes().take_while(|byte| *byte != b':') {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => in_label = true,
+            b'A'..=b'Z' => (in_label, has_upper) = (true, true),
+            b'.' if in_label => in_label = false,
+            _ => return None,
+        }
+        len += 1;
+    }
+    // Labels are never empty, so a name that does not end in one ends in its only dot.
+    (1..=253).contains(&len).then_some(Name { len, has_upper })
 }
 
 /// An IPv6 address in brackets.

@@ -30,8 +30,15 @@ fn is_plain(path: &[u8]) -> bool {
 
 /// What may stand raw in a path and is no parameter: `pchar` of RFC 3986 but for `;` and `%`, and the slash.
 fn is_plain_byte(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
+    PLAIN.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+/// A table, since this is asked for every byte of every path.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        let other = matches!(
             byte,
             b'/' | b'!'
                 | b'$'
@@ -45,10 +52,19 @@ fn is_plain_byte(byte: u8) -> bool {
                 | b'='
                 | b':'
                 | b'@'
-        )
-}
+        );
+        #[expect(clippy::indexing_slicing, reason = "there is a place for every byte")]
+        {
+            plain[byte as usize] = other || is_unreserved(byte);
+        }
+        if byte == u8::MAX {
+            break plain;
+        }
+        byte += 1;
+    }
+};
 
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
