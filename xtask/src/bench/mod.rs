@@ -19,7 +19,9 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
 fn conditions(command: &str) -> Result<String> {
     let cores = std::thread::available_parallelism()?;
     let rustc = Cmd::new("rustc --version").read()?;
+    // Without the patch release, which changes nothing that is measured here.
     let rustc = rustc.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let rustc = rustc.rsplit_once('.').map_or(rustc.as_str(), |(release, _)| release);
     let cores = if cores.get() == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
     Ok(format!("`{command}`, {rustc}, {arch} {os}, {cores}."))
