@@ -6,7 +6,7 @@ use std::task::{Context as Cx, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -18,8 +18,8 @@ use crate::request_id::X_REQUEST_ID;
 use crate::stack::{CanonicalTarget, Staged};
 use crate::target::{TargetError, TargetRules};
 use crate::{
-    Body, BoxError, ClientAddr, Clock, Connection, Context, Format, Problem, RequestId, Target,
-    TraceContext, stage,
+    Body, BoxError, ClientAddr, Clock, Connection, Context, Format, Problem, Refusable, RequestId,
+    Target, TraceContext, stage,
 };
 
 mod security_headers;
@@ -158,14 +158,14 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::with_clock(&mut request, &self.settings.clock);
-        let state = match self.settings.admit(&context, &mut request) {
-            Ok(()) => State::Calling { call: self.inner.call(request) },
+        let call = match self.settings.admit(&context, &mut request) {
+            Ok(()) => Refusable::calling(self.inner.call(request)),
             Err(problem) => {
                 context.note("edge", || problem.to_string());
-                State::Refused { answer: Some(problem.respond(&context)) }
+                Refusable::answered(problem.respond(&context))
             }
         };
-        EdgeFuture { state, context }
+        EdgeFuture { call, context }
     }
 }
 
@@ -217,14 +217,9 @@ impl Settings {
 fn identify(context: &Context, headers: &mut HeaderMap, sent: Sent, trusted: bool) {
     let (mut id, mut trace) = (None, None);
     if trusted {
-        let mut lines = headers.get_all(X_REQUEST_ID).iter();
-        let only = lines.next().filter(|_| lines.next().is_none());
-        id = only.and_then(RequestId::parse);
-        // Several lines are no valid header, and then no trace is continued (Trace Context, section 3.2).
-        let mut lines = headers.get_all(TRACEPARENT).iter();
-        let only = lines.next().filter(|_| lines.next().is_none());
-        trace =
-            only.and_then(|line| TraceContext::parse(line.to_str().ok()?)).map(TraceContext::child);
+        id = only_line(headers, X_REQUEST_ID).and_then(RequestId::parse);
+        let line = only_line(headers, TRACEPARENT).and_then(|line| line.to_str().ok());
+        trace = line.and_then(TraceContext::parse).map(TraceContext::child);
     }
     if sent.trace && trace.is_none() {
         for name in [TRACEPARENT, TRACESTATE, BAGGAGE] {
@@ -236,6 +231,12 @@ fn identify(context: &Context, headers: &mut HeaderMap, sent: Sent, trusted: boo
     }
     context.set_request_id(id.unwrap_or_else(RequestId::random));
     context.set_trace(trace.unwrap_or_else(TraceContext::random));
+}
+
+/// The value of a header that stands once. Several lines are no valid header (Trace Context, section 3.2, for its own).
+fn only_line(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().filter(|_| lines.next().is_none())
 }
 
 /// Which of the headers that the edge may have to drop a client sent. Found in one look over the names, since most
@@ -312,16 +313,8 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct EdgeFuture<F> {
         #[pin]
-        state: State<F>,
+        call: Refusable<F>,
         context: Context,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F> {
-        Calling { #[pin] call: F },
-        Refused { answer: Option<Response<Body>> },
     }
 }
 
@@ -340,12 +333,7 @@ where
     type Output = Result<Response<Body>, E>;
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = match this.state.project() {
-            StateProj::Calling { call } => ready!(call.poll(cx))?.map(Body::new),
-            StateProj::Refused { answer } => {
-                answer.take().expect("a future is not polled after it completed")
-            }
-        };
+        let mut response = ready!(this.call.poll(cx))?;
         this.context.add_standard_headers(response.headers_mut());
         Poll::Ready(Ok(response))
     }

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{Route, RouteTable};
 use crate::problem::kinds;
-use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem, Target};
+use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem, Refusable, Target};
 
 /// Applies [`Guard`].
 #[derive(Clone, Debug)]
@@ -163,16 +163,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        match self.layer.objection(&request) {
-            None => {
-                let context = Context::get(request.extensions()).cloned();
-                GuardFuture { state: State::Calling { call: self.inner.call(request), context } }
-            }
-            Some(problem) => {
-                let answer = problem.respond(&Context::of(&mut request));
-                GuardFuture { state: State::Refused { answer: Some(answer) } }
-            }
+        if let Some(problem) = self.layer.objection(&request) {
+            let answer = problem.respond(&Context::of(&mut request));
+            return GuardFuture { call: Refusable::answered(answer), context: None };
         }
+        let context = Context::get(request.extensions()).cloned();
+        GuardFuture { call: Refusable::calling(self.inner.call(request)), context }
     }
 }
 
@@ -204,15 +200,11 @@ pin_project! {
     /// The response future of [`Guard`].
     #[must_use = "futures do nothing unless polled"]
     #[derive(Debug)]
-    pub struct GuardFuture<F> { #[pin] state: State<F> }
-}
-
-pin_project! {
-    #[project = StateProj]
-    #[derive(Debug)]
-    enum State<F> {
-        Calling { #[pin] call: F, context: Option<Context> },
-        Refused { answer: Option<Response<Body>> },
+    pub struct GuardFuture<F> {
+        #[pin]
+        call: Refusable<F>,
+        // None for a refusal, which is in the dialect of the request already.
+        context: Option<Context>,
     }
 }
 
@@ -224,17 +216,11 @@ where
 {
     type Output = Result<Response<Body>, E>;
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project().state.project() {
-            StateProj::Calling { call, context } => {
-                let response = ready!(call.poll(cx))?.map(Body::new);
-                Ok(match context {
-                    Some(context) => adopt_problem(response, context),
-                    None => response,
-                })
-            }
-            StateProj::Refused { answer } => {
-                Ok(answer.take().expect("a future is not polled after it completed"))
-            }
-        })
+        let this = self.project();
+        let response = ready!(this.call.poll(cx))?;
+        Poll::Ready(Ok(match this.context {
+            Some(context) => adopt_problem(response, context),
+            None => response,
+        }))
     }
 }
