@@ -49,6 +49,12 @@ impl Workspace {
         let value = self.manifest.get("workspace.package", key);
         value.ok_or_else(|| Failure::new(format!("the workspace has no `{key}`")))
     }
+    /// Where cargo puts a program of a release, in a directory of the user's choice perhaps.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| self.root.join("target"), PathBuf::from);
+        target.join("release").join(name)
+    }
     /// The path as it is known in the repository.
     pub(crate) fn relative<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()

@@ -1,7 +1,7 @@
 //! Instructions and allocations for each request, counted by callgrind and by the allocator of the benchmark.
 //!
 //! Each variant runs twice with different numbers of requests: the difference is free of what starting costs.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::conditions;
 use super::table::{difference, markdown, number};
@@ -23,7 +23,7 @@ pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
         tools::apt(&["valgrind"])?;
     }
     Cmd::new("cargo build --release -p portcullis-benches").run()?;
-    let bench = Bench { root: &workspace.root };
+    let bench = Bench { workspace };
     let mut costs = Vec::new();
     for variant in bench.variants()? {
         eprintln!("{variant}");
@@ -61,22 +61,19 @@ impl Counts {
 }
 
 struct Bench<'a> {
-    root: &'a Path,
+    workspace: &'a Workspace,
 }
 
 impl Bench<'_> {
-    /// Where cargo put the program, in a directory of its own choice perhaps.
     fn program(&self) -> String {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| self.root.join("target"), PathBuf::from);
-        target.join("release/portcullis-benches").display().to_string()
+        self.workspace.program("portcullis-benches").display().to_string()
     }
     fn variants(&self) -> Result<Vec<String>> {
         let list = Cmd::new("env").arg(self.program()).arg("list").read()?;
         Ok(list.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
     }
     fn run(&self, variant: &str, requests: u32) -> Result<Counts> {
-        let profile = self.root.join("target/callgrind.out");
+        let profile = self.workspace.root.join("target/callgrind.out");
         let callgrind = Cmd::new("valgrind --quiet --tool=callgrind");
         let callgrind = callgrind.arg(format!("--callgrind-out-file={}", profile.display()));
         let run = callgrind.arg(self.program()).args(["run", variant]).arg(requests.to_string());

@@ -16,7 +16,7 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
 }
 
 /// The machine and the command, without which a figure says nothing.
-fn conditions(command: &str) -> Result<String> {
+pub(crate) fn conditions(command: &str) -> Result<String> {
     let cores = std::thread::available_parallelism()?;
     let rustc = Cmd::new("rustc --version").read()?;
     // Without the patch release, which changes nothing that is measured here.
