@@ -1,0 +1,3 @@
+//! HTTP/2 by hand, for what no client library would send.
+pub(crate) mod frames;
+pub(crate) mod hpack;
