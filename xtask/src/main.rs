@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod args;
 mod bench;
+mod chaos;
 mod command;
 mod failure;
 mod fuzz;
@@ -25,7 +26,8 @@ cargo xtask test [--list] [--only STEP]...      every check, stops at the first 
 cargo xtask services                            makes PostgreSQL, MariaDB and Redis answer on loopback
 cargo xtask fuzz [TARGET] [--seconds N]         fuzzes one or all targets, 60 seconds each unless told
 cargo xtask bench instructions [--write FILE]   instructions and allocations a request, as Markdown
-cargo xtask bench build                         crates and build time against bare axum, as Markdown";
+cargo xtask bench build                         crates and build time against bare axum, as Markdown
+cargo xtask chaos NAME|all [--write FILE]       restarts, slow clients, floods and faults, as Markdown";
 
 fn main() -> ExitCode {
     match run(Args::new(std::env::args().skip(1))) {
@@ -44,6 +46,7 @@ fn run(mut args: Args) -> Result {
         Some("services") => args.end().and_then(|()| services::main()),
         Some("fuzz") => fuzz::main(&workspace, args),
         Some("bench") => bench::main(&workspace, args),
+        Some("chaos") => chaos::main(&workspace, args),
         None => {
             println!("{USAGE}");
             Ok(())
