@@ -3,6 +3,7 @@
 
 mod auth;
 mod body;
+mod body_error;
 mod body_limit;
 mod client_addr;
 mod clock;
@@ -31,6 +32,7 @@ mod trace_context;
 
 pub use auth::{AuthState, Challenges, ConsumedCredentials};
 pub use body::{Body, BoxError, End, Watch};
+pub use body_error::{BodyError, BodyErrorKind};
 pub use body_limit::BodyLimit;
 pub use client_addr::{
     AddrKey, Ambiguous, ClientAddr, Forwarded, ForwardedElement, ForwardedError, Hop,

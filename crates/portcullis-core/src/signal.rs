@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn no_task_sleeps_through_a_signal_that_is_set_while_it_begins_to_wait() {
-        let signals: Vec<_> = (0..5_000).map(|_| Signal::default()).collect();
+        let signals: Vec<_> = (0..20_000).map(|_| Signal::default()).collect();
         let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let reaches = |count: &AtomicUsize, number| {
             // Both threads look at the same time, unless there is one processor for the two.
