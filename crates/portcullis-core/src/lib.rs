@@ -57,7 +57,7 @@ pub use problem::{Problem, ProblemKind};
 pub use readiness::{Readiness, ReadinessCondition, ReadinessState};
 pub use refusable::Refusable;
 pub use request_id::RequestId;
-pub use revocation::Revocation;
+pub use revocation::{Revocation, Revoked};
 pub use route::{
     Access, Methods, Requirement, Route, RouteExt, RouteLayer, RouteOption, RouteTable, Routes,
     Rule, WithOptions, authenticated, optional, policy, public, require,

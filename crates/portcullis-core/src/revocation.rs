@@ -26,3 +26,8 @@ signal! {
     /// Completes when the signal is set.
     revoked;
 }
+
+/// The error with which a body ends when the identity that it is for is [no longer good](Revocation).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("the identity is no longer good")]
+pub struct Revoked;
