@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis_core::{ConfigError, Identity, IdentityBuilder, IdentityKind, Secret};
+use portcullis_core::{ConfigError, Identity, IdentityBuilder, IdentityKind, Revocation, Secret};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -64,6 +64,12 @@ impl ApiKey {
     #[must_use]
     pub fn plan(self, plan: impl Into<Arc<str>>) -> Self {
         self.edit(|identity| identity.plan(plan))
+    }
+    /// Tells when the key is no longer good: it is refused from then on, and what is still under way for it ends. Default: it
+    /// stays good.
+    #[must_use]
+    pub fn revocation(self, revocation: Revocation) -> Self {
+        self.edit(|identity| identity.revocation(revocation))
     }
 }
 

@@ -1,15 +1,17 @@
 //! The authentication layer.
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Cx, Poll};
+use std::task::{Context as Cx, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
 use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
 use portcullis_core::stack::{KnownCaller, Plan, Staged};
 use portcullis_core::{
-    AuthState, Body, BoxError, Challenges, ConsumedCredentials, Context, Problem, Refusable, Route,
-    stage,
+    AuthState, Body, BoxError, Challenges, ConsumedCredentials, Context, Identity, Problem,
+    Refusable, Revocation, Route, stage,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -72,6 +74,10 @@ impl Staged for AuthenticateLayer {
 }
 
 /// Tells everybody further in who asks; answers 401 for a credential that is not valid.
+///
+/// An answer ends with the identity that it is for. When its [`Revocation`] is set, a body that is still under way ends
+/// with the error [`Revoked`](portcullis_core::Revoked). Where the connection changes its protocol (101, and the answer to
+/// CONNECT), the `Revocation` stands in the response's extensions, so that the server can close it then.
 #[derive(Clone, Debug)]
 pub struct Authenticate<S> {
     inner: S,
@@ -86,7 +92,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Refusable<S::Future>;
+    type Future = AuthenticateFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -94,10 +100,54 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
-        match self.schemes.identify(&context, &request) {
-            Ok(()) => Refusable::calling(self.inner.call(request)),
-            Err(problem) => Refusable::answered(problem.respond(&context)),
+        if let Err(problem) = self.schemes.identify(&context, &request) {
+            let call = Refusable::answered(problem.respond(&context));
+            return AuthenticateFuture { call, revocation: None, tunnels: false };
         }
+        let revocation = context.identity().and_then(Identity::revocation).cloned();
+        let tunnels = request.method() == Method::CONNECT;
+        AuthenticateFuture {
+            call: Refusable::calling(self.inner.call(request)),
+            revocation,
+            tunnels,
+        }
+    }
+}
+
+pin_project! {
+    /// The response future of [`Authenticate`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct AuthenticateFuture<F> {
+        #[pin]
+        call: Refusable<F>,
+        // None for an identity that stays good.
+        revocation: Option<Revocation>,
+        tunnels: bool,
+    }
+}
+
+impl<F, B, E> Future for AuthenticateFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.call.poll(cx))?;
+        Poll::Ready(Ok(match this.revocation.take() {
+            None => response,
+            Some(revocation)
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                    || (*this.tunnels && response.status().is_success()) =>
+            {
+                response.extensions_mut().insert(revocation);
+                response
+            }
+            Some(revocation) => response.map(|body| body.until(revocation)),
+        }))
     }
 }
 
@@ -109,6 +159,12 @@ impl Schemes {
         let public = context.route().is_some_and(|route| Route::access(route).is_public());
         let keys = self.api_keys.as_ref().filter(|_| !public);
         let identity = keys.map_or(Ok(None), |keys| keys.identify(request.headers()));
+        let revoked =
+            |identity: &&Identity| identity.revocation().is_some_and(Revocation::is_revoked);
+        let identity = match identity {
+            Ok(Some(identity)) if revoked(&identity) => Err(Invalid("one that was revoked")),
+            identity => identity,
+        };
         let identity = identity.map_err(|error| self.invalid(context, error))?;
         context.note("authenticate", || match identity {
             Some(identity) => format!("{}", identity.key()),

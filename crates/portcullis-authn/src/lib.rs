@@ -6,4 +6,4 @@ mod authenticate;
 pub mod kinds;
 
 pub use api_key::{ApiKey, ApiKeys};
-pub use authenticate::{Authenticate, AuthenticateLayer};
+pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};

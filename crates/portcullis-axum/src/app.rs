@@ -18,7 +18,9 @@ use crate::bridge::connect;
 
 /// A finished stack around an axum router: what `stack.around(api)` gives.
 ///
-/// It takes the client's address from axum's `ConnectInfo<SocketAddr>`, so serve it with connect info:
+/// It takes the client's address from axum's `ConnectInfo<SocketAddr>`, so serve it with connect info. A server that puts a
+/// [`Connection`](portcullis_core::Connection) into its requests needs none; give it the stack itself, by
+/// [`into_inner`](Self::into_inner), which takes requests with any body.
 ///
 /// ```no_run
 /// # async fn f(app: portcullis_axum::App<portcullis_axum::Leaf>, listener: tokio::net::TcpListener) -> std::io::Result<()> {
@@ -63,7 +65,8 @@ impl<S> App<S> {
     {
         Router::new().fallback_service(self)
     }
-    /// The stack itself, whose answers have our body.
+    /// The stack itself, whose answers have our body. It does not look for `ConnectInfo`: its server says by a
+    /// [`Connection`](portcullis_core::Connection) where a request comes from.
     pub fn into_inner(self) -> S {
         self.stack
     }

@@ -29,7 +29,7 @@ impl<S> Layer<S> for BridgeLayer {
 }
 
 /// Leaves in the context what axum knows: the client's address (`ConnectInfo<SocketAddr>`) and the template of the route
-/// (`MatchedPath`).
+/// (`MatchedPath`). Under a server that is not axum's it gives `ConnectInfo` to handlers.
 #[derive(Clone, Debug)]
 pub struct Bridge<S> {
     inner: S,
@@ -48,6 +48,8 @@ where
     }
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         connect(&mut request);
+        let peer = request.extensions().get().and_then(Connection::peer);
+        connect_info(peer, &mut request);
         if let Some(path) = request.extensions().get::<MatchedPath>().cloned() {
             Context::of(&mut request).set_route_label(path.as_str().into());
         }
@@ -55,10 +57,21 @@ where
     }
 }
 
-/// Hands the peer's address on from axum's `ConnectInfo` to the outermost of our layers.
+/// Hands the peer's address on from axum's `ConnectInfo` to the outermost of our layers, unless the server has said more.
 pub(crate) fn connect<B>(request: &mut Request<B>) {
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
+    let extensions = request.extensions();
+    if let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>().copied()
+        && extensions.get::<Connection>().is_none()
     {
         request.extensions_mut().insert(Connection::new(Some(peer)));
+    }
+}
+
+/// Hands the peer's address on to axum's extractor, where a server that is not axum's has said it.
+pub(crate) fn connect_info<B>(peer: Option<SocketAddr>, request: &mut Request<B>) {
+    if let Some(peer) = peer
+        && request.extensions().get::<ConnectInfo<SocketAddr>>().is_none()
+    {
+        request.extensions_mut().insert(ConnectInfo(peer));
     }
 }

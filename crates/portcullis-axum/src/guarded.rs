@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use portcullis_core::route::{
-    CatchAll, GuardLayer, Guardedness, Open, Restricted, RouteLayer, TableBuilder,
+    CatchAll, GuardLayer, Guardedness, MaxBody, Open, Restricted, RouteLayer, TableBuilder,
 };
 use portcullis_core::stack::Endpoints;
-use portcullis_core::{ConfigError, ConfigErrors, Methods, Route, RouteTable, Rule};
+use portcullis_core::{ConfigError, ConfigErrors, Methods, Route, RouteTable, Rule, WithOptions};
 
 use crate::App;
 use crate::guard::AxumGuardLayer;
@@ -71,6 +72,8 @@ impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
     /// call: [`public`](portcullis_core::public), [`optional`](portcullis_core::optional),
     /// [`authenticated`](portcullis_core::authenticated), [`require`](portcullis_core::require) or
     /// [`policy`](portcullis_core::policy). OPTIONS is answered for every path, with what is allowed there.
+    ///
+    /// A rule with a [`body_limit`](portcullis_core::RouteExt::body_limit) also sets the limit that axum's extractors have.
     ///
     /// The type of the router changes with the access. Code that adds routes in a loop begins with
     /// [`restricted`](Self::restricted).
@@ -253,12 +256,23 @@ impl<S: Clone + Send + Sync + 'static, G: Guardedness> Guarded<S, G> {
 
 impl<S: Clone + Send + Sync + 'static> Recorded<S> {
     fn mount(self, router: Router<S>, route: Route) -> Router<S> {
+        // axum's extractors have a limit of their own, which would hold where the route says more.
+        let max_body = self.rule.option::<MaxBody>().map(|limit| {
+            DefaultBodyLimit::max(usize::try_from(limit.bytes()).unwrap_or(usize::MAX))
+        });
         let guard = GuardLayer::route(route);
         match self.endpoint {
             Endpoint::Handlers(handlers) => {
-                router.route(&self.template, handlers.router.layer(AxumGuardLayer::new(guard)))
+                let mut methods = handlers.router;
+                if let Some(max_body) = max_body {
+                    methods = methods.layer(max_body);
+                }
+                router.route(&self.template, methods.layer(AxumGuardLayer::new(guard)))
             }
-            Endpoint::Nested(nested) => {
+            Endpoint::Nested(mut nested) => {
+                if let Some(max_body) = max_body {
+                    nested = nested.layer(max_body);
+                }
                 let guard = AxumGuardLayer::new(guard.behind_prefix(self.template.as_str()));
                 router.nest(&self.template, nested.layer(guard))
             }

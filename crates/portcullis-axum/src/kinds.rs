@@ -2,9 +2,9 @@
 use http::StatusCode;
 use portcullis_core::ProblemKind;
 
-/// A part of the request is not what the handler takes.
-pub const REQUEST_INVALID: ProblemKind =
-    ProblemKind::new("request-invalid", StatusCode::BAD_REQUEST, "The request is not valid");
+/// A part of the request is not what the handler takes. Core's kind of this name, which a server answers with too.
+pub use portcullis_core::problem::kinds::REQUEST_INVALID;
+
 /// The body is well formed, and not what the handler takes.
 pub const CONTENT_INVALID: ProblemKind = ProblemKind::new(
     "content-invalid",
@@ -24,6 +24,5 @@ pub const CONTENT_TOO_LARGE: ProblemKind = ProblemKind::new(
     "The content is too large",
 );
 
-/// Every kind in this module.
-pub const ALL: &[ProblemKind] =
-    &[REQUEST_INVALID, CONTENT_INVALID, MEDIA_TYPE_UNSUPPORTED, CONTENT_TOO_LARGE];
+/// Every kind of this crate's own.
+pub const ALL: &[ProblemKind] = &[CONTENT_INVALID, MEDIA_TYPE_UNSUPPORTED, CONTENT_TOO_LARGE];

@@ -12,11 +12,13 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use portcullis_core::route::adopt_problem;
-use portcullis_core::{Body, BoxError, Context};
+use portcullis_core::{Body, BoxError, Connection, Context};
 use tower_service::Service;
 
+use crate::bridge::connect_info;
+
 /// The innermost service of a stack around a [`Guarded`](crate::Guarded) router. A problem that a handler answers gets
-/// the dialect of the request here.
+/// the dialect of the request here. Handlers find `ConnectInfo<SocketAddr>` whichever server it is.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     router: Router,
@@ -41,9 +43,15 @@ where
         // A router is always ready; its endpoints are waited for by the future.
         Poll::Ready(Ok(()))
     }
-    fn call(&mut self, request: Request<B>) -> LeafFuture {
+    fn call(&mut self, mut request: Request<B>) -> LeafFuture {
         let context = Context::get(request.extensions()).cloned();
-        LeafFuture { call: self.router.call(request.map(AxumBody::new)), context }
+        let connection = context.as_ref().and_then(Context::connection);
+        connect_info(connection.and_then(Connection::peer), &mut request);
+        // What holds nothing needs no box.
+        let axums = |body: B| {
+            if body.is_end_stream() { AxumBody::empty() } else { AxumBody::new(body) }
+        };
+        LeafFuture { call: self.router.call(request.map(axums)), context }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Extractors whose rejections are problems.
-use std::fmt;
+use std::error::Error;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::IntoResponse;
 use http::StatusCode;
 use http::request::Parts;
+use portcullis_core::BodyError;
 
 use crate::Problem;
 use crate::kinds::{CONTENT_INVALID, CONTENT_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED, REQUEST_INVALID};
@@ -12,6 +13,8 @@ use crate::kinds::{CONTENT_INVALID, CONTENT_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED, R
 /// Another extractor whose rejection is a [`Problem`] in place of axum's plain text.
 ///
 /// The `detail` is what the extractor says. That may name types and fields of the application, as axum's own answer does.
+/// Where the server could not read the body to its end, the problem is that of the
+/// [`BodyError`]: too large, too slow, or malformed.
 ///
 /// ```
 /// use axum::{Json, extract::Path};
@@ -27,7 +30,7 @@ pub struct Valid<E>(pub E);
 impl<S, E> FromRequest<S> for Valid<E>
 where
     S: Send + Sync,
-    E: FromRequest<S, Rejection: IntoResponse + fmt::Display>,
+    E: FromRequest<S, Rejection: IntoResponse + Error + 'static>,
 {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -38,7 +41,7 @@ where
 impl<S, E> FromRequestParts<S> for Valid<E>
 where
     S: Send + Sync,
-    E: FromRequestParts<S, Rejection: IntoResponse + fmt::Display>,
+    E: FromRequestParts<S, Rejection: IntoResponse + Error + 'static>,
 {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -46,7 +49,10 @@ where
     }
 }
 
-fn problem(rejection: impl IntoResponse + fmt::Display) -> Problem {
+fn problem(rejection: impl IntoResponse + Error + 'static) -> Problem {
+    if let Some(error) = BodyError::find(&rejection) {
+        return error.problem().into();
+    }
     let text = rejection.to_string();
     let kind = match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => CONTENT_TOO_LARGE,

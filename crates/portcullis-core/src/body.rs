@@ -1,18 +1,20 @@
-//! The one body type, and how layers attach to it.
+//! The one body type, how layers attach to it, and how one ends before its time.
 use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context as Cx, Poll};
+use std::task::{Context as Cx, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::{Revocation, Revoked};
+
 /// An error of any kind.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The one response body: a layer answers with it whatever body the inner service has.
+/// The one body: a layer answers with it whatever body the inner service has. It also serves as the body of requests.
 ///
 /// [`Body::new`] recognises a body that is one already, so a stack boxes once, at its leaf, however many
 /// layers it has. Guards and meters attach with [`Body::watched`], without nesting types.
@@ -23,6 +25,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Body {
     kind: Kind,
     watchers: Watchers,
+    until: Option<Until>,
 }
 
 #[derive(Default)]
@@ -30,7 +33,16 @@ enum Kind {
     #[default]
     Empty,
     Full(Bytes),
-    Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>),
+    Boxed(Boxed),
+}
+
+type Boxed = Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>;
+
+/// Until when a body may go on.
+struct Until {
+    revocation: Revocation,
+    /// Whether the answer was made when the signal was set already: then what is at hand is still sent.
+    at_hand: bool,
 }
 
 #[derive(Default)]
@@ -70,7 +82,11 @@ pin_project! {
 impl Body {
     /// No content.
     pub const fn empty() -> Self {
-        Self { kind: Kind::Empty, watchers: Watchers::None }
+        Self::of_kind(Kind::Empty)
+    }
+
+    const fn of_kind(kind: Kind) -> Self {
+        Self { kind, watchers: Watchers::None, until: None }
     }
 
     /// Makes any body ours. One that is ours already is handed through; an empty one costs no allocation.
@@ -85,7 +101,7 @@ impl Body {
         }
         match slot {
             Some(body) if !body.is_end_stream() => {
-                Self { kind: Kind::Boxed(Box::pin(BoxedError { body })), watchers: Watchers::None }
+                Self::of_kind(Kind::Boxed(Box::pin(BoxedError { body })))
             }
             _ => Self::empty(),
         }
@@ -104,6 +120,42 @@ impl Body {
             }
         };
         self
+    }
+
+    /// Lets the body go on only as long as the identity that it is for is good. When `revocation` is set, it ends with the
+    /// error [`Revoked`], and what it holds is released.
+    ///
+    /// A body that is at hand as a whole stays as it is. One that was made when the signal was set already (the answer to a
+    /// log-out, say) may still say what it has at hand, and ends where it would have to be waited for.
+    #[must_use]
+    pub fn until(mut self, revocation: Revocation) -> Self {
+        if !matches!(self.kind, Kind::Boxed(_)) {
+            return self;
+        }
+        if self.until.is_some() {
+            // Neither signal may replace the other.
+            self = Self::of_kind(Kind::Boxed(Box::pin(self)));
+        }
+        self.until = Some(Until { at_hand: revocation.is_revoked(), revocation });
+        self
+    }
+}
+
+impl Until {
+    /// Polls the body, unless it is over. The signal is waited for only while the body is.
+    fn poll_frame(
+        &mut self,
+        body: &mut Boxed,
+        cx: &mut Cx<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.at_hand || !self.revocation.is_revoked() {
+            let polled = body.as_mut().poll_frame(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            ready!(self.revocation.poll_revoked(cx));
+        }
+        Poll::Ready(Some(Err(Revoked.into())))
     }
 }
 
@@ -130,15 +182,22 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Cx<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { kind, watchers } = self.get_mut();
-        let polled = match kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Full(data) => {
+        let Self { kind, watchers, until } = self.get_mut();
+        let polled = match (&mut *kind, &mut *until) {
+            (Kind::Empty, _) => Poll::Ready(None),
+            (Kind::Full(data), _) => {
                 let data = std::mem::take(data);
                 *kind = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Kind::Boxed(body) => body.as_mut().poll_frame(cx),
+            (Kind::Boxed(body), None) => body.as_mut().poll_frame(cx),
+            (Kind::Boxed(body), Some(limit)) => {
+                let polled = limit.poll_frame(body, cx);
+                if matches!(&polled, Poll::Ready(Some(Err(error))) if error.is::<Revoked>()) {
+                    (*kind, *until) = (Kind::Empty, None);
+                }
+                polled
+            }
         };
         match &polled {
             Poll::Pending => {}
@@ -207,7 +266,7 @@ where
 impl From<Bytes> for Body {
     fn from(data: Bytes) -> Self {
         let kind = if data.is_empty() { Kind::Empty } else { Kind::Full(data) };
-        Self { kind, watchers: Watchers::None }
+        Self::of_kind(kind)
     }
 }
 

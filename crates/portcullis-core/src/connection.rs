@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// The connection that a request came on: addresses, and TLS where there is any.
+use crate::{Draining, Informational};
+
+/// The connection that a request came on: addresses, TLS where there is any, and what the server offers whoever serves the
+/// request.
 ///
 /// The server that accepted the connection, or an adapter for it, puts it into the request's extensions, where the
 /// outermost of our layers finds it; nothing in it comes from a header.
@@ -12,13 +15,21 @@ use bytes::Bytes;
 pub struct Connection {
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
+    // What is the same for all requests of the connection is shared, so that a clone for each costs little.
+    shared: Option<Arc<Shared>>,
+    informational: Option<Informational>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Shared {
     tls: Option<Arc<Tls>>,
+    draining: Option<Draining>,
 }
 
 impl Connection {
     /// A connection from `peer`; `None` where there is no address, as on a Unix socket.
     pub fn new(peer: Option<SocketAddr>) -> Self {
-        Self { peer, local: None, tls: None }
+        Self { peer, ..Self::default() }
     }
     /// Adds the address that the connection was accepted on.
     #[must_use]
@@ -28,7 +39,22 @@ impl Connection {
     /// Adds what TLS negotiated.
     #[must_use]
     pub fn with_tls(self, tls: Arc<Tls>) -> Self {
-        Self { tls: Some(tls), ..self }
+        self.edit(|shared| shared.tls = Some(tls))
+    }
+    /// Adds the signal that the server is about to close. Default: none, as of a server that does not say.
+    #[must_use]
+    pub fn with_draining(self, draining: Draining) -> Self {
+        self.edit(|shared| shared.draining = Some(draining))
+    }
+    /// Adds a way to send informational responses ahead of the answer to this request. Default: none, since not every
+    /// protocol has them.
+    #[must_use]
+    pub fn with_informational(self, informational: Informational) -> Self {
+        Self { informational: Some(informational), ..self }
+    }
+    fn edit(mut self, edit: impl FnOnce(&mut Shared)) -> Self {
+        edit(Arc::make_mut(self.shared.get_or_insert_default()));
+        self
     }
     /// The other end.
     pub fn peer(&self) -> Option<SocketAddr> {
@@ -40,7 +66,15 @@ impl Connection {
     }
     /// What TLS negotiated; `None` on a connection in clear.
     pub fn tls(&self) -> Option<&Tls> {
-        self.tls.as_deref()
+        self.shared.as_ref()?.tls.as_deref()
+    }
+    /// The signal that the server is about to close; `None` where the server does not say.
+    pub fn draining(&self) -> Option<&Draining> {
+        self.shared.as_ref()?.draining.as_ref()
+    }
+    /// A way to send informational responses; `None` where the protocol or the server has none.
+    pub fn informational(&self) -> Option<&Informational> {
+        self.informational.as_ref()
     }
 }
 

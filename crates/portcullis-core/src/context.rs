@@ -56,7 +56,6 @@ struct Facts {
     security_headers: OnceLock<Arc<SecurityHeaders>>,
     body_limit: OnceLock<BodyLimit>,
     explain: OnceLock<Explain>,
-    informational: OnceLock<Informational>,
 }
 
 /// Makes the getter and the setter of facts.
@@ -79,13 +78,17 @@ impl Context {
         Self::with_clock(request, &Clock::system())
     }
     /// The context of `request`; a new one, on `clock`, if no layer has made one yet. A new one takes over the
-    /// [`Connection`] that the server or an adapter has put into the request's extensions.
+    /// [`Connection`] that the server or an adapter has put into the request's extensions, and beside one the
+    /// [`BodyLimit`] of a server that holds the request body to it.
     pub fn with_clock<B>(request: &mut Request<B>, clock: &Clock) -> Self {
         if let Some(context) = Self::get(request.extensions()) {
             return context.clone();
         }
-        let connection = request.extensions().get::<Connection>().cloned();
-        let context = Self::new(clock.clone(), Dialect::of(request), connection);
+        let extensions = request.extensions();
+        let connection = extensions.get::<Connection>().cloned();
+        // Whoever has a limit to be changed also says where the request comes from: nobody else pays for the look.
+        let limit = connection.as_ref().and_then(|_| extensions.get::<BodyLimit>().cloned());
+        let context = Self::new(clock.clone(), Dialect::of(request), connection, limit);
         request.extensions_mut().insert(context.clone());
         context
     }
@@ -94,7 +97,12 @@ impl Context {
         extensions.get()
     }
 
-    fn new(clock: Clock, dialect: Dialect, connection: Option<Connection>) -> Self {
+    fn new(
+        clock: Clock,
+        dialect: Dialect,
+        connection: Option<Connection>,
+        body_limit: Option<BodyLimit>,
+    ) -> Self {
         Self(Arc::new(Facts {
             start: clock.now(),
             clock,
@@ -114,9 +122,8 @@ impl Context {
             problem: OnceLock::new(),
             renderer: OnceLock::new(),
             security_headers: OnceLock::new(),
-            body_limit: OnceLock::new(),
+            body_limit: body_limit.map_or_else(OnceLock::new, OnceLock::from),
             explain: OnceLock::new(),
-            informational: OnceLock::new(),
         }))
     }
 
@@ -139,8 +146,6 @@ impl Context {
         decision / set_decision: Decision,
         /// The problem that was answered.
         problem / set_problem: Problem,
-        /// A way to send informational responses (1xx).
-        informational / set_informational: Informational,
     }
 
     /// Where time comes from.
@@ -168,6 +173,10 @@ impl Context {
     pub fn set_client(&self, client: ClientAddr) -> bool {
         self.0.client.set(client).is_ok()
     }
+    /// A way to send informational responses (1xx) ahead of the answer, where the server and the protocol have one.
+    pub fn informational(&self) -> Option<&Informational> {
+        self.connection()?.informational()
+    }
     /// How long the request may take.
     pub fn deadline(&self) -> Deadline {
         let deadline = Deadline::starting(self.0.start);
@@ -190,7 +199,8 @@ impl Context {
     pub fn set_route_label(&self, template: Arc<str>) -> bool {
         self.0.route_label.set(template).is_ok()
     }
-    /// How large the request body may be. The route may raise it before the first read.
+    /// How large the request body may be. The route may raise it before the first read. Without a server that looks at it,
+    /// nobody does.
     pub fn body_limit(&self) -> &BodyLimit {
         self.0.body_limit.get_or_init(BodyLimit::default)
     }

@@ -3,6 +3,7 @@
 
 mod auth;
 mod body;
+mod body_error;
 mod body_limit;
 mod client_addr;
 mod clock;
@@ -12,16 +13,20 @@ mod context;
 mod deadline;
 mod decision;
 mod dialect;
+mod draining;
 mod edge;
 mod explain;
 mod identity;
 mod informational;
+mod metric_source;
 pub mod problem;
+mod readiness;
 mod refusable;
 mod request_id;
 mod revocation;
 pub mod route;
 mod secret;
+mod signal;
 pub mod stack;
 pub mod stage;
 mod target;
@@ -29,6 +34,7 @@ mod trace_context;
 
 pub use auth::{AuthState, Challenges, ConsumedCredentials};
 pub use body::{Body, BoxError, End, Watch};
+pub use body_error::{BodyError, BodyErrorKind};
 pub use body_limit::BodyLimit;
 pub use client_addr::{
     AddrKey, Ambiguous, ClientAddr, Forwarded, ForwardedElement, ForwardedError, Hop,
@@ -41,17 +47,20 @@ pub use context::Context;
 pub use deadline::Deadline;
 pub use decision::{Decision, Verdict};
 pub use dialect::{Dialect, Format};
+pub use draining::Draining;
 pub use edge::{Edge, EdgeFuture, EdgeLayer, OWN_PREFIX, SecurityHeaders};
 pub use explain::{Explain, Note};
 pub use identity::{Identity, IdentityBuilder, IdentityKey, IdentityKind};
-pub use informational::Informational;
+pub use informational::{Informational, SendInformational};
+pub use metric_source::MetricSource;
 pub use problem::{Problem, ProblemKind};
+pub use readiness::{Readiness, ReadinessCondition, ReadinessState};
 pub use refusable::Refusable;
 pub use request_id::RequestId;
-pub use revocation::Revocation;
+pub use revocation::{Revocation, Revoked};
 pub use route::{
-    Access, Methods, Requirement, Route, RouteLayer, RouteOption, RouteTable, Routes, Rule,
-    WithOptions, authenticated, optional, policy, public, require,
+    Access, Methods, Requirement, Route, RouteExt, RouteLayer, RouteOption, RouteTable, Routes,
+    Rule, WithOptions, authenticated, optional, policy, public, require,
 };
 pub use secret::Secret;
 pub use stack::Stack;

@@ -6,8 +6,8 @@ pub use portcullis_authn::{ApiKey, ApiKeys, AuthenticateLayer};
 #[cfg(feature = "authz")]
 pub use portcullis_authz::{AuthorizeLayer, Roles};
 pub use portcullis_core::{
-    ConfigErrors, Context, EdgeLayer, Identity, Routes, Secret, Stack, TrustedProxies, WithOptions,
-    authenticated, optional, policy, public, require,
+    ConfigErrors, Context, EdgeLayer, Identity, RouteExt, Routes, Secret, Stack, TrustedProxies,
+    WithOptions, authenticated, optional, policy, public, require,
     route::{Open, Restricted},
     stage,
 };

@@ -3,6 +3,7 @@
 
 mod contract;
 mod keys;
+mod revoked;
 mod routes;
 mod secrecy;
 mod support;

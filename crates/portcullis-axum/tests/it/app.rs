@@ -3,10 +3,11 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
+use axum::extract::rejection::ExtensionRejection;
 use http::Request;
 use portcullis_axum::{App, Guarded, RequestContext, get};
-use portcullis_core::{Body, EdgeLayer, Stack, TrustedProxies, public};
-use portcullis_testkit::TestClient;
+use portcullis_core::{Body, Connection, EdgeLayer, Stack, Tls, TrustedProxies, public};
+use portcullis_testkit::{TestClient, TestRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceExt};
@@ -27,7 +28,7 @@ fn app(
 > {
     async fn tell(RequestContext(context): RequestContext, body: String) -> String {
         let client = context.client().map_or("nobody".to_owned(), |client| client.to_string());
-        let port = context.connection().and_then(portcullis_core::Connection::peer);
+        let port = context.connection().and_then(Connection::peer);
         format!("{client} {} {body}", port.map_or(0, |peer| peer.port()))
     }
     let api = Guarded::new().route("/who", get(tell).post(tell), public());
@@ -134,4 +135,103 @@ async fn inside_it_is_a_service_whose_answers_have_our_body() {
     let answer = app(TrustedProxies::none()).into_inner().oneshot(request).await.unwrap();
     let body: Body = answer.into_body();
     assert_eq!(portcullis_testkit::collect(body).await.unwrap().0, "nobody 0 ");
+}
+
+/// An application that asks axum, and our layers, where the request comes from, and says what was sent.
+fn asking() -> App<
+    impl Service<Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
+    + Service<
+        Request<axum::body::Body>,
+        Response = http::Response<Body>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static,
+> {
+    async fn tell(
+        info: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
+        RequestContext(context): RequestContext,
+        body: String,
+    ) -> String {
+        let info = info.map_or_else(|_| "nobody".to_owned(), |ConnectInfo(peer)| peer.to_string());
+        let connection = context.connection();
+        let name = connection.and_then(Connection::tls).and_then(Tls::server_name);
+        format!("{info} {} {body}", name.unwrap_or("-"))
+    }
+    let api = Guarded::new().route("/who", get(tell).post(tell), public());
+    Stack::new().layer(EdgeLayer::new()).layer(api.route_layer()).around(api).unwrap()
+}
+
+#[tokio::test]
+async fn under_a_server_that_says_the_connection_handlers_find_connect_info_all_the_same() {
+    let peer: SocketAddr = "192.0.2.7:4711".parse().unwrap();
+    let other: SocketAddr = "192.0.2.8:4712".parse().unwrap();
+    let tls = std::sync::Arc::new(Tls::new().with_server_name("shop.example"));
+    let connection = || Connection::new(Some(peer)).with_tls(std::sync::Arc::clone(&tls));
+    for (name, connection, info, body, want) in [
+        ("ours", Some(connection()), None, "", "192.0.2.7:4711 shop.example "),
+        (
+            "ours, with a body",
+            Some(connection()),
+            None,
+            "hello",
+            "192.0.2.7:4711 shop.example hello",
+        ),
+        (
+            "both: each keeps what was said",
+            Some(connection()),
+            Some(other),
+            "",
+            "192.0.2.8:4712 shop.example ",
+        ),
+        ("on a Unix socket", Some(Connection::new(None)), None, "", "nobody - "),
+        ("nothing", None, None, "hello", "nobody - hello"),
+    ] {
+        let request = || {
+            let mut request = portcullis_testkit::request(http::Method::POST, "/who").body(body);
+            request = connection.clone().into_iter().fold(request, TestRequest::connection);
+            let infos = info.map(ConnectInfo).into_iter();
+            infos.fold(request, TestRequest::extension).build()
+        };
+        // A request with our body, as our server makes it; then the stack alone, as our server calls it.
+        let answer = asking().oneshot(request()).await.unwrap();
+        assert_eq!(portcullis_testkit::read(answer).await, want, "{name}");
+        let answer: http::Response<Body> = asking().into_inner().oneshot(request()).await.unwrap();
+        assert_eq!(portcullis_testkit::read(answer).await, want, "{name}");
+    }
+    // axum's own server says only the address, from which we make the connection.
+    let request = portcullis_testkit::get("/who").extension(ConnectInfo(other)).build();
+    let answer = asking().oneshot(request.map(axum::body::Body::new)).await.unwrap();
+    assert_eq!(portcullis_testkit::read(answer).await, "192.0.2.8:4712 - ");
+}
+
+#[tokio::test]
+async fn our_body_is_a_request_body_for_any_router_of_axum() {
+    fn is_one<
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    >(
+        _: &B,
+    ) {
+    }
+    let whole = |request: axum::extract::Request| async move {
+        let trailers = portcullis_testkit::collect(request.into_body()).await.unwrap();
+        format!("{:?} {:?}", trailers.0, trailers.1.map(|trailers| trailers.len()))
+    };
+    let router = axum::Router::new().route("/", axum::routing::post(whole));
+    let trailers =
+        http::HeaderMap::from_iter([(http::header::ETAG, http::HeaderValue::from_static("x"))]);
+    let chunks = http_body_util::Full::new(bytes::Bytes::from("ab"));
+    let chunks = http_body_util::BodyExt::with_trailers(chunks, async { Some(Ok(trailers)) });
+    for (body, want) in [
+        (Body::empty(), r#"b"" None"#),
+        (Body::from("all"), r#"b"all" None"#),
+        (Body::new(chunks), r#"b"ab" Some(1)"#),
+    ] {
+        is_one(&body);
+        let request = Request::post("/").body(body).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(portcullis_testkit::read(answer).await, want);
+    }
 }

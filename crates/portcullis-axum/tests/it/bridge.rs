@@ -95,3 +95,11 @@ async fn what_nobody_serves_has_no_template() {
     let answer = fallback.oneshot(request).await.unwrap();
     assert_eq!(portcullis_testkit::read(answer).await, "nobody nowhere");
 }
+
+#[tokio::test]
+async fn under_a_server_that_says_the_connection_handlers_find_connect_info() {
+    let tell = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() };
+    let router = Router::new().route("/", get(tell)).layer(BridgeLayer::new());
+    let answer = TestClient::new(router).get("/").peer(PEER.parse().unwrap()).send().await;
+    assert_eq!(answer.text(), PEER);
+}

@@ -1,8 +1,12 @@
 //! The router that records who may call what.
 use axum::extract::{Path, State};
 use http::Method;
-use portcullis_axum::{Guarded, Handlers, any, delete, get, head, options, patch, post, put};
-use portcullis_core::{EdgeLayer, Stack, WithOptions, authenticated, optional, public, require};
+use portcullis_axum::{
+    Guarded, Handlers, Valid, any, delete, get, head, options, patch, post, put,
+};
+use portcullis_core::{
+    EdgeLayer, RouteExt, Stack, WithOptions, authenticated, optional, public, require,
+};
 use portcullis_testkit::TestClient;
 
 use crate::support::{Decide, client};
@@ -253,6 +257,80 @@ fn an_option_that_no_layer_reads_is_an_error() {
         text.contains("route `GET /a`: no layer of the stack reads its `cost` option"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn the_body_limit_of_a_route_is_that_of_axums_extractors_too() {
+    const AXUMS: usize = 2 << 20;
+    let length = |Valid(body): Valid<bytes::Bytes>| async move { body.len().to_string() };
+    let nested = || axum::Router::new().route("/in", axum::routing::post(length));
+    let own = axum::extract::DefaultBodyLimit::max(20);
+    let api = Guarded::new()
+        .route("/plain", post(length), public())
+        .route("/large", post(length), public().body_limit(AXUMS as u64 + 1))
+        .route("/small", post(length), public().body_limit(10))
+        .route("/none", post(length), public().body_limit(0))
+        .route("/any-size", post(length), public().body_limit(u64::MAX))
+        .route("/twice", post(length), public().body_limit(10))
+        .route("/twice", put(length), public().body_limit(30))
+        .nest("/nested", nested(), public().body_limit(10))
+        .nest("/own", nested().layer(own), public().body_limit(10));
+    let client = client(api, Decide::Nothing);
+    for (method, path, most) in [
+        (Method::POST, "/plain", AXUMS),
+        (Method::POST, "/large", AXUMS + 1),
+        (Method::POST, "/small", 10),
+        (Method::POST, "/none", 0),
+        (Method::POST, "/any-size", AXUMS + 2),
+        (Method::POST, "/twice", 10),
+        (Method::PUT, "/twice", 30),
+        (Method::POST, "/nested/in", 10),
+        // What the router says itself stands further in. The server's limit holds all the same.
+        (Method::POST, "/own/in", 20),
+    ] {
+        for (length, fits) in [(most, true), (most + 1, path == "/any-size")] {
+            let body = "x".repeat(length);
+            let request = client.request(method.clone(), path).body(body);
+            let answer = request.send().await;
+            let status = if fits { 200 } else { 413 };
+            assert_eq!(answer.status(), status, "{method} {path} of {length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_is_open_only_to_its_networks() {
+    let networks: [ipnet::IpNet; 1] = ["127.0.0.0/8".parse().unwrap()];
+    let api = || {
+        Guarded::new()
+            .route("/admin", get(|| async { "admin" }), public().only_from(networks))
+            .nest(
+                "/old",
+                axum::Router::new().fallback(|| async { "old" }),
+                public().only_from(networks),
+            )
+    };
+    let by_hand = TestClient::new(api().into_router().unwrap());
+    let client = client(api(), Decide::Nothing);
+    for path in ["/admin", "/old", "/old/admin"] {
+        let local = || client.get(path).peer("127.0.0.1:4711".parse().unwrap());
+        local().send().await.assert_status(200);
+        let peer = || client.get(path).peer("192.0.2.7:4711".parse().unwrap());
+        for (name, value) in [
+            ("accept", "*/*"),
+            ("x-real-ip", "127.0.0.1"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-for", "::1"),
+            ("forwarded", "for=127.0.0.1"),
+        ] {
+            let answer = peer().header(name, value).send().await;
+            answer.assert_status(403).assert_problem("address-not-allowed");
+        }
+        client.get(path).send().await.assert_problem("address-not-allowed");
+        // Without the route layer nobody has looked where the client is.
+        let by_hand = by_hand.get(path).peer("127.0.0.1:4711".parse().unwrap());
+        by_hand.send().await.assert_status(500).assert_problem("authorization-missing");
+    }
 }
 
 #[tokio::test]

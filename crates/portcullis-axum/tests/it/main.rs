@@ -9,3 +9,4 @@ mod leaf;
 mod nested;
 mod problem;
 mod support;
+mod valid;

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Route, RouteTable};
+use super::{OnlyFrom, Route, RouteTable};
 use crate::problem::kinds;
 use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem, Refusable, Target};
 
@@ -86,7 +86,11 @@ impl GuardLayer {
                 route.table().allowed(path).cloned().unwrap_or(HeaderValue::from_static(""));
             return Some(Problem::new(kinds::METHOD_NOT_ALLOWED).header(ALLOW, allow));
         }
-        if route.access().is_public() && matched.is_none_or(|matched| matched == route) {
+        // A public route may be reached without a route layer, unless that was to look where the client is.
+        let unseen_is_fine = || route.options().get::<OnlyFrom>().is_none();
+        if route.access().is_public()
+            && matched.map_or_else(unseen_is_fine, |matched| matched == route)
+        {
             return None;
         }
         if matched != Some(route) {

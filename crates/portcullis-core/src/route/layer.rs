@@ -12,7 +12,7 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Found, Guardedness, Route, RouteTable};
+use super::{Found, Guardedness, MaxBody, OnlyFrom, Route, RouteTable, Streaming, front};
 use crate::problem::kinds;
 use crate::stack::{CanonicalTarget, KnownRoutes, Plan, Staged};
 use crate::target::{TargetRules, other_spelling};
@@ -21,7 +21,8 @@ use crate::{Body, BoxError, Context, Problem, Refusable, Target, stage};
 /// Applies [`RouteService`]: finds the route of a request and leaves it in the [`Context`].
 ///
 /// Answers 404, 405 with `Allow`, and OPTIONS by itself. A CORS preflight goes inward under the route that it asks
-/// about. A path whose other spelling (with reserved characters decoded) leads to another route is refused.
+/// about. A path whose other spelling (with reserved characters decoded) leads to another route is refused. What a route
+/// says by [`RouteExt`](super::RouteExt) is seen to here.
 ///
 /// It belongs behind the edge, which makes the target canonical; alone it makes it so itself.
 ///
@@ -72,6 +73,9 @@ impl<G: Guardedness> Staged for RouteLayer<G> {
     type Provides = KnownRoutes<G>;
     fn check(&self, plan: &mut Plan) {
         plan.routes_by(&self.table, &self.in_front);
+        plan.reads::<MaxBody>([]);
+        plan.reads::<OnlyFrom>([]);
+        plan.reads::<Streaming>([]);
     }
 }
 
@@ -166,7 +170,11 @@ fn route<B>(
         let cause = "a second route table met the same request: nest routers in one table instead";
         return Err(refuse(Problem::new(kinds::CONTEXT_CONFLICT).cause(cause), context));
     }
-    Ok(())
+    let options = context.route().map(Route::options);
+    options.map_or(Ok(()), |options| front::apply(options, context)).map_err(|problem| {
+        context.note("route", || problem.to_string());
+        refuse(problem, context)
+    })
 }
 
 /// The method that a CORS preflight asks about.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 mod access;
 mod dispatch;
+mod front;
 mod guard;
 mod layer;
 mod options;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use access::{Access, Requirement};
 pub use dispatch::{Dispatch, DispatchFuture};
+pub use front::{MaxBody, OnlyFrom, RouteExt, Streaming};
 pub use guard::{Guard, GuardFuture, GuardLayer, adopt_problem};
 pub use layer::{RouteLayer, RouteService};
 pub use options::{RouteOption, RouteOptions, WithOptions};

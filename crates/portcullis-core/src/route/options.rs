@@ -51,6 +51,10 @@ impl RouteOptions {
         let (_, option) = self.0.iter().find(|(id, _)| *id == wanted)?;
         option.as_any().downcast_ref()
     }
+    /// Whether there is no option.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
     pub(crate) fn set<O: RouteOption>(&mut self, option: O) {
         let id = TypeId::of::<O>();
         self.0.retain(|(other, _)| *other != id);

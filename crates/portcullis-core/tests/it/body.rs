@@ -1,12 +1,13 @@
 //! The one body, and those who watch it.
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Cx, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-use portcullis_core::{Body, BoxError, End, Watch};
+use portcullis_core::{Body, BoxError, End, Revocation, Revoked, Watch};
 
 use crate::support::Log;
 
@@ -113,17 +114,17 @@ async fn several_watchers_see_the_same_in_the_order_in_which_they_came() {
 
 #[tokio::test]
 async fn what_a_watcher_holds_is_released_at_the_end_not_at_the_drop() {
-    struct Holds(#[expect(dead_code, reason = "only held")] std::sync::Arc<()>);
+    struct Holds(#[expect(dead_code, reason = "only held")] Arc<()>);
     impl Watch for Holds {}
     for (name, polls, mut body) in [("complete", 2, frames([data("a")])), ("failed", 1, broken([]))]
     {
-        let permit = std::sync::Arc::new(());
+        let permit = Arc::new(());
         body = body.watched(Holds(permit.clone()));
-        assert_eq!(std::sync::Arc::strong_count(&permit), 2, "{name}");
+        assert_eq!(Arc::strong_count(&permit), 2, "{name}");
         for _ in 0..polls {
             let _ = body.frame().await;
         }
-        assert_eq!(std::sync::Arc::strong_count(&permit), 1, "{name}");
+        assert_eq!(Arc::strong_count(&permit), 1, "{name}");
         drop(body);
     }
 }
@@ -194,4 +195,125 @@ async fn size_and_end_are_those_of_the_body_inside() {
 async fn the_error_of_the_body_inside_comes_out() {
     let error = broken([data("a")]).collect().await.unwrap_err();
     assert_eq!(error.to_string(), "broken");
+}
+
+/// A body that hands out these texts, one a poll, then waits for ever. It holds something.
+struct Endless(Vec<&'static str>, #[expect(dead_code, reason = "only held")] Arc<()>);
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = BoxError;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Cx<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.0.is_empty() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(data(self.0.remove(0)))))
+    }
+}
+
+/// What a body says, frame by frame, as far as it goes without waiting; nine at most.
+fn at_hand(body: &mut Body) -> Vec<String> {
+    let mut cx = Cx::from_waker(Waker::noop());
+    let mut said = Vec::new();
+    while said.len() < 9 && !said.iter().any(|said| matches!(said as &str, "over" | "waits")) {
+        said.push(match Pin::new(&mut *body).poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+            }
+            Poll::Ready(Some(Err(error))) if error.is::<Revoked>() => "revoked".to_owned(),
+            Poll::Ready(Some(Err(error))) => error.to_string(),
+            Poll::Ready(None) => "over".to_owned(),
+            Poll::Pending => "waits".to_owned(),
+        });
+    }
+    said
+}
+
+#[test]
+fn a_body_ends_when_the_identity_that_it_is_for_is_no_longer_good() {
+    let endless = || Body::new(Endless(vec!["a", "b"], Arc::default()));
+    let foreign = || Body::new(Full::new(Bytes::from("all")));
+    // Revoked before the body is made, after its first frame, or never.
+    for (name, body, when, want) in [
+        ("endless, never", endless(), None, "a b waits"),
+        ("endless, while it goes on", endless(), Some(1), "a revoked over"),
+        ("endless, before its first frame", endless(), Some(0), "revoked over"),
+        ("of frames, never", frames([data("a"), data("b")]), None, "a b over"),
+        ("of frames, while it goes on", frames([data("a"), data("b")]), Some(1), "a revoked over"),
+        ("broken", broken([data("a")]), None, "a broken over"),
+        ("a foreign full one, before its first frame", foreign(), Some(0), "revoked over"),
+        // Nothing is left to be waited for.
+        ("full", Body::from("all"), Some(0), "all over"),
+        ("empty", Body::empty(), Some(0), "over"),
+    ] {
+        let (log, revocation) = (Log::default(), Revocation::new());
+        let failed = want.contains("revoked") || want.contains("broken");
+        let mut body = body.watched(Watcher("", log.clone())).until(revocation.clone());
+        let mut said = Vec::new();
+        if when == Some(1) {
+            let frame = Pin::new(&mut body).poll_frame(&mut Cx::from_waker(Waker::noop()));
+            assert!(matches!(frame, Poll::Ready(Some(Ok(_)))), "{name}");
+            said.push("a".to_owned());
+        }
+        if when.is_some() {
+            revocation.revoke();
+        }
+        said.extend(at_hand(&mut body));
+        assert_eq!(said.join(" "), want, "{name}");
+        assert_eq!(log.take().contains("Failed"), failed, "{name}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_made_when_the_identity_is_no_longer_good_says_what_it_has_at_hand() {
+    let revocation = Revocation::new();
+    revocation.revoke();
+    for (name, body, want) in [
+        ("a foreign full one", Body::new(Full::new(Bytes::from("logged out"))), "logged out over"),
+        ("of frames", frames([data("a"), data("b")]), "a b over"),
+        ("endless", Body::new(Endless(vec!["a", "b"], Arc::default())), "a b revoked over"),
+        ("never begun", Body::new(Never), "revoked over"),
+    ] {
+        assert_eq!(at_hand(&mut body.until(revocation.clone())).join(" "), want, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_frame_is_woken_and_what_the_body_holds_is_released() {
+    for which in 0..2 {
+        let (held, both) = (Arc::new(()), [Revocation::new(), Revocation::new()]);
+        let [one, other] = both.clone();
+        // Either of two signals ends it, and none replaces the other.
+        let body = Body::new(Endless(vec!["a"], held.clone())).until(one);
+        let mut body = Body::new(body).until(other);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        let waiting = tokio::spawn(async move {
+            let error = body.frame().await.unwrap().unwrap_err();
+            (error.is::<Revoked>(), body)
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        both[which].revoke();
+        tokio::task::yield_now().await;
+        assert!(waiting.is_finished(), "woken by signal {which}");
+        let (revoked, body) = waiting.await.unwrap();
+        assert!(revoked, "{which}");
+        assert_eq!(Arc::strong_count(&held), 1, "released with the error, not with the body");
+        assert!(body.is_end_stream());
+    }
+}
+
+#[tokio::test]
+async fn until_changes_neither_size_nor_end_nor_trailers() {
+    let whole = frames([data("a"), trailers()]).until(Revocation::new());
+    assert_eq!((whole.size_hint().lower(), whole.size_hint().upper()), (2, Some(100)));
+    let whole = whole.collect().await.unwrap();
+    assert_eq!(whole.trailers().unwrap()["grpc-status"], "0");
+    let mut full = Body::new(Full::new(Bytes::from("four"))).until(Revocation::new());
+    assert_eq!(full.size_hint().exact(), Some(4));
+    _ = full.frame().await;
+    assert!(full.is_end_stream());
 }

@@ -2,15 +2,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use portcullis_core::{
     Access, AuthState, BodyLimit, Challenges, ClientAddr, Clock, Connection, ConsumedCredentials,
-    Context, Decision, Explain, Format, Identity, Note, Problem, RequestId, Requirement, Scheme,
-    Target, TargetRules, Tls, TraceContext, Verdict, problem::kinds, public, route,
+    Context, Decision, Draining, Explain, Format, Identity, Informational, Note, Problem,
+    RequestId, Requirement, Scheme, SendInformational, Target, TargetRules, Tls, TraceContext,
+    Verdict, problem::kinds, public, route,
 };
-use portcullis_testkit::{FakeTime, get, request};
+use portcullis_testkit::{FakeTime, TestRequest, get, request};
 
-use crate::support::from;
+use crate::support::{Log, from};
 
 fn context() -> Context {
     Context::of(&mut Request::new(()))
@@ -170,6 +171,82 @@ fn there_is_one_body_limit_that_everybody_shares() {
     let (one, other): (*const BodyLimit, *const BodyLimit) =
         (context.body_limit(), context.clone().body_limit());
     assert_eq!(one, other);
+}
+
+#[test]
+fn the_body_limit_of_a_server_is_taken_over_beside_its_connection() {
+    for (name, connection, taken) in
+        [("a server of ours", Some(from("192.0.2.7")), true), ("nobody we know", None, false)]
+    {
+        let limit = BodyLimit::new(7);
+        let mut request = get("/").extension(limit.clone());
+        request = connection.into_iter().fold(request, TestRequest::connection);
+        let context = Context::of(&mut request.build());
+        assert_eq!(context.body_limit().get() == 7, taken, "{name}");
+        assert!(!context.body_limit().is_rate_lifted(), "{name}");
+        context.body_limit().set(8);
+        context.body_limit().lift_rate();
+        assert_eq!((limit.get() == 8, limit.is_rate_lifted()), (taken, taken), "{name}");
+    }
+}
+
+#[test]
+fn informational_responses_go_to_the_sink_of_the_connection_with_the_number_of_the_request() {
+    struct Sink(Log);
+    impl SendInformational for Sink {
+        fn send(&self, exchange: u64, response: Response<()>) {
+            self.0.add(format!("{exchange}: {}", response.status().as_u16()));
+        }
+    }
+    let log = Log::default();
+    let sink: Arc<dyn SendInformational> = Arc::new(Sink(log.clone()));
+    let connection = from("192.0.2.7");
+    assert!(context().informational().is_none());
+    for (name, exchange, statuses, want) in [
+        (
+            "what is informational",
+            1,
+            &[100_u16, 102, 103, 199] as &[u16],
+            "1: 100, 1: 102, 1: 103, 1: 199",
+        ),
+        ("what ends the exchange", 2, &[101, 200, 404, 99 + 1], "2: 100"),
+    ] {
+        let informational = Informational::new(Arc::clone(&sink), exchange);
+        let connection = connection.clone().with_informational(informational);
+        let context = Context::of(&mut get("/").connection(connection).build());
+        for status in statuses {
+            let response = Response::builder().status(*status).body(()).unwrap();
+            context.informational().unwrap().send(response);
+        }
+        assert_eq!(log.take(), want, "{name}");
+    }
+    // The connection that is shared has none of a request.
+    assert!(connection.informational().is_none());
+
+    let plain = log.clone();
+    let plain = Informational::from_fn(move |response| plain.add(response.status().as_str()));
+    for status in [103, 101, 200] {
+        plain.send(Response::builder().status(status).body(()).unwrap());
+    }
+    assert_eq!(log.take(), "103");
+}
+
+#[tokio::test]
+async fn a_server_that_is_about_to_close_tells_whoever_serves_its_connections() {
+    let (draining, tls) = (Draining::new(), Arc::new(Tls::new().with_server_name("shop.example")));
+    for connection in [
+        from("192.0.2.7").with_draining(draining.clone()).with_tls(Arc::clone(&tls)),
+        from("192.0.2.7").with_tls(Arc::clone(&tls)).with_draining(draining.clone()),
+    ] {
+        let context = Context::of(&mut get("/").connection(connection).build());
+        let connection = context.connection().unwrap();
+        assert_eq!(connection.tls().unwrap().server_name(), Some("shop.example"));
+        assert_eq!(connection.draining().unwrap().is_draining(), draining.is_draining());
+        let told = connection.draining().unwrap().draining();
+        draining.drain();
+        told.await;
+    }
+    assert!(from("192.0.2.7").draining().is_none(), "a server that does not say");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::{Method, Request, Response};
 use portcullis_core::route::{CatchAll, GuardLayer, TableBuilder, adopt_problem};
 use portcullis_core::{
-    Body, ConfigError, Context, Decision, Problem, ProblemKind, RouteTable, Scheme, Target,
-    TargetRules, Verdict, authenticated, problem::kinds, public, require,
+    Body, ConfigError, Context, Decision, Problem, ProblemKind, RouteExt, RouteTable, Scheme,
+    Target, TargetRules, Verdict, authenticated, problem::kinds, public, require,
 };
 use portcullis_testkit::{Contract, get, read, request};
 use tower::{Layer, ServiceExt, service_fn};
@@ -101,6 +101,32 @@ fn it_wants_an_allowing_decision_for_the_very_route_of_the_very_table() {
     assert_eq!(slug(GuardLayer::route(mine).objection(&nobody)), missing);
     assert_eq!(slug(GuardLayer::table(this).objection(&nobody)), missing);
     assert_eq!(slug(GuardLayer::service().objection(&nobody)), "none");
+}
+
+#[test]
+fn a_public_route_that_is_open_only_to_some_networks_wants_a_route_layer() {
+    let networks = ["10.0.0.0/8".parse().unwrap()];
+    let mut table = TableBuilder::new(CatchAll::Bare);
+    table.add("/everybody", Method::GET, public().body_limit(1));
+    table.add("/some", Method::GET, public().only_from(networks));
+    let table = table.build();
+    for (index, matched, want) in [
+        (0, false, "none"),
+        (0, true, "none"),
+        (1, false, "authorization-missing"),
+        (1, true, "none"),
+    ] {
+        let route = table.route(index).unwrap();
+        let mut request = get("/").build();
+        if matched {
+            Context::of(&mut request).set_route(route.clone());
+        }
+        assert_eq!(
+            slug(GuardLayer::route(route.clone()).objection(&request)),
+            want,
+            "{route} {matched}"
+        );
+    }
 }
 
 #[test]

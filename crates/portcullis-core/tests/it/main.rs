@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod body;
+mod body_error;
 mod context;
 mod edge;
 mod guard;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use portcullis_core::MetricSource;
+
 mod counters;
 mod histogram;
 mod recorder;
@@ -48,6 +50,8 @@ struct Registry {
     /// Requests whose template has no series of its own.
     other: Arc<RouteSeries>,
     known: RwLock<Known>,
+    /// What else is shown.
+    sources: RwLock<Vec<Arc<dyn MetricSource>>>,
 }
 
 #[derive(Default)]
@@ -72,11 +76,28 @@ impl Default for Registry {
             unmatched: Arc::new(RouteSeries::new("".into())),
             other: Arc::new(RouteSeries::new(OTHER.into())),
             known: RwLock::default(),
+            sources: RwLock::default(),
         }
     }
 }
 
 impl Metrics {
+    /// Also shows what somebody else counts, behind its own. All clones do. Add each source once for a program, not once for
+    /// a stack.
+    ///
+    /// ```
+    /// use portcullis_telemetry::Metrics;
+    /// let metrics = Metrics::default().with_source(|out: &mut String| {
+    ///     out.push_str("# HELP shop_open Whether the shop is open.\n# TYPE shop_open gauge\nshop_open 1\n");
+    /// });
+    /// assert!(metrics.render().ends_with("\nshop_open 1\n"));
+    /// ```
+    #[must_use = "it is the same metrics, with the source"]
+    pub fn with_source(self, source: impl MetricSource + 'static) -> Self {
+        let source = Arc::new(source);
+        self.0.sources.write().unwrap_or_else(PoisonError::into_inner).push(source);
+        self
+    }
     /// The metrics as text, in the exposition format of Prometheus (version 0.0.4).
     pub fn render(&self) -> String {
         let mut routes: Vec<_> = {
@@ -85,7 +106,17 @@ impl Metrics {
         };
         routes.extend([&self.0.unmatched, &self.0.other].map(Arc::clone));
         routes.sort_unstable_by(|one, two| one.template().cmp(two.template()));
-        render::text(self.0.active.load(Ordering::Relaxed), &routes)
+        let mut text = render::text(self.0.active.load(Ordering::Relaxed), &routes);
+        // A source runs without the lock, whatever it does.
+        let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for source in sources {
+            source.write(&mut text);
+            // A line that is not ended would spoil the next one.
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+        }
+        text
     }
 
     /// Answers GET with [`render`](Self::render)'s text, whatever the path.

@@ -3,13 +3,12 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context as Cx, Poll};
 
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response};
-use portcullis_core::problem::kinds;
-use portcullis_core::{Body, Context, Problem};
+use http::{Method, Request, Response, StatusCode};
+use portcullis_core::Body;
 use tower_service::Service;
 
 use super::Metrics;
+use crate::answer;
 
 /// Answers GET with the text of [`Metrics`]. Made by [`Metrics::service`].
 #[derive(Clone, Debug)]
@@ -21,21 +20,13 @@ impl MetricsService {
     pub(super) fn new(metrics: Metrics) -> Self {
         Self { metrics }
     }
-    fn answer<B>(&self, mut request: Request<B>) -> Response<Body> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Problem::new(kinds::METHOD_NOT_ALLOWED)
-                .header(ALLOW, HeaderValue::from_static("GET, HEAD"))
-                .respond(&Context::of(&mut request));
-        }
-        let text = self.metrics.render();
-        let mut response = Response::new(Body::empty());
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
-        if request.method() != Method::HEAD {
-            *response.body_mut() = text.into();
-        }
-        response
+}
+
+impl Metrics {
+    /// The answer to GET or HEAD.
+    pub(crate) fn answer(&self, method: &Method) -> Response<Body> {
+        let kind = "text/plain; version=0.0.4; charset=utf-8";
+        answer::text(StatusCode::OK, kind, self.render(), method)
     }
 }
 
@@ -47,7 +38,10 @@ impl<B> Service<Request<B>> for MetricsService {
     fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request)))
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        ready(Ok(match answer::method_not_allowed(&request) {
+            Some(problem) => answer::problem(problem, &mut request),
+            None => self.metrics.answer(request.method()),
+        }))
     }
 }

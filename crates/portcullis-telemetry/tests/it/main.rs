@@ -9,6 +9,8 @@ mod exposition;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod support;
