@@ -1,0 +1,117 @@
+//! How many connections there are, in all and of one address.
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use portcullis_core::{AddrKey, ClientAddr};
+
+use crate::stats::{Open, Stats};
+
+/// Counts connections over all workers.
+pub(crate) struct Caps {
+    total: usize,
+    per_address: usize,
+    open: AtomicUsize,
+    addresses: Mutex<HashMap<AddrKey, usize>>,
+    stats: Stats,
+}
+
+/// A connection that is counted, until this is dropped.
+pub(crate) struct Admitted {
+    caps: Arc<Caps>,
+    address: Option<AddrKey>,
+    _open: Open,
+}
+
+/// There are too many connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    InAll,
+    OfAddress,
+}
+
+impl Caps {
+    pub(crate) fn new(total: usize, per_address: usize, stats: Stats) -> Arc<Self> {
+        let (open, addresses) = (AtomicUsize::new(0), Mutex::default());
+        Arc::new(Self { total, per_address, open, addresses, stats })
+    }
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+    /// Counts a connection, unless there are too many.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Admitted, TooMany> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.total {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return Err(TooMany::InAll);
+        }
+        Ok(self.counted())
+    }
+    /// Counts a connection for which another one makes room.
+    pub(crate) fn admit_in_place(self: &Arc<Self>) -> Admitted {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.counted()
+    }
+    fn counted(self: &Arc<Self>) -> Admitted {
+        Admitted { caps: Arc::clone(self), address: None, _open: self.stats.accept() }
+    }
+    fn addresses(&self) -> MutexGuard<'_, HashMap<AddrKey, usize>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted {
+    /// Counts the connection as one of `address`, unless that has too many.
+    pub(crate) fn of(&mut self, address: IpAddr) -> Result<(), TooMany> {
+        let key = ClientAddr::peer(address).key();
+        {
+            let mut addresses = self.caps.addresses();
+            let count = addresses.entry(key).or_insert(0);
+            if *count >= self.caps.per_address {
+                return Err(TooMany::OfAddress);
+            }
+            *count += 1;
+        }
+        self.address = Some(key);
+        Ok(())
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.caps.open.fetch_sub(1, Ordering::Relaxed);
+        let Some(key) = self.address else { return };
+        if let Entry::Occupied(mut count) = self.caps.addresses().entry(key) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_in_all_and_by_address_and_gives_back() {
+        let caps = Caps::new(3, 2, Stats::default());
+        let of = |address: &str| {
+            let mut admitted = caps.admit()?;
+            admitted.of(address.parse().unwrap())?;
+            Ok(admitted)
+        };
+        let first = of("2001:db8::1").ok();
+        let second = of("2001:db8::2").ok();
+        assert!(first.is_some() && second.is_some());
+        // The same /64, so the same address; what was refused is not counted.
+        assert_eq!(of("2001:db8::3").err(), Some(TooMany::OfAddress));
+        assert_eq!(caps.open(), 2);
+        let third = of("192.0.2.1").ok();
+        assert_eq!(of("192.0.2.2").err(), Some(TooMany::InAll));
+        drop((first, second, third));
+        assert_eq!((caps.open(), caps.addresses().len()), (0, 0));
+    }
+}

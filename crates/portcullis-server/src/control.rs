@@ -1,0 +1,93 @@
+//! From running to gone: what every part of a server listens to.
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use tokio::sync::watch;
+
+/// How far a server is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    Running,
+    /// Every answer says goodbye; new connections are still taken, unless somebody else has the sockets.
+    Lingering,
+    /// Nothing new; what is idle closes, what runs may finish.
+    Closing,
+    /// Whatever is left is cut off.
+    Killing,
+    /// Nothing is left.
+    Done,
+}
+
+/// Leads all parts of a server through its [`State`]s. They only go forward.
+pub(crate) struct Control {
+    state: watch::Sender<State>,
+    sockets: watch::Sender<Sockets>,
+    begun: watch::Sender<bool>,
+    leaving: AtomicBool,
+}
+
+/// Who takes new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// We do.
+    Ours,
+    /// A process that we handed the sockets to: it takes what is in the queue.
+    HandedOver,
+}
+
+impl Control {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: watch::Sender::new(State::Running),
+            sockets: watch::Sender::new(Sockets::Ours),
+            begun: watch::Sender::new(false),
+            leaving: AtomicBool::new(false),
+        }
+    }
+    pub(crate) fn state(&self) -> State {
+        *self.state.borrow()
+    }
+    /// Whether answers say goodbye. One load: it is asked for each of them.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+    pub(crate) fn advance(&self, to: State) {
+        self.state.send_if_modified(|state| {
+            let forward = *state < to;
+            if forward {
+                self.leaving.store(true, Relaxed);
+                *state = to;
+            }
+            forward
+        });
+    }
+    pub(crate) fn subscribe(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+    /// Completes once the server is at least that far.
+    pub(crate) async fn reached(&self, wanted: State) {
+        // The sender lives as long as `self`.
+        drop(self.subscribe().wait_for(|state| *state >= wanted).await);
+    }
+    /// Lets the accept loops begin.
+    pub(crate) fn begin(&self) {
+        self.begun.send_replace(true);
+    }
+    /// Completes when connections are to be taken.
+    pub(crate) async fn begins(&self) {
+        drop(self.begun.subscribe().wait_for(|begun| *begun).await);
+    }
+    pub(crate) fn hand_over(&self) {
+        self.sockets.send_replace(Sockets::HandedOver);
+    }
+    pub(crate) fn has_handed_over(&self) -> bool {
+        *self.sockets.borrow() == Sockets::HandedOver
+    }
+    /// Completes when no new connection is to be taken any more.
+    pub(crate) async fn stops_accepting(&self) {
+        let mut sockets = self.sockets.subscribe();
+        tokio::select! {
+            () = self.reached(State::Closing) => {}
+            _ = sockets.wait_for(|sockets| *sockets == Sockets::HandedOver) => {}
+        }
+    }
+}

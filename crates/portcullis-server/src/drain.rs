@@ -1,0 +1,131 @@
+//! The drain, from its trigger to its end.
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::Readiness;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::caps::Caps;
+use crate::control::{Control, State};
+use crate::limits::Limits;
+use crate::stats::{Ending, Stats};
+
+/// How often it is looked whether connections are left.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long connections have to end once they are told to.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What begins a drain.
+pub(crate) struct Triggers {
+    pub(crate) signals: bool,
+    pub(crate) other: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// Leads a server from running to gone.
+pub(crate) struct Conductor {
+    pub(crate) control: Arc<Control>,
+    pub(crate) caps: Arc<Caps>,
+    pub(crate) limits: Limits,
+    pub(crate) readiness: Option<Readiness>,
+    pub(crate) stats: Stats,
+}
+
+impl Conductor {
+    pub(crate) async fn conduct(self, triggers: Triggers) {
+        let mut signals = Signals::listen(triggers.signals);
+        let other = async {
+            match triggers.other {
+                Some(other) => other.await,
+                None => std::future::pending().await,
+            }
+        };
+        let hurried = tokio::select! {
+            interrupted = signals.next() => interrupted,
+            () = other => false,
+            () = self.control.reached(State::Lingering) => false,
+        };
+        let until = Instant::now() + self.limits.drain;
+        self.control.advance(State::Lingering);
+        if let Some(readiness) = &self.readiness {
+            readiness.drain();
+        }
+        tracing::info!(connections = self.caps.open(), "draining");
+        tokio::select! {
+            () = self.finish(hurried, until) => {}
+            _ = signals.next() => tracing::warn!("a second signal: closing at once"),
+            () = self.control.reached(State::Killing) => {}
+        }
+        let left = self.caps.open();
+        if left > 0 {
+            tracing::warn!(connections = left, "cutting off what still runs");
+            self.stats.ended_many(Ending::DrainTime, left);
+        }
+        self.control.advance(State::Killing);
+        tokio::select! {
+            () = self.empty() => {}
+            () = sleep(LAST_WORDS) => {}
+        }
+        self.control.advance(State::Done);
+    }
+
+    /// Waits until everything that runs is done, or the time is over.
+    async fn finish(&self, hurried: bool, until: Instant) {
+        if !hurried {
+            let linger = (Instant::now() + self.limits.linger).min(until);
+            tokio::select! {
+                () = sleep_until(linger) => {}
+                () = self.gone_elsewhere() => {}
+            }
+        }
+        self.control.advance(State::Closing);
+        tokio::select! {
+            () = self.empty() => {}
+            () = sleep_until(until) => {}
+        }
+    }
+    /// Nobody is connected, and nobody will be: another process has the sockets.
+    async fn gone_elsewhere(&self) {
+        loop {
+            self.empty().await;
+            if self.control.has_handed_over() {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+    async fn empty(&self) {
+        // A connection that was accepted just now has been counted before its loop goes on.
+        while self.caps.open() > 0 {
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn listen(wanted: bool) -> Self {
+        if !wanted {
+            return Self(None);
+        }
+        let both = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+        if let Err(error) = &both {
+            tracing::error!(error = %error, "cannot listen to signals");
+        }
+        Self(both.ok())
+    }
+    /// Whether the next signal came from a terminal, where somebody waits.
+    async fn next(&mut self) -> bool {
+        match &mut self.0 {
+            None => std::future::pending().await,
+            Some((terminate, interrupt)) => tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => true,
+            },
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Handing the listening sockets to the next process, so that no connection in their queues is lost.
+//!
+//! The next process connects to a Unix socket of this one and gets the listening sockets by `SCM_RIGHTS`, with their names.
+//! When it accepts on them itself, it says so; then this one stops accepting and drains. Until then nothing has changed, so a
+//! next process that fails to start does no harm.
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+
+use crate::control::{Control, State};
+use crate::listen::{Inherited, Listening};
+
+/// The most sockets that one message carries. Linux allows 253.
+pub(crate) const MAX_SOCKETS: usize = 64;
+/// How long the other process may take for one step.
+const PATIENCE: Duration = Duration::from_secs(5);
+const READY: &[u8] = b"ready\n";
+const GONE: &[u8] = b"gone\n";
+
+/// The line to the process before this one, which waits to hear that this one is ready.
+#[derive(Debug)]
+pub(crate) struct Predecessor(UnixStream);
+
+/// Takes the sockets over, if a process offers them at `path`.
+pub(crate) fn take(path: &Path, inherited: &mut Inherited) -> io::Result<Option<Predecessor>> {
+    let stream = match UnixStream::connect(path) {
+        Ok(stream) => stream,
+        Err(error) if is_nobody(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let (names, sockets) = receive(&stream)?;
+    for (name, socket) in names.lines().zip(sockets) {
+        match name.split_once(':') {
+            Some(("tcp", _)) => inherited.add_tcp(socket.into()),
+            Some(("unix", _)) => inherited.add_unix(socket.into()),
+            // Of a later version, which knows sockets that we do not: closing our copy does no harm.
+            _ => {}
+        }
+    }
+    Ok(Some(Predecessor(stream)))
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn receive(stream: &UnixStream) -> io::Result<(String, Vec<OwnedFd>)> {
+    let mut names = vec![0; 64 << 10];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut names)];
+    let received = recvmsg(stream, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut sockets = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            sockets.extend(fds);
+        }
+    }
+    if received.bytes == 0 || received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the sockets did not come whole"));
+    }
+    names.truncate(received.bytes);
+    let names = String::from_utf8(names)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok((names, sockets))
+}
+
+impl Predecessor {
+    /// Says that this process accepts now, and waits until the other one no longer does.
+    pub(crate) fn release(mut self) -> io::Result<()> {
+        self.0.write_all(READY)?;
+        let mut answer = Vec::new();
+        self.0.read_to_end(&mut answer)?;
+        if answer == GONE {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the process before this one did not let go"))
+    }
+}
+
+/// Offers the sockets at `path` until somebody has taken them.
+pub(crate) async fn offer(path: PathBuf, sockets: Vec<Listening>, control: Arc<Control>) {
+    let listener = match listen(&path) {
+        Ok(listener) => listener,
+        Err(error) => {
+            let path = path.display();
+            tracing::error!(%path, error = %error, "the sockets cannot be handed over: nothing listens here");
+            return;
+        }
+    };
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+            () = control.reached(State::Closing) => break,
+        };
+        let work = async { give(stream?, &sockets).await };
+        match work.await {
+            Ok(mut next) => {
+                control.hand_over();
+                // The path must be free for the next process when it hears of this.
+                drop(listener);
+                drop(next.write_all(GONE).await);
+                control.advance(State::Lingering);
+                tracing::info!("handed the sockets over; draining");
+                return;
+            }
+            Err(error) => tracing::warn!(error = %error, "the sockets were not taken over"),
+        }
+    }
+    drop(std::fs::remove_file(&path));
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let at = crate::listen::At::Unix(path.to_owned());
+    match Listening::open(&at, &mut Inherited::default())? {
+        Listening::Unix(listener, _) => {
+            // Whoever connects gets our sockets.
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+            UnixListener::from_std(listener)
+        }
+        Listening::Tcp(..) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Gives the sockets to the process at the other end, and waits until it accepts on them.
+async fn give(
+    mut stream: tokio::net::UnixStream,
+    sockets: &[Listening],
+) -> io::Result<tokio::net::UnixStream> {
+    let peer = sockopt::socket_peercred(&stream)?;
+    if peer.uid != rustix::process::geteuid() && !peer.uid.is_root() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another user asked for them"));
+    }
+    let names: Vec<_> = sockets.iter().map(Listening::name).collect();
+    let names = names.join("\n");
+    stream.writable().await?;
+    {
+        let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "there are too many sockets"));
+        }
+        sendmsg(&stream, &[IoSlice::new(names.as_bytes())], &mut ancillary, SendFlags::NOSIGNAL)?;
+    }
+    let mut answer = [0; READY.len()];
+    stream.read_exact(&mut answer).await?;
+    if answer != READY {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an unknown answer"));
+    }
+    Ok(stream)
+}

@@ -1,0 +1,198 @@
+//! The request body: limited in size, and in how long it may keep the application waiting.
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::task::{Context as Cx, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use portcullis_core::{BodyError, BodyErrorKind, BodyLimit};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::limits::Limits;
+use crate::stats::{Ending, Stats};
+use crate::vitals::{Vitals, is_too_slow};
+
+/// What became of a request body, for the answer: no failure of the client's is the server's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fate(Arc<AtomicU8>);
+
+impl Fate {
+    fn failed(&self, kind: BodyErrorKind) {
+        let code = match kind {
+            BodyErrorKind::TooLarge => 1,
+            BodyErrorKind::TooSlow => 2,
+            _ => 3,
+        };
+        self.0.store(code, Relaxed);
+    }
+    /// What went wrong with the body, if anything did.
+    pub(crate) fn failure(&self) -> Option<BodyErrorKind> {
+        match self.0.load(Relaxed) {
+            0 => None,
+            1 => Some(BodyErrorKind::TooLarge),
+            2 => Some(BodyErrorKind::TooSlow),
+            _ => Some(BodyErrorKind::Malformed),
+        }
+    }
+}
+
+/// A request body that ends with a [`BodyError`] when it is too large or comes too slowly.
+pub(crate) struct RequestBody {
+    incoming: Incoming,
+    limit: BodyLimit,
+    /// The limit as it was at the first read.
+    bytes: Option<u64>,
+    seen: u64,
+    pace: Pace,
+    fate: Fate,
+    stats: Stats,
+    /// HTTP/1.1 cannot take the next request before this body is done.
+    exchange: Option<Arc<Vitals>>,
+    over: bool,
+}
+
+/// How long the client has kept the application waiting.
+struct Pace {
+    idle: Duration,
+    byte_rate: u32,
+    waited: Duration,
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        limit: BodyLimit,
+        limits: &Limits,
+        stats: Stats,
+        exchange: Option<Arc<Vitals>>,
+    ) -> (Self, Fate) {
+        let fate = Fate::default();
+        let pace = Pace {
+            idle: limits.body_idle,
+            byte_rate: limits.byte_rate,
+            waited: Duration::ZERO,
+            since: None,
+            timer: None,
+        };
+        let body = Self {
+            incoming,
+            limit,
+            bytes: None,
+            seen: 0,
+            pace,
+            fate: fate.clone(),
+            stats,
+            exchange,
+            over: false,
+        };
+        (body, fate)
+    }
+
+    fn end(&mut self, complete: bool) {
+        if !std::mem::replace(&mut self.over, true)
+            && let Some(exchange) = &self.exchange
+        {
+            exchange.end_body(complete);
+        }
+    }
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.fate.failed(error.kind());
+        self.stats.ended(Ending::Body);
+        self.end(false);
+        Poll::Ready(Some(Err(error)))
+    }
+    /// Whether the body is, or says that it will be, larger than the limit.
+    fn is_too_large(&mut self) -> bool {
+        let limit = *self.bytes.get_or_insert_with(|| self.limit.get());
+        let announced = self.incoming.size_hint().lower();
+        self.seen.saturating_add(announced) > limit
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        if this.is_too_large() {
+            return this.fail(BodyError::new(BodyErrorKind::TooLarge));
+        }
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                if this.limit.is_rate_lifted() || this.pace.poll_wait(cx, this.seen).is_pending() {
+                    return Poll::Pending;
+                }
+                this.fail(BodyError::new(BodyErrorKind::TooSlow))
+            }
+            Poll::Ready(None) => {
+                this.end(true);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => this.fail(BodyError::new(BodyErrorKind::Malformed).cause(error)),
+            Poll::Ready(Some(Ok(frame))) => {
+                this.pace.arrived();
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                this.seen = this.seen.saturating_add(len as u64);
+                if this.is_too_large() {
+                    return this.fail(BodyError::new(BodyErrorKind::TooLarge));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+    fn is_end_stream(&self) -> bool {
+        self.over || self.incoming.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        // A reader that knows the length does not ask for the end behind the last byte.
+        let complete = self.incoming.is_end_stream();
+        self.end(complete);
+    }
+}
+
+impl Pace {
+    /// Something came.
+    fn arrived(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+    /// Completes when the client has been too slow. The clock runs only while somebody waits.
+    fn poll_wait(&mut self, cx: &mut Cx<'_>, seen: u64) -> Poll<()> {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        let waited = self.waited + (now - since);
+        let idle_until = since + self.idle;
+        // The first moment at which the average is too low; the rate counts only after the idle time.
+        let paid = Duration::from_millis(seen.saturating_mul(1_000) / u64::from(self.byte_rate.max(1)));
+        let rate_until = since + paid.max(self.idle).saturating_sub(self.waited);
+        let too_slow = waited >= self.idle && is_too_slow(seen, waited, self.byte_rate);
+        if now >= idle_until || too_slow {
+            return Poll::Ready(());
+        }
+        let until = idle_until.min(rate_until.max(now + Duration::from_millis(1)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,101 @@
+//! The response body, as hyper gets it.
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use portcullis_core::{Body, BoxError};
+
+use crate::streams::StreamState;
+use crate::vitals::Vitals;
+
+pin_project! {
+    /// The application's body, or ours; it tells the connection when it is over.
+    pub(crate) struct ResponseBody<B> {
+        #[pin]
+        kind: Kind<B>,
+        turn: Turn,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<B> {
+        Theirs { #[pin] body: B },
+        Ours { #[pin] body: Body },
+    }
+}
+
+/// Whom the body tells how it goes.
+pub(crate) enum Turn {
+    /// The one exchange of an HTTP/1.1 connection.
+    Http1(Arc<Vitals>),
+    /// One stream of an HTTP/2 connection.
+    Http2(Arc<StreamState>),
+}
+
+impl Turn {
+    fn polled(&self, bytes: Option<usize>) {
+        if let Self::Http2(stream) = self {
+            stream.polled(bytes);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        match self {
+            Self::Http1(vitals) => vitals.end_answer(),
+            Self::Http2(stream) => stream.polled(None),
+        }
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(crate) fn theirs(body: B, turn: Turn) -> Self {
+        Self { kind: Kind::Theirs { body }, turn }
+    }
+    pub(crate) fn ours(body: Body, turn: Turn) -> Self {
+        Self { kind: Kind::Ours { body }, turn }
+    }
+}
+
+impl<B> HttpBody for ResponseBody<B>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.project();
+        let polled = match this.kind.project() {
+            KindProj::Theirs { body } => body.poll_frame(cx).map_err(Into::into),
+            KindProj::Ours { body } => body.poll_frame(cx),
+        };
+        let bytes = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.data_ref().map(Bytes::len),
+            _ => None,
+        };
+        this.turn.polled(bytes);
+        Poll::Ready(ready!(polled))
+    }
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Theirs { body } => body.is_end_stream(),
+            Kind::Ours { body } => body.is_end_stream(),
+        }
+    }
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Theirs { body } => body.size_hint(),
+            Kind::Ours { body } => body.size_hint(),
+        }
+    }
+}

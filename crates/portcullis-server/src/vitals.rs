@@ -1,0 +1,425 @@
+//! What is known about one connection while it is served, and what it is told to do.
+//!
+//! The connection's own task, the wire below hyper and the service above it write here; the sweeper of the registry reads, and
+//! gives orders. Time is the registry's coarse clock, so that a request costs no look at a clock and no timer.
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context as Cx, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use portcullis_core::{Draining, Revocation};
+
+use crate::clock::CoarseClock;
+use crate::limits::Limits;
+
+/// In what state a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// No request yet: PROXY header, TLS handshake, the first request's head.
+    Opening,
+    /// The head of a later request is on its way.
+    Head,
+    /// HTTP/1.1 between two requests.
+    Idle,
+    /// HTTP/1.1 with a request being served.
+    Exchange,
+    /// HTTP/2, whatever it does.
+    Http2,
+    /// The connection belongs to another protocol.
+    Upgraded,
+}
+
+impl Phase {
+    const ALL: [Self; 6] =
+        [Self::Opening, Self::Head, Self::Idle, Self::Exchange, Self::Http2, Self::Upgraded];
+}
+
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orders(u8);
+
+impl Orders {
+    const NONE: u8 = 0;
+    /// Let go of buffers: nothing has happened for a while.
+    pub(crate) const PARK: u8 = 1;
+    /// Finish what runs, take nothing new (HTTP/2).
+    pub(crate) const FINISH: u8 = 2;
+    /// Close, if it is still idle.
+    pub(crate) const CLOSE_IDLE: u8 = 4;
+    /// The head of a request took too long.
+    pub(crate) const EXPIRED: u8 = 8;
+    /// Close at once, whatever runs.
+    pub(crate) const KILL: u8 = 16;
+
+    pub(crate) fn has(self, order: u8) -> bool {
+        self.0 & order != 0
+    }
+}
+
+/// How far the answer to the current HTTP/1.1 request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Turn {
+    /// No request.
+    Client,
+    /// The service has the request and has not answered.
+    Service,
+    /// The answer is being written.
+    Answer,
+}
+
+/// How long nothing happens until an idle connection lets go of its buffers, in ticks.
+const PARK_AFTER: u32 = 10;
+/// How many bytes of informational responses may wait for a request.
+const MAX_INFORMATIONAL: usize = 16 << 10;
+
+pub(crate) struct Vitals {
+    clock: Arc<CoarseClock>,
+    phase: AtomicU8,
+    since: AtomicU32,
+    turn: AtomicU8,
+    /// Which request of an HTTP/1.1 connection is being served; they count from 1.
+    number: AtomicU64,
+    /// Invariant: true only while every byte that hyper made has been written, and the answer to the current request has
+    /// not begun. Only then other bytes may be put into the stream.
+    clean: AtomicBool,
+    /// Hyper has been given an answer that is not known to be written whole.
+    answered: AtomicBool,
+    /// Somebody may still read the current request's body.
+    body_open: AtomicBool,
+    /// A request's body was left unread, so that closing has to linger.
+    unread: AtomicBool,
+    streams: AtomicU32,
+    parked: AtomicBool,
+    stall: Stall,
+    header_block_since: AtomicU32,
+    orders: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+    informational: Mutex<Vec<u8>>,
+    has_informational: AtomicBool,
+    draining: Draining,
+    revocation: OnceLock<Revocation>,
+}
+
+/// How long the other end has kept us waiting for room to write. Ticks are stored plus one, so that zero is none.
+#[derive(Default)]
+struct Stall {
+    since: AtomicU32,
+    waited: AtomicU32,
+    moved: AtomicU64,
+}
+
+impl Vitals {
+    pub(crate) fn new(clock: Arc<CoarseClock>) -> Self {
+        let now = clock.now();
+        Self {
+            clock,
+            phase: AtomicU8::new(Phase::Opening as u8),
+            since: AtomicU32::new(now),
+            turn: AtomicU8::new(Turn::Client as u8),
+            number: AtomicU64::new(0),
+            clean: AtomicBool::new(true),
+            answered: AtomicBool::new(false),
+            body_open: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+            streams: AtomicU32::new(0),
+            parked: AtomicBool::new(true),
+            stall: Stall::default(),
+            header_block_since: AtomicU32::new(0),
+            orders: AtomicU8::new(Orders::NONE),
+            waker: Mutex::new(None),
+            informational: Mutex::new(Vec::new()),
+            has_informational: AtomicBool::new(false),
+            draining: Draining::new(),
+            revocation: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        let phase = usize::from(self.phase.load(Relaxed));
+        Phase::ALL.get(phase).copied().unwrap_or(Phase::Opening)
+    }
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        self.since.store(self.clock.now(), Relaxed);
+    }
+    pub(crate) fn now(&self) -> u32 {
+        self.clock.now()
+    }
+    pub(crate) fn draining(&self) -> &Draining {
+        &self.draining
+    }
+
+    // What the connection's task does.
+
+    /// Remembers whom to wake. A task's waker stays the same, so once is enough; whoever takes an upgraded connection over
+    /// calls it again.
+    pub(crate) fn wake_with(&self, cx: &Cx<'_>) {
+        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+    pub(crate) fn wake(&self) {
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+    /// The orders that came since the last look. An order to die stays.
+    pub(crate) fn take_orders(&self) -> Option<Orders> {
+        if self.orders.load(Relaxed) == Orders::NONE {
+            return None;
+        }
+        Some(Orders(self.orders.fetch_and(Orders::KILL, Relaxed)))
+    }
+    pub(crate) fn is_killed(&self) -> bool {
+        self.orders.load(Relaxed) & Orders::KILL != 0
+    }
+    pub(crate) fn order(&self, order: u8) {
+        self.orders.fetch_or(order, Relaxed);
+        self.wake();
+    }
+    pub(crate) fn set_parked(&self, parked: bool) {
+        self.parked.store(parked, Relaxed);
+    }
+
+    // What the service above hyper does with HTTP/1.1 requests.
+
+    /// A request has come. Answers its number.
+    pub(crate) fn begin_exchange(&self, has_body: bool) -> u64 {
+        if self.answered.load(Relaxed) {
+            // The last answer still lies in hyper's buffer: nothing may go in front of it.
+            self.clean.store(false, Relaxed);
+        }
+        if self.has_informational.load(Relaxed) {
+            self.forget_informational();
+        }
+        self.body_open.store(has_body, Relaxed);
+        self.turn.store(Turn::Service as u8, Relaxed);
+        self.enter(Phase::Exchange);
+        self.number.fetch_add(1, Relaxed) + 1
+    }
+    pub(crate) fn begin_answer(&self) {
+        self.turn.store(Turn::Answer as u8, Relaxed);
+        self.answered.store(true, Relaxed);
+    }
+    pub(crate) fn end_answer(&self) {
+        self.turn.store(Turn::Client as u8, Relaxed);
+    }
+    pub(crate) fn end_body(&self, complete: bool) {
+        self.body_open.store(false, Relaxed);
+        if !complete {
+            self.unread.store(true, Relaxed);
+        }
+    }
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+    /// The client may send the next request: nothing runs, everything is written.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.turn() == Turn::Client
+            && !self.answered.load(Relaxed)
+            && self.clean.load(Relaxed)
+            && !self.body_open.load(Relaxed)
+    }
+    fn turn(&self) -> Turn {
+        match self.turn.load(Relaxed) {
+            0 => Turn::Client,
+            1 => Turn::Service,
+            _ => Turn::Answer,
+        }
+    }
+
+    // What the wire below hyper does.
+
+    /// Bytes came from the client.
+    pub(crate) fn received(&self) {
+        if self.phase.load(Relaxed) == Phase::Idle as u8 {
+            self.enter(Phase::Head);
+        }
+    }
+    /// Some of what hyper made was written, or at least begun.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.clean.store(false, Relaxed);
+        self.stall.moved(bytes, self.clock.now());
+    }
+    pub(crate) fn write_stalls(&self) {
+        self.stall.begin(self.clock.now());
+    }
+    /// Everything that hyper made so far is written.
+    pub(crate) fn flushed(&self) {
+        self.stall.reset();
+        let turn = self.turn();
+        if turn == Turn::Answer {
+            return;
+        }
+        self.answered.store(false, Relaxed);
+        self.clean.store(true, Relaxed);
+        let in_exchange = self.phase.load(Relaxed) == Phase::Exchange as u8;
+        if in_exchange && turn == Turn::Client && !self.body_open.load(Relaxed) {
+            self.enter(Phase::Idle);
+        }
+    }
+    pub(crate) fn header_block(&self, since: Option<u32>) {
+        self.header_block_since.store(since.map_or(0, |since| since + 1), Relaxed);
+    }
+
+    // Informational responses.
+
+    /// Lets `head` go out ahead of the answer to request `number`, unless that has begun.
+    pub(crate) fn inform(&self, number: u64, head: &[u8]) {
+        {
+            let mut waiting = self.informational.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = self.number.load(Relaxed) == number && self.turn() == Turn::Service;
+            if !current || waiting.len() + head.len() > MAX_INFORMATIONAL {
+                return;
+            }
+            waiting.extend_from_slice(head);
+            self.has_informational.store(true, Relaxed);
+        }
+        self.wake();
+    }
+    /// What is to go out ahead of the answer. Nothing unless the stream is clean.
+    pub(crate) fn take_informational(&self) -> Option<Bytes> {
+        if !self.has_informational.load(Relaxed) {
+            return None;
+        }
+        if !self.clean.load(Relaxed) {
+            // Behind the beginning of an answer it would become part of that answer.
+            if self.turn() != Turn::Service {
+                self.forget_informational();
+            }
+            return None;
+        }
+        Some(self.forget_informational().into())
+    }
+    fn forget_informational(&self) -> Vec<u8> {
+        let mut waiting = self.informational.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_informational.store(false, Relaxed);
+        std::mem::take(&mut *waiting)
+    }
+
+    // Upgrades.
+
+    pub(crate) fn ends_with(&self, revocation: Revocation) {
+        drop(self.revocation.set(revocation));
+    }
+    pub(crate) fn revocation(&self) -> Option<&Revocation> {
+        self.revocation.get()
+    }
+
+    // HTTP/2 streams.
+
+    pub(crate) fn begin_stream(&self) {
+        self.streams.fetch_add(1, Relaxed);
+    }
+    pub(crate) fn end_stream(&self) {
+        if self.streams.fetch_sub(1, Relaxed) == 1 {
+            self.since.store(self.clock.now(), Relaxed);
+        }
+    }
+
+    // What the sweeper does.
+
+    /// Gives the orders that are due at `now`.
+    pub(crate) fn sweep(&self, now: u32, limits: &Ticks) {
+        let age = now.saturating_sub(self.since.load(Relaxed));
+        if self.stall.is_too_long(now, limits) {
+            return self.order(Orders::KILL);
+        }
+        match self.phase() {
+            Phase::Opening | Phase::Head if age >= limits.header => self.order(Orders::EXPIRED),
+            Phase::Idle if age >= limits.idle => self.order(Orders::CLOSE_IDLE),
+            Phase::Idle if age >= PARK_AFTER && !self.parked.load(Relaxed) => self.order(Orders::PARK),
+            Phase::Http2 => {
+                let block = self.header_block_since.load(Relaxed);
+                if block != 0 && now.saturating_sub(block - 1) >= limits.header {
+                    self.order(Orders::KILL);
+                } else if self.streams.load(Relaxed) == 0 && age >= limits.idle {
+                    // One that does not go takes nothing of what waits for it.
+                    let overdue = age >= limits.idle.saturating_add(limits.write);
+                    self.order(if overdue { Orders::KILL } else { Orders::FINISH });
+                }
+            }
+            _ => {}
+        }
+    }
+    /// The server drains: says so to whoever listens, and has HTTP/2 finish.
+    pub(crate) fn drain(&self) {
+        self.draining.drain();
+        if matches!(self.phase(), Phase::Opening | Phase::Http2) {
+            self.order(Orders::FINISH);
+        }
+    }
+    /// For how many ticks the connection has been idle.
+    pub(crate) fn idle_for(&self, now: u32) -> Option<u32> {
+        let streams = self.streams.load(Relaxed);
+        let idle = self.phase() == Phase::Idle || (self.phase() == Phase::Http2 && streams == 0);
+        idle.then(|| now.saturating_sub(self.since.load(Relaxed)))
+    }
+}
+
+impl Stall {
+    fn begin(&self, now: u32) {
+        if self.since.load(Relaxed) == 0 {
+            self.since.store(now + 1, Relaxed);
+        }
+    }
+    fn moved(&self, bytes: usize, now: u32) {
+        let since = self.since.load(Relaxed);
+        if since != 0 {
+            self.waited.fetch_add((now + 1).saturating_sub(since), Relaxed);
+            self.moved.fetch_add(bytes as u64, Relaxed);
+            self.since.store(0, Relaxed);
+        }
+    }
+    fn reset(&self) {
+        if self.waited.load(Relaxed) != 0 || self.since.load(Relaxed) != 0 {
+            self.since.store(0, Relaxed);
+            self.waited.store(0, Relaxed);
+            self.moved.store(0, Relaxed);
+        }
+    }
+    fn is_too_long(&self, now: u32, limits: &Ticks) -> bool {
+        let since = self.since.load(Relaxed);
+        let waited = self.waited.load(Relaxed);
+        if since == 0 && waited == 0 {
+            return false;
+        }
+        let stalled = if since == 0 { 0 } else { (now + 1).saturating_sub(since) };
+        let waited = waited + stalled;
+        stalled >= limits.write || (waited >= limits.write && limits.is_too_slow(self.moved.load(Relaxed), waited))
+    }
+}
+
+/// The time limits that the sweeper knows, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticks {
+    header: u32,
+    idle: u32,
+    write: u32,
+    byte_rate: u64,
+}
+
+impl Ticks {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            header: CoarseClock::ticks(limits.header_time),
+            idle: CoarseClock::ticks(limits.idle_time),
+            write: CoarseClock::ticks(limits.write_idle),
+            byte_rate: u64::from(limits.byte_rate),
+        }
+    }
+    fn is_too_slow(&self, bytes: u64, ticks: u32) -> bool {
+        let millis = u128::from(ticks) * CoarseClock::TICK.as_millis();
+        u128::from(bytes) * 1_000 < u128::from(self.byte_rate) * millis
+    }
+}
+
+/// Whether `bytes` in `waited` is less than the rate asks for.
+pub(crate) fn is_too_slow(bytes: u64, waited: Duration, byte_rate: u32) -> bool {
+    u128::from(bytes) * 1_000 < u128::from(byte_rate) * waited.as_millis()
+}

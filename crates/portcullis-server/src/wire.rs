@@ -1,0 +1,204 @@
+//! The stream that hyper reads and writes: it sees every byte, measures, and adds what hyper cannot say.
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context as Cx, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use portcullis_core::Revocation;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::caps::Admitted;
+use crate::frames::{FrameMeter, Tick};
+use crate::redress::Redress;
+use crate::registry::Enrolled;
+use crate::rewind::Rewind;
+use crate::stream::Stream;
+use crate::vitals::{Phase, Vitals};
+
+/// The stream of one connection, with what is known about it. The connection counts as open while this lives.
+pub(crate) struct Wire {
+    stream: Rewind<Stream>,
+    enrolled: Enrolled,
+    /// Counts the connection as open.
+    _admitted: Admitted,
+    http2: Option<Box<FrameMeter>>,
+    /// Bytes of ours that have been begun and must be finished before any of hyper's.
+    own: Bytes,
+    /// How an answer that hyper makes by itself is shown.
+    redress: Redress,
+    /// How many of hyper's bytes are to be dropped, since we said the same in our own words.
+    swallow: usize,
+    /// Ends an upgraded connection.
+    revocation: Option<Revocation>,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: Stream, enrolled: Enrolled, admitted: Admitted, redress: Redress) -> Self {
+        Self {
+            stream: Rewind::new(stream),
+            enrolled,
+            _admitted: admitted,
+            http2: None,
+            own: Bytes::new(),
+            redress,
+            swallow: 0,
+            revocation: None,
+        }
+    }
+    pub(crate) fn vitals(&self) -> &Vitals {
+        self.enrolled.vitals()
+    }
+    /// Puts bytes in front of what comes next.
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
+        self.stream.unread(bytes);
+    }
+    /// The answer to a request whose head did not come in time.
+    pub(crate) fn timed_out(&self) -> Bytes {
+        self.redress.timed_out()
+    }
+    /// Counts the frames of HTTP/2 from here on.
+    pub(crate) fn meter(&mut self, meter: FrameMeter) {
+        self.http2 = Some(Box::new(meter));
+    }
+
+    /// Whether the connection must end now, whoever has it.
+    fn check(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
+        let vitals = self.enrolled.vitals();
+        if vitals.phase() == Phase::Upgraded {
+            vitals.wake_with(cx);
+            if self.revocation.is_none() {
+                self.revocation = vitals.revocation().cloned();
+            }
+            let revocation = self.revocation.as_mut();
+            if revocation.is_some_and(|revocation| revocation.poll_revoked(cx).is_ready()) {
+                let text = "the identity that opened the connection was revoked";
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+            }
+        }
+        if vitals.is_killed() {
+            let text = "the server has closed the connection";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+        }
+        Ok(())
+    }
+
+    /// Writes what is ours: what was begun, and informational responses where the stream is clean.
+    fn poll_own(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        if self.own.is_empty() {
+            match self.vitals().take_informational() {
+                Some(heads) => self.own = heads,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        while !self.own.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.own))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.own.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes how a write went.
+    fn wrote(&mut self, polled: &Poll<io::Result<usize>>) {
+        match polled {
+            Poll::Pending => self.vitals().write_stalls(),
+            Poll::Ready(Ok(bytes)) => {
+                self.vitals().wrote(*bytes);
+                if let Some(meter) = &mut self.http2 {
+                    meter.sent(*bytes);
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+
+    /// What hyper says to a request that it could not read, in our own words. `None` for everything else.
+    fn redressed(&mut self, bytes: &[u8]) -> Option<Bytes> {
+        let vitals = self.enrolled.vitals();
+        if self.http2.is_some() || !vitals.is_quiet() || vitals.phase() == Phase::Upgraded {
+            return None;
+        }
+        self.redress.answer(bytes)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let Self { enrolled, http2, redress, .. } = &mut *self;
+        let vitals = enrolled.vitals();
+        vitals.received();
+        if let Some(meter) = http2 {
+            if let Err(flood) = meter.feed(fresh, Tick(vitals.now())) {
+                redress.flooded(flood);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, flood)));
+            }
+            vitals.header_block(meter.header_block_since().map(|Tick(since)| since));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        ready!(self.poll_own(cx))?;
+        if self.swallow > 0 {
+            let len = self.swallow.min(buf.len());
+            self.swallow -= len;
+            return Poll::Ready(Ok(len));
+        }
+        if let Some(answer) = self.redressed(buf) {
+            self.own = answer;
+            self.swallow = buf.len();
+            return self.as_mut().poll_write(cx, buf);
+        }
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&polled);
+        polled
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // What hyper answers by itself is one piece, and so is everything that we add.
+        if let [one] = bufs {
+            return self.poll_write(cx, one);
+        }
+        self.check(cx)?;
+        ready!(self.poll_own(cx))?;
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&polled);
+        polled
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        // Hyper flushes when it has nothing left to write: from here on the stream is clean, until the next answer.
+        self.vitals().flushed();
+        ready!(self.poll_own(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_own(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
