@@ -253,7 +253,7 @@ async fn http2<S, B>(
     S: Application<B>,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    wire.meter(FrameMeter::new(MAX_FRAME, Tick(vitals.now())));
+    wire.meter(FrameMeter::new(MAX_FRAME, Tick(vitals.now())).behind(PREFACE.len()));
     vitals.enter(Phase::Http2);
     let header_bytes = u32::try_from(shared.limits.header_bytes).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(streams);

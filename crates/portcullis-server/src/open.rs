@@ -94,6 +94,16 @@ impl OpenServer {
         addresses(self.main.listeners.iter().chain(self.sides.iter().map(|(opened, _)| opened)))
     }
 
+    /// The places as URLs, such as `http://127.0.0.1:8080`, in the order in which they were named.
+    pub fn places(&self) -> Vec<String> {
+        let place = |opened: &Opened| match (opened.listening.address(), &opened.door.tls) {
+            (Some(address), Some(_)) => format!("https://{address}"),
+            (Some(address), None) => format!("http://{address}"),
+            (None, _) => opened.listening.to_string(),
+        };
+        self.main.listeners.iter().map(place).collect()
+    }
+
     /// As [`Server::serve`](crate::Server::serve).
     pub async fn serve<S, B>(mut self, service: S) -> Result<(), ServeError>
     where

@@ -20,6 +20,9 @@ pub use portcullis_axum as axum;
 #[cfg(feature = "ratelimit")]
 #[doc(inline)]
 pub use portcullis_ratelimit as ratelimit;
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use portcullis_server as server;
 #[cfg(feature = "telemetry")]
 #[doc(inline)]
 pub use portcullis_telemetry as telemetry;

@@ -233,6 +233,10 @@ impl FrameMeter {
             resets: Bucket::full(),
         }
     }
+    /// Passes over the next `bytes`: a preface that has not been read yet.
+    pub(crate) fn behind(self, bytes: usize) -> Self {
+        Self { payload: bytes, ..self }
+    }
     /// Meters what has been read, without the preface (RFC 9113, section 3.4). How the bytes are split into reads makes
     /// no difference.
     ///
