@@ -48,8 +48,6 @@ where
     }
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         connect(&mut request);
-        let peer = request.extensions().get().and_then(Connection::peer);
-        connect_info(peer, &mut request);
         if let Some(path) = request.extensions().get::<MatchedPath>().cloned() {
             Context::of(&mut request).set_route_label(path.as_str().into());
         }
@@ -57,19 +55,23 @@ where
     }
 }
 
-/// Hands the peer's address on from axum's `ConnectInfo` to the outermost of our layers, unless the server has said more.
+/// Hands the peer's address on from axum's `ConnectInfo` to the outermost of our layers, unless the server has said more;
+/// and to axum's extractor, where a server that is not axum's has said it.
 pub(crate) fn connect<B>(request: &mut Request<B>) {
-    let extensions = request.extensions();
-    if let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>().copied()
-        && extensions.get::<Connection>().is_none()
-    {
-        request.extensions_mut().insert(Connection::new(Some(peer)));
+    let extensions = request.extensions_mut();
+    let info = extensions.get::<ConnectInfo<SocketAddr>>().copied();
+    let connection = extensions.get().map(Connection::peer);
+    match (info, connection) {
+        (Some(ConnectInfo(peer)), None) => drop(extensions.insert(Connection::new(Some(peer)))),
+        (None, Some(Some(peer))) => drop(extensions.insert(ConnectInfo(peer))),
+        _ => {}
     }
 }
 
-/// Hands the peer's address on to axum's extractor, where a server that is not axum's has said it.
-pub(crate) fn connect_info<B>(peer: Option<SocketAddr>, request: &mut Request<B>) {
-    if let Some(peer) = peer
+/// Hands the peer's address on to axum's extractor, where it does not stand yet.
+pub(crate) fn connect_info<B>(context: Option<&Context>, request: &mut Request<B>) {
+    let connection = context.and_then(Context::connection);
+    if let Some(peer) = connection.and_then(Connection::peer)
         && request.extensions().get::<ConnectInfo<SocketAddr>>().is_none()
     {
         request.extensions_mut().insert(ConnectInfo(peer));

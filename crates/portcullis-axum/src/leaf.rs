@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use portcullis_core::route::adopt_problem;
-use portcullis_core::{Body, BoxError, Connection, Context};
+use portcullis_core::{Body, BoxError, Context};
 use tower_service::Service;
 
 use crate::bridge::connect_info;
@@ -45,8 +45,7 @@ where
     }
     fn call(&mut self, mut request: Request<B>) -> LeafFuture {
         let context = Context::get(request.extensions()).cloned();
-        let connection = context.as_ref().and_then(Context::connection);
-        connect_info(connection.and_then(Connection::peer), &mut request);
+        connect_info(context.as_ref(), &mut request);
         // What holds nothing needs no box.
         let axums = |body: B| {
             if body.is_end_stream() { AxumBody::empty() } else { AxumBody::new(body) }
