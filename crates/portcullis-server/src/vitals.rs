@@ -71,7 +71,7 @@ enum Turn {
 }
 
 /// How long nothing happens until an idle connection lets go of its buffers, in ticks.
-const PARK_AFTER: u32 = 10;
+const PARK_AFTER: u32 = 1;
 /// How many bytes of informational responses may wait for a request.
 const MAX_INFORMATIONAL: usize = 16 << 10;
 
