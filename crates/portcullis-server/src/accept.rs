@@ -128,7 +128,7 @@ fn welcome<S, B>(
     if !through_proxy && !door.admits(peer, &mut admitted) {
         return;
     }
-    let enrolled = registry.enrol();
+    let enrolled = registry.enrol(&door.shared);
     let newcomer = Newcomer { socket, peer, through_proxy, admitted, enrolled };
     drop(tokio::spawn(newcomer.serve(Arc::clone(door), service.clone())));
 }

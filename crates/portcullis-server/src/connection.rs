@@ -92,7 +92,7 @@ where
     };
     let connection = connection.with_draining(vitals.draining().clone());
     let front =
-        Front::new(service, Arc::clone(&shared), Arc::clone(&vitals), connection, names, protocol);
+        Front::new(service, Arc::clone(&vitals), connection, names, protocol);
     match streams {
         Some(streams) => http2(wire, &vitals, front, &shared, streams).await,
         None => http1(wire, &vitals, front, &shared).await,
@@ -169,8 +169,12 @@ where
         vitals.set_parked(false);
         let mut connection =
             Box::new(builder.serve_connection(TokioIo::new(wire), front).with_upgrades());
+        let mut known = false;
         let pause = poll_fn(|cx| {
-            vitals.wake_with(cx);
+            // A task has one waker for as long as it lives.
+            if !std::mem::replace(&mut known, true) {
+                vitals.wake_with(cx);
+            }
             let orders = vitals.take_orders();
             if orders.is_some_and(|orders| orders.has(Orders::KILL)) {
                 return Poll::Ready(Pause::Killed);

@@ -42,7 +42,6 @@ pub(crate) struct Shared {
 pub(crate) struct Front<S> {
     /// Hyper calls through a shared reference, and one call at a time.
     service: RefCell<S>,
-    shared: Arc<Shared>,
     vitals: Arc<Vitals>,
     connection: Connection,
     /// The certificate that the client was shown, where it named a host.
@@ -60,13 +59,12 @@ pub(crate) enum Protocol {
 impl<S> Front<S> {
     pub(crate) fn new(
         service: S,
-        shared: Arc<Shared>,
         vitals: Arc<Vitals>,
         connection: Connection,
         names: Option<Names>,
         protocol: Protocol,
     ) -> Self {
-        Self { service: RefCell::new(service), shared, vitals, connection, names, protocol }
+        Self { service: RefCell::new(service), vitals, connection, names, protocol }
     }
 
     /// What is known about the way of this request, and whom its answer reports to.
@@ -92,7 +90,7 @@ impl<S> Front<S> {
     }
 
     fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
-        screen(request, &self.shared.limits)
+        screen(request, &self.vitals.shared().limits)
             .map_err(|refusal| Problem::new(refusal.kind).detail(refusal.detail))?;
         let misdirected = self.names.as_ref().is_some_and(|names| !names.cover(request));
         if misdirected {
@@ -106,15 +104,15 @@ impl<S> Front<S> {
         if incoming.is_end_stream() {
             return (Body::empty(), None);
         }
-        let limit = BodyLimit::new(self.shared.limits.body_bytes);
+        let limit = BodyLimit::new(self.vitals.shared().limits.body_bytes);
         parts.extensions.insert(limit.clone());
         let exchange = match &self.protocol {
             Protocol::Http1(_) => Some(Arc::clone(&self.vitals)),
             Protocol::Http2(_) => None,
         };
-        let stats = self.shared.stats.clone();
+        let stats = self.vitals.shared().stats.clone();
         let (body, fate) =
-            RequestBody::new(incoming, limit, &self.shared.limits, stats, exchange);
+            RequestBody::new(incoming, limit, &self.vitals.shared().limits, stats, exchange);
         (Body::new(body), Some(fate))
     }
 }
@@ -132,15 +130,9 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (connection, turn) = self.begin(&request);
-        let reply = Reply {
-            turn: Some(turn),
-            shared: Arc::clone(&self.shared),
-            vitals: Arc::clone(&self.vitals),
-            version: request.version(),
-            fate: None,
-        };
+        let reply = Reply { turn: Some(turn), version: request.version(), fate: None };
         if let Err(problem) = self.check(&request) {
-            self.shared.stats.ended(Ending::RequestRefused);
+            self.vitals.shared().stats.ended(Ending::RequestRefused);
             if !request.body().is_end_stream() {
                 // Hyper drops the body; what is left of it makes closing linger.
                 self.vitals.end_body(false);
@@ -161,7 +153,7 @@ where
                 Ok(call) => Step::Calling { call },
                 Err(panic) => Step::Panicked { panic },
             },
-            Ok(_) => Step::Waiting { service: service.clone(), request: Some(request) },
+            Ok(_) => Step::Waiting { waiting: Box::new((service.clone(), Some(request))) },
             Err(panic) => Step::Panicked { panic },
         };
         FrontFuture { state, reply }
@@ -196,7 +188,8 @@ pin_project! {
     enum Step<S, F> {
         Refused { answer: Option<Response<Body>> },
         Panicked { panic: Panic },
-        Waiting { service: S, request: Option<Request<Body>> },
+        // In a box, so that the future of the others is small.
+        Waiting { waiting: Box<(S, Option<Request<Body>>)> },
         Calling { #[pin] call: F },
     }
 }
@@ -219,7 +212,8 @@ where
                     return Poll::Ready(Ok(reply.ours(answer.take().unwrap_or_default())));
                 }
                 StepProj::Panicked { panic } => return Poll::Ready(Ok(reply.panicked(panic))),
-                StepProj::Waiting { service, request } => {
+                StepProj::Waiting { waiting } => {
+                    let (service, request) = &mut **waiting;
                     let ready = caught(|| service.poll_ready(cx));
                     match ready {
                         Ok(Poll::Pending) => return Poll::Pending,
@@ -254,16 +248,15 @@ where
 
 /// How the answer goes out.
 struct Reply {
+    /// There until the answer has it.
     turn: Option<Turn>,
-    shared: Arc<Shared>,
-    vitals: Arc<Vitals>,
     version: Version,
     fate: Option<Fate>,
 }
 
 impl Reply {
-    fn turn(&mut self) -> Turn {
-        self.turn.take().unwrap_or_else(|| Turn::Http1(Arc::clone(&self.vitals)))
+    fn shared(&self) -> Option<&Shared> {
+        self.turn.as_ref().map(|turn| &**turn.vitals().shared())
     }
 
     /// The application's answer.
@@ -278,13 +271,13 @@ impl Reply {
             self.upgrade(&response);
         }
         self.begin_answer(&mut response);
-        let turn = self.turn();
+        let turn = self.turn.take();
         response.map(|body| ResponseBody::theirs(body, turn))
     }
     /// An answer of the server's own.
     fn ours<B>(&mut self, mut response: Response<Body>) -> Response<ResponseBody<B>> {
         self.begin_answer(&mut response);
-        let turn = self.turn();
+        let turn = self.turn.take();
         response.map(|body| ResponseBody::ours(body, turn))
     }
     fn failed<B>(&mut self, error: BoxError) -> Response<ResponseBody<B>> {
@@ -292,7 +285,9 @@ impl Reply {
         self.ours(Problem::new(kinds::INTERNAL_ERROR).cause(error).into_response())
     }
     fn panicked<B>(&mut self, panic: &str) -> Response<ResponseBody<B>> {
-        self.shared.stats.ended(Ending::Panic);
+        if let Some(shared) = self.shared() {
+            shared.stats.ended(Ending::Panic);
+        }
         tracing::error!(panic, "the service panicked");
         self.ours(Problem::new(kinds::INTERNAL_ERROR).into_response())
     }
@@ -304,7 +299,7 @@ impl Reply {
         if self.version > Version::HTTP_11 {
             return;
         }
-        let leaving = self.shared.control.is_leaving();
+        let leaving = self.shared().is_some_and(|shared| shared.control.is_leaving());
         let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if leaving && !upgrade {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -316,9 +311,10 @@ impl Reply {
     }
     /// From here on the connection speaks another protocol, for as long as who opened it is who they were.
     fn upgrade<B>(&self, response: &Response<B>) {
-        self.vitals.enter(Phase::Upgraded);
+        let Some(Turn::Http1(vitals)) = &self.turn else { return };
+        vitals.enter(Phase::Upgraded);
         if let Some(revocation) = response.extensions().get::<Revocation>() {
-            self.vitals.ends_with(revocation.clone());
+            vitals.ends_with(revocation.clone());
         }
     }
 }

@@ -113,7 +113,7 @@ impl OpenServer {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let shared = self.shared_part();
-        let _tasks = self.main.accept_all(&service)?;
+        let _tasks = self.main.accept_all(&service, &tokio::runtime::Handle::current())?;
         // Each accept loop has its own.
         drop(service);
         shared.serve(std::future::ready(())).await?;
@@ -197,14 +197,14 @@ impl MainPart {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let index = worker.index;
+        let (index, sweeper) = (worker.index, worker.shared.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let failed = |error| ServeError::Make { worker: index, error };
             let service = catch_unwind(AssertUnwindSafe(|| make(worker)))
                 .map_err(|_| failed("it panicked".into()))?
                 .map_err(|error| failed(error.into()))?;
-            let _tasks = self.accept_all(&service)?;
+            let _tasks = self.accept_all(&service, &sweeper)?;
             drop(service);
             started.send_modify(|started| *started += 1);
             self.shared.control.reached(State::Done).await;
@@ -213,7 +213,11 @@ impl MainPart {
     }
 
     /// Accepts on every listener of the application, on the runtime that this is called on.
-    fn accept_all<S, B>(&self, service: &S) -> io::Result<JoinSet<()>>
+    fn accept_all<S, B>(
+        &self,
+        service: &S,
+        sweeper: &tokio::runtime::Handle,
+    ) -> io::Result<JoinSet<()>>
     where
         S: Application<B>,
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -221,7 +225,8 @@ impl MainPart {
         let registry = Registry::new(&self.shared.limits);
         let control = &self.shared.control;
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&registry).sweep(Arc::clone(control)));
+        // A timer costs each turn of its runtime two looks at the clock, so the workers have none.
+        tasks.spawn_on(Arc::clone(&registry).sweep(Arc::clone(control)), sweeper);
         for opened in &self.listeners {
             let accepting = opened.listening.accepting()?;
             let (door, registry) = (Arc::clone(&opened.door), Arc::clone(&registry));

@@ -6,6 +6,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::CoarseClock;
 use crate::control::{Control, State};
+use crate::front::Shared;
 use crate::limits::Limits;
 use crate::vitals::{Orders, Ticks, Vitals};
 
@@ -67,10 +68,10 @@ impl Registry {
     }
 
     /// A place for a new connection.
-    pub(crate) fn enrol(self: &Arc<Self>) -> Enrolled {
+    pub(crate) fn enrol(self: &Arc<Self>, shared: &Arc<Shared>) -> Enrolled {
         // The sweeper sleeps while there is nobody, and the clock with it.
         self.clock.refresh();
-        let vitals = Arc::new(Vitals::new(Arc::clone(&self.clock)));
+        let vitals = Arc::new(Vitals::new(Arc::clone(shared), Arc::clone(&self.clock)));
         let mut places = self.lock();
         if places.occupied() == 0 {
             self.occupied.notify_one();

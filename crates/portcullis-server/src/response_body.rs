@@ -16,7 +16,7 @@ pin_project! {
     pub(crate) struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
-        turn: Turn,
+        turn: Option<Turn>,
     }
 }
 
@@ -37,6 +37,12 @@ pub(crate) enum Turn {
 }
 
 impl Turn {
+    pub(crate) fn vitals(&self) -> &Vitals {
+        match self {
+            Self::Http1(vitals) => vitals,
+            Self::Http2(stream) => stream.vitals(),
+        }
+    }
     fn polled(&self, bytes: Option<usize>) {
         if let Self::Http2(stream) = self {
             stream.polled(bytes);
@@ -54,10 +60,10 @@ impl Drop for Turn {
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) fn theirs(body: B, turn: Turn) -> Self {
+    pub(crate) fn theirs(body: B, turn: Option<Turn>) -> Self {
         Self { kind: Kind::Theirs { body }, turn }
     }
-    pub(crate) fn ours(body: Body, turn: Turn) -> Self {
+    pub(crate) fn ours(body: Body, turn: Option<Turn>) -> Self {
         Self { kind: Kind::Ours { body }, turn }
     }
 }
@@ -83,7 +89,9 @@ where
             Poll::Ready(Some(Ok(frame))) => frame.data_ref().map(Bytes::len),
             _ => None,
         };
-        this.turn.polled(bytes);
+        if let Some(turn) = this.turn {
+            turn.polled(bytes);
+        }
         Poll::Ready(ready!(polled))
     }
     fn is_end_stream(&self) -> bool {

@@ -22,9 +22,11 @@ impl<S> Rewind<S> {
     }
     /// Puts bytes in front of what comes next.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
-        if self.unread.is_empty() {
+        if bytes.is_empty() {
+            // An empty view may still hold a buffer.
+        } else if self.unread.is_empty() {
             self.unread = bytes;
-        } else if !bytes.is_empty() {
+        } else {
             self.unread = [&bytes[..], &self.unread[..]].concat().into();
         }
     }

@@ -29,6 +29,9 @@ impl StreamState {
             sent: AtomicU64::new(0),
         })
     }
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
     /// The body gave so many bytes, or none.
     pub(crate) fn polled(&self, bytes: Option<usize>) {
         self.has_data.store(bytes.is_some(), Relaxed);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use portcullis_core::{Draining, Revocation};
 
 use crate::clock::CoarseClock;
+use crate::front::Shared;
 use crate::limits::Limits;
 
 /// In what state a connection is.
@@ -76,6 +77,7 @@ const PARK_AFTER: u32 = 1;
 const MAX_INFORMATIONAL: usize = 16 << 10;
 
 pub(crate) struct Vitals {
+    shared: Arc<Shared>,
     clock: Arc<CoarseClock>,
     phase: AtomicU8,
     since: AtomicU32,
@@ -112,9 +114,10 @@ struct Stall {
 }
 
 impl Vitals {
-    pub(crate) fn new(clock: Arc<CoarseClock>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, clock: Arc<CoarseClock>) -> Self {
         let now = clock.now();
         Self {
+            shared,
             clock,
             phase: AtomicU8::new(Phase::Opening as u8),
             since: AtomicU32::new(now),
@@ -137,14 +140,22 @@ impl Vitals {
         }
     }
 
+    /// What all connections of the server share.
+    #[inline]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         let phase = usize::from(self.phase.load(Relaxed));
         Phase::ALL.get(phase).copied().unwrap_or(Phase::Opening)
     }
+    #[inline]
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);
         self.since.store(self.clock.now(), Relaxed);
     }
+    #[inline]
     pub(crate) fn now(&self) -> u32 {
         self.clock.now()
     }
@@ -169,12 +180,14 @@ impl Vitals {
         }
     }
     /// The orders that came since the last look. An order to die stays.
+    #[inline]
     pub(crate) fn take_orders(&self) -> Option<Orders> {
         if self.orders.load(Relaxed) == Orders::NONE {
             return None;
         }
         Some(Orders(self.orders.fetch_and(Orders::KILL, Relaxed)))
     }
+    #[inline]
     pub(crate) fn is_killed(&self) -> bool {
         self.orders.load(Relaxed) & Orders::KILL != 0
     }
@@ -189,6 +202,7 @@ impl Vitals {
     // What the service above hyper does with HTTP/1.1 requests.
 
     /// A request has come. Answers its number.
+    #[inline]
     pub(crate) fn begin_exchange(&self, has_body: bool) -> u64 {
         if self.answered.load(Relaxed) {
             // The last answer still lies in hyper's buffer: nothing may go in front of it.
@@ -202,10 +216,12 @@ impl Vitals {
         self.enter(Phase::Exchange);
         self.number.fetch_add(1, Relaxed) + 1
     }
+    #[inline]
     pub(crate) fn begin_answer(&self) {
         self.turn.store(Turn::Answer as u8, Relaxed);
         self.answered.store(true, Relaxed);
     }
+    #[inline]
     pub(crate) fn end_answer(&self) {
         self.turn.store(Turn::Client as u8, Relaxed);
     }
@@ -219,12 +235,14 @@ impl Vitals {
         self.unread.load(Relaxed)
     }
     /// The client may send the next request: nothing runs, everything is written.
+    #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
         self.turn() == Turn::Client
             && !self.answered.load(Relaxed)
             && self.clean.load(Relaxed)
             && !self.body_open.load(Relaxed)
     }
+    #[inline]
     fn turn(&self) -> Turn {
         match self.turn.load(Relaxed) {
             0 => Turn::Client,
@@ -236,12 +254,14 @@ impl Vitals {
     // What the wire below hyper does.
 
     /// Bytes came from the client.
+    #[inline]
     pub(crate) fn received(&self) {
         if self.phase.load(Relaxed) == Phase::Idle as u8 {
             self.enter(Phase::Head);
         }
     }
     /// Some of what hyper made was written, or at least begun.
+    #[inline]
     pub(crate) fn wrote(&self, bytes: usize) {
         self.clean.store(false, Relaxed);
         self.stall.moved(bytes, self.clock.now());
@@ -250,6 +270,7 @@ impl Vitals {
         self.stall.begin(self.clock.now());
     }
     /// Everything that hyper made so far is written.
+    #[inline]
     pub(crate) fn flushed(&self) {
         self.stall.reset();
         let turn = self.turn();
@@ -283,6 +304,7 @@ impl Vitals {
         self.wake();
     }
     /// What is to go out ahead of the answer. Nothing unless the stream is clean.
+    #[inline]
     pub(crate) fn take_informational(&self) -> Option<Bytes> {
         if !self.has_informational.load(Relaxed) {
             return None;
@@ -300,6 +322,12 @@ impl Vitals {
         let mut waiting = self.informational.lock().unwrap_or_else(PoisonError::into_inner);
         self.has_informational.store(false, Relaxed);
         std::mem::take(&mut *waiting)
+    }
+
+    /// Whether the connection belongs to another protocol, or has to end.
+    #[inline]
+    pub(crate) fn is_out_of_the_ordinary(&self) -> bool {
+        self.phase.load(Relaxed) == Phase::Upgraded as u8 || self.is_killed()
     }
 
     // Upgrades.

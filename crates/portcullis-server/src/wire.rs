@@ -62,7 +62,12 @@ impl Wire {
     }
 
     /// Whether the connection must end now, whoever has it.
+    #[inline]
     fn check(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
+        if self.vitals().is_out_of_the_ordinary() { self.check_closely(cx) } else { Ok(()) }
+    }
+    #[cold]
+    fn check_closely(&mut self, cx: &mut Cx<'_>) -> io::Result<()> {
         let vitals = self.enrolled.vitals();
         if vitals.phase() == Phase::Upgraded {
             vitals.wake_with(cx);
