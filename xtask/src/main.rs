@@ -26,6 +26,7 @@ cargo xtask test [--list] [--only STEP]...      every check, stops at the first 
 cargo xtask services                            makes PostgreSQL, MariaDB and Redis answer on loopback
 cargo xtask fuzz [TARGET] [--seconds N]         fuzzes one or all targets, 60 seconds each unless told
 cargo xtask bench instructions [--write FILE]   instructions and allocations a request, as Markdown
+cargo xtask bench server [--write FILE]         the server beside bare hyper: a request, an idle connection
 cargo xtask bench build                         crates and build time against bare axum, as Markdown
 cargo xtask chaos NAME|all [--write FILE]       restarts, slow clients, floods and faults, as Markdown";
 

@@ -9,44 +9,58 @@ use crate::args::Args;
 use crate::command::{Cmd, find};
 use crate::{Failure, Result, Workspace, tools};
 
-const FEW: u32 = 1000;
-const MANY: u32 = 3000;
+pub(super) const FEW: u32 = 1000;
+pub(super) const MANY: u32 = 3000;
 const HEAD: [&str; 5] =
     ["variant", "instructions a request", "difference", "allocations a request", "difference"];
-const BEGIN: &str = "<!-- bench:instructions -->";
-const END: &str = "<!-- /bench:instructions -->";
 
 pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
     let file = args.option("--write")?.map(PathBuf::from);
     args.end()?;
+    let costs = costs(workspace, "portcullis-benches")?;
+    let table = format!("{}\n{}\n", table(&costs), conditions("cargo xtask bench instructions")?);
+    publish(workspace, file, &table, "instructions")
+}
+
+/// What each variant of a program costs.
+pub(super) fn costs(workspace: &Workspace, program: &'static str) -> Result<Vec<(String, Counts)>> {
     if find("valgrind").is_none() {
         tools::apt(&["valgrind"])?;
     }
     Cmd::new("cargo build --release -p portcullis-benches").run()?;
-    let bench = Bench { workspace };
+    let bench = Bench { workspace, program };
     let mut costs = Vec::new();
     for variant in bench.variants()? {
         eprintln!("{variant}");
         let (few, many) = (bench.run(&variant, FEW)?, bench.run(&variant, MANY)?);
         costs.push((variant, many.each(few)));
     }
-    let table = format!("{}\n{}\n", table(&costs), conditions("cargo xtask bench instructions")?);
+    Ok(costs)
+}
+
+/// Shows a table, and puts it between its marks in `file`.
+pub(super) fn publish(
+    workspace: &Workspace,
+    file: Option<PathBuf>,
+    table: &str,
+    mark: &str,
+) -> Result {
     println!("{table}");
     match file {
         None => Ok(()),
         Some(file) => {
             let file = workspace.root.join(file);
             let text = std::fs::read_to_string(&file)?;
-            Ok(std::fs::write(&file, replaced(&text, &table)?)?)
+            Ok(std::fs::write(&file, replaced(&text, table, mark)?)?)
         }
     }
 }
 
 /// What was counted over all requests of a run.
 #[derive(Clone, Copy, Debug)]
-struct Counts {
-    instructions: f64,
-    allocations: f64,
+pub(super) struct Counts {
+    pub(super) instructions: f64,
+    pub(super) allocations: f64,
 }
 
 impl Counts {
@@ -62,11 +76,12 @@ impl Counts {
 
 struct Bench<'a> {
     workspace: &'a Workspace,
+    program: &'static str,
 }
 
 impl Bench<'_> {
     fn program(&self) -> String {
-        self.workspace.program("portcullis-benches").display().to_string()
+        self.workspace.program(self.program).display().to_string()
     }
     fn variants(&self) -> Result<Vec<String>> {
         let list = Cmd::new("env").arg(self.program()).arg("list").read()?;
@@ -116,12 +131,13 @@ fn table(costs: &[(String, Counts)]) -> String {
 }
 
 /// `text` with `table` between the two marks.
-fn replaced(text: &str, table: &str) -> Result<String> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, behind) = rest.split_once(END)?;
-        Some(format!("{before}{BEGIN}\n{}\n{END}{behind}", table.trim_end()))
+fn replaced(text: &str, table: &str, mark: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- bench:{mark} -->"), format!("<!-- /bench:{mark} -->"));
+    let parts = text.split_once(&begin).and_then(|(before, rest)| {
+        let (_, behind) = rest.split_once(&end)?;
+        Some(format!("{before}{begin}\n{}\n{end}{behind}", table.trim_end()))
     });
-    parts.ok_or_else(|| Failure::new(format!("the file has no {BEGIN} with {END} behind it")))
+    parts.ok_or_else(|| Failure::new(format!("the file has no {begin} with {end} behind it")))
 }
 
 #[cfg(test)]
@@ -150,10 +166,9 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_marks_is_replaced() {
-        let text = format!("before\n{BEGIN}\nold\n{END}\nbehind\n");
-        let want = format!("before\n{BEGIN}\nnew\n{END}\nbehind\n");
-        assert_eq!(replaced(&text, "new\n").unwrap(), want);
-        assert_eq!(replaced(&want, "new\n").unwrap(), want);
-        assert!(replaced("no marks", "new").is_err());
+        let with = |table| format!("before\n<!-- bench:a -->\n{table}\n<!-- /bench:a -->\nbehind\n");
+        assert_eq!(replaced(&with("old"), "new\n", "a").unwrap(), with("new"));
+        assert_eq!(replaced(&with("new"), "new\n", "a").unwrap(), with("new"));
+        assert!(replaced(&with("old"), "new", "b").is_err());
     }
 }

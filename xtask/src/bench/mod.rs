@@ -5,13 +5,15 @@ use crate::{Failure, Result, Workspace};
 
 mod build;
 mod instructions;
+mod server;
 mod table;
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
     match args.word().as_deref() {
         Some("instructions") => instructions::main(workspace, args),
+        Some("server") => server::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
-        _ => Err(Failure::new("say `cargo xtask bench instructions` or `cargo xtask bench build`")),
+        _ => Err(Failure::new("say `cargo xtask bench instructions|server|build`")),
     }
 }
 
