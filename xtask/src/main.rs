@@ -14,6 +14,7 @@ mod steps;
 mod test;
 mod tidy;
 mod timing;
+mod tls;
 mod tools;
 mod workspace;
 
@@ -25,6 +26,7 @@ const USAGE: &str = "\
 cargo xtask test [--list] [--only STEP]...      every check, stops at the first that fails
 cargo xtask services                            makes PostgreSQL, MariaDB and Redis answer on loopback
 cargo xtask fuzz [TARGET] [--seconds N]         fuzzes one or all targets, 60 seconds each unless told
+cargo xtask tls                                 a scanner looks at the server's TLS
 cargo xtask bench instructions [--write FILE]   instructions and allocations a request, as Markdown
 cargo xtask bench server [--write FILE]         the server beside bare hyper: a request, an idle connection
 cargo xtask bench build                         crates and build time against bare axum, as Markdown
@@ -46,6 +48,7 @@ fn run(mut args: Args) -> Result {
         Some("test") => test::main(&workspace, args),
         Some("services") => args.end().and_then(|()| services::main()),
         Some("fuzz") => fuzz::main(&workspace, args),
+        Some("tls") => args.end().and_then(|()| tls::check(&workspace)),
         Some("bench") => bench::main(&workspace, args),
         Some("chaos") => chaos::main(&workspace, args),
         None => {

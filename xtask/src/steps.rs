@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Cmd;
 use crate::workspace::root;
-use crate::{Result, Workspace, fuzz, services, tidy, tools};
+use crate::{Result, Workspace, fuzz, services, tidy, tls, tools};
 
 /// One check.
 pub(crate) struct Step {
@@ -34,6 +34,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "fuzz",
         shows: "the fuzz targets build and find nothing at once",
         run: fuzz::smoke,
+    },
+    Step {
+        name: "tls",
+        shows: "a scanner finds nothing weak in the server's TLS",
+        run: tls::check,
     },
     Step { name: "tests", shows: "all tests pass", run: tests },
 ];

@@ -51,9 +51,15 @@ impl Workspace {
     }
     /// Where cargo puts a program of a release, in a directory of the user's choice perhaps.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| self.root.join("target"), PathBuf::from);
-        target.join("release").join(name)
+        self.target().join("release").join(name)
+    }
+    /// Where cargo puts a program that is built for development.
+    pub(crate) fn debug_program(&self, name: &str) -> PathBuf {
+        self.target().join("debug").join(name)
+    }
+    fn target(&self) -> PathBuf {
+        let chosen = std::env::var_os("CARGO_TARGET_DIR");
+        chosen.map_or_else(|| self.root.join("target"), PathBuf::from)
     }
     /// The path as it is known in the repository.
     pub(crate) fn relative<'a>(&self, path: &'a Path) -> std::path::Display<'a> {

@@ -52,7 +52,8 @@ fn main() {
 
 async fn run(variant: &str, count: u32) {
     let address = if variant.starts_with("bare") { hyper_alone() } else { server() };
-    let request = if variant.contains("GET") { GET.to_owned() } else { POST.to_owned() + &"x".repeat(1024) };
+    let request =
+        if variant.contains("GET") { GET.to_owned() } else { POST.to_owned() + &"x".repeat(1024) };
     let mut client = connect(address).await;
     exchange(&mut client, &request).await;
     let region = Region::new(ALLOCATOR);
@@ -128,7 +129,9 @@ async fn accept_for_hyper(listener: std::net::TcpListener) -> std::io::Result<()
     }
 }
 
-async fn answer_of_hyper(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn answer_of_hyper(
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     drop(request.into_body().collect().await?);
     Ok(Response::new(Full::new(Bytes::from_static(b"a book"))))
 }

@@ -47,8 +47,12 @@ pub(crate) struct Serving<S> {
 
 /// A service that connections can be served with.
 pub(crate) trait Application<B>:
-    Service<Request<Body>, Response = http::Response<B>, Error: Into<BoxError>, Future: Send + 'static>
-    + Clone
+    Service<
+        Request<Body>,
+        Response = http::Response<B>,
+        Error: Into<BoxError>,
+        Future: Send + 'static,
+    > + Clone
     + Send
     + 'static
 {
@@ -91,8 +95,7 @@ where
         Protocol::Http1(_) => None,
     };
     let connection = connection.with_draining(vitals.draining().clone());
-    let front =
-        Front::new(service, Arc::clone(&vitals), connection, names, protocol);
+    let front = Front::new(service, Arc::clone(&vitals), connection, names, protocol);
     match streams {
         Some(streams) => http2(wire, &vitals, front, &shared, streams).await,
         None => http1(wire, &vitals, front, &shared).await,
@@ -160,7 +163,9 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_header_size(shared.limits.header_bytes).max_buf_size(BUFFER.max(shared.limits.header_bytes));
+    builder
+        .max_header_size(shared.limits.header_bytes)
+        .max_buf_size(BUFFER.max(shared.limits.header_bytes));
     if shared.limits.header_count != 100 {
         // Its default is 100, and a little faster than what it does when told so.
         builder.max_headers(shared.limits.header_count);

@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use portcullis_core::problem::kinds;
 use portcullis_core::{
-    Body, BodyError, BodyLimit, BoxError, Connection, Informational, Problem,
-    Revocation, SendInformational,
+    Body, BodyError, BodyLimit, BoxError, Connection, Informational, Problem, Revocation,
+    SendInformational,
 };
 use tower_service::Service;
 
@@ -75,8 +75,8 @@ impl<S> Front<S> {
                 let has_body = !request.body().is_end_stream();
                 let number = self.vitals.begin_exchange(has_body);
                 if request.version() == Version::HTTP_11 {
-                    connection = connection
-                        .with_informational(Informational::new(Arc::clone(sink), number));
+                    connection =
+                        connection.with_informational(Informational::new(Arc::clone(sink), number));
                 }
                 Turn::Http1(Arc::clone(&self.vitals))
             }

@@ -87,7 +87,10 @@ impl Predecessor {
         if answer == GONE {
             return Ok(());
         }
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the process before this one did not let go"))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the process before this one did not let go",
+        ))
     }
 }
 

@@ -165,7 +165,8 @@ impl Limits {
 
     pub(crate) fn total(&self) -> usize {
         let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let room = open_files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+        let room =
+            open_files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
         self.connections.unwrap_or_else(|| (room / 10 * 9).clamp(1, 100_000))
     }
 }

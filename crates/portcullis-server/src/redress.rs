@@ -64,7 +64,8 @@ fn written(response: Response<Body>) -> Bytes {
     if let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
         content = frame.into_data().unwrap_or_default();
     }
-    let mut bytes = format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, content.len()).into_bytes();
+    let mut bytes =
+        format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, content.len()).into_bytes();
     write_headers(&mut bytes, &head.headers);
     bytes.extend_from_slice(&content);
     bytes.into()

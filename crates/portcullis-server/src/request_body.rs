@@ -140,7 +140,9 @@ impl HttpBody for RequestBody {
                 this.end(true);
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => this.fail(BodyError::new(BodyErrorKind::Malformed).cause(error)),
+            Poll::Ready(Some(Err(error))) => {
+                this.fail(BodyError::new(BodyErrorKind::Malformed).cause(error))
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 this.pace.arrived();
                 let len = frame.data_ref().map_or(0, Bytes::len);
@@ -182,7 +184,8 @@ impl Pace {
         let waited = self.waited + (now - since);
         let idle_until = since + self.idle;
         // The first moment at which the average is too low; the rate counts only after the idle time.
-        let paid = Duration::from_millis(seen.saturating_mul(1_000) / u64::from(self.byte_rate.max(1)));
+        let paid =
+            Duration::from_millis(seen.saturating_mul(1_000) / u64::from(self.byte_rate.max(1)));
         let rate_until = since + paid.max(self.idle).saturating_sub(self.waited);
         let too_slow = waited >= self.idle && is_too_slow(seen, waited, self.byte_rate);
         if now >= idle_until || too_slow {

@@ -1,6 +1,7 @@
 //! What hyper passes and a server must refuse.
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
@@ -194,8 +195,8 @@ fn is_host(host: &[u8]) -> bool {
         let mut plain = [false; 256];
         let mut byte = 0_u8;
         while byte < 128 {
-            plain[byte as usize] =
-                byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']');
+            plain[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']');
             byte += 1;
         }
         plain

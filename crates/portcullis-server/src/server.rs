@@ -183,15 +183,21 @@ impl Server {
             };
             Some(Opened { listening, door: Arc::new(door) })
         };
-        let main: Vec<_> =
-            self.listens.iter().filter_map(|listen| open(listen, self.tls.as_ref(), false)).collect();
+        let main: Vec<_> = self
+            .listens
+            .iter()
+            .filter_map(|listen| open(listen, self.tls.as_ref(), false))
+            .collect();
         let sides: Vec<_> = self
             .sides
             .drain(..)
             .filter_map(|(listen, service)| Some((open(&listen, None, true)?, service)))
             .collect();
         if main.len() + sides.len() > MAX_SOCKETS {
-            errors.push(ConfigError::new("server", format!("it has more than {MAX_SOCKETS} listeners")));
+            errors.push(ConfigError::new(
+                "server",
+                format!("it has more than {MAX_SOCKETS} listeners"),
+            ));
         }
         errors.or(())?;
         Ok(OpenServer {
@@ -242,7 +248,10 @@ impl Server {
     ///
     /// # Errors
     /// As [`open`](Self::open); the first error of `make`, which ends the server.
-    pub fn run<S, B, E>(self, make: impl Fn(Worker) -> Result<S, E> + Send + Sync) -> Result<(), ServeError>
+    pub fn run<S, B, E>(
+        self,
+        make: impl Fn(Worker) -> Result<S, E> + Send + Sync,
+    ) -> Result<(), ServeError>
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -264,13 +273,16 @@ fn open_one(
         (false, _) => None,
         (true, Some(tls)) => Some(tls.clone()),
         (true, None) => {
-            return Err(listen.error("https needs a certificate: give the server `.tls(..)`, or say `http`"));
+            return Err(listen
+                .error("https needs a certificate: give the server `.tls(..)`, or say `http`"));
         }
     };
     let listening = Listening::open(&place.at, inherited).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => "; another program listens there",
-            std::io::ErrorKind::PermissionDenied => "; ports below 1024 and some paths need privileges",
+            std::io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 and some paths need privileges"
+            }
             _ => "",
         };
         listen.error(&format!("cannot listen: {error}{hint}"))

@@ -1,7 +1,7 @@
 //! HTTP/2 streams: each is a task, which ends when its client does not take the answer.
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
@@ -150,7 +150,9 @@ impl Patience {
         }
         let (since, _) = *self.since.get_or_insert((now, sent));
         let waited = self.waited + (now - since);
-        if now >= since + self.idle || (waited >= self.idle && is_too_slow(sent, waited, self.byte_rate)) {
+        if now >= since + self.idle
+            || (waited >= self.idle && is_too_slow(sent, waited, self.byte_rate))
+        {
             return Poll::Ready(());
         }
         let until = since + self.idle;

@@ -361,7 +361,9 @@ impl Vitals {
         match self.phase() {
             Phase::Opening | Phase::Head if age >= limits.header => self.order(Orders::EXPIRED),
             Phase::Idle if age >= limits.idle => self.order(Orders::CLOSE_IDLE),
-            Phase::Idle if age >= PARK_AFTER && !self.parked.load(Relaxed) => self.order(Orders::PARK),
+            Phase::Idle if age >= PARK_AFTER && !self.parked.load(Relaxed) => {
+                self.order(Orders::PARK)
+            }
             Phase::Http2 => {
                 let block = self.header_block_since.load(Relaxed);
                 if block != 0 && now.saturating_sub(block - 1) >= limits.header {
@@ -419,7 +421,8 @@ impl Stall {
         }
         let stalled = if since == 0 { 0 } else { (now + 1).saturating_sub(since) };
         let waited = waited + stalled;
-        stalled >= limits.write || (waited >= limits.write && limits.is_too_slow(self.moved.load(Relaxed), waited))
+        stalled >= limits.write
+            || (waited >= limits.write && limits.is_too_slow(self.moved.load(Relaxed), waited))
     }
 }
 

@@ -33,7 +33,12 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Stream, enrolled: Enrolled, admitted: Admitted, redress: Redress) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        enrolled: Enrolled,
+        admitted: Admitted,
+        redress: Redress,
+    ) -> Self {
         Self {
             stream: Rewind::new(stream),
             enrolled,

@@ -3,9 +3,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis::Readiness;
 use portcullis::server::{Limits, Server, Tls};
 use portcullis::telemetry::{Metrics, Operations};
-use portcullis::Readiness;
 
 /// What can be asked for.
 pub const USAGE: &str = "\

@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_marks_is_replaced() {
-        let with = |table| format!("before\n<!-- bench:a -->\n{table}\n<!-- /bench:a -->\nbehind\n");
+        let with =
+            |table| format!("before\n<!-- bench:a -->\n{table}\n<!-- /bench:a -->\nbehind\n");
         assert_eq!(replaced(&with("old"), "new\n", "a").unwrap(), with("new"));
         assert_eq!(replaced(&with("new"), "new\n", "a").unwrap(), with("new"));
         assert!(replaced(&with("old"), "new", "b").is_err());

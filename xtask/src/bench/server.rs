@@ -29,7 +29,11 @@ pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
     for (variant, counts) in &costs {
         let calls = system_calls(&program, variant, MANY)? - system_calls(&program, variant, FEW)?;
         // Bare hyper and the server stand in turn.
-        let beside = if rows.len() % 2 == 0 { String::new() } else { difference(counts.instructions - bare) };
+        let beside = if rows.len() % 2 == 0 {
+            String::new()
+        } else {
+            difference(counts.instructions - bare)
+        };
         bare = counts.instructions;
         rows.push(vec![
             variant.clone(),

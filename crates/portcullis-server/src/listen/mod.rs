@@ -60,7 +60,9 @@ impl Listen {
             Some(("http", address)) => (false, address),
             Some(("https", address)) => (true, address),
             Some((scheme, _)) => {
-                return Err(self.error(&format!("`{scheme}` is no scheme: say `http`, `https` or `unix`")));
+                return Err(
+                    self.error(&format!("`{scheme}` is no scheme: say `http`, `https` or `unix`"))
+                );
             }
         };
         let address = address.strip_suffix('/').unwrap_or(address);

@@ -79,7 +79,9 @@ impl Listening {
     pub(crate) fn accepting(&self) -> io::Result<Accepting> {
         Ok(match self.share()? {
             Self::Tcp(listener, _) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Self::Unix(listener, _) => Accepting::Unix(tokio::net::UnixListener::from_std(listener)?),
+            Self::Unix(listener, _) => {
+                Accepting::Unix(tokio::net::UnixListener::from_std(listener)?)
+            }
         })
     }
     /// The file of a Unix socket.
@@ -124,7 +126,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 fn bind_unix(path: &Path) -> io::Result<Listening> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let is_dead = || {
-        UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     };
     if is_socket && is_dead() {
         fs::remove_file(path)?;

@@ -58,7 +58,8 @@ fn unusable(path: &Path, error: &pem::Error, wanted: &str) -> ConfigError {
 fn names_in(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Vec<String>, ConfigError> {
     let place = || format!("tls file `{}`", path.display());
     let Some(own) = chain.first() else { return Ok(Vec::new()) };
-    let own = webpki::EndEntityCert::try_from(own)
-        .map_err(|error| ConfigError::new(place(), format!("its first certificate is not valid: {error}")))?;
+    let own = webpki::EndEntityCert::try_from(own).map_err(|error| {
+        ConfigError::new(place(), format!("its first certificate is not valid: {error}"))
+    })?;
     Ok(own.valid_dns_names().map(str::to_ascii_lowercase).collect())
 }

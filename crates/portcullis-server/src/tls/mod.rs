@@ -131,9 +131,13 @@ impl TlsBuilder {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut errors = ConfigErrors::default();
         if self.certificates.is_empty() {
-            errors.push(ConfigError::new("tls", "there is no certificate: name one with `certificate(chain, key)`"));
+            errors.push(ConfigError::new(
+                "tls",
+                "there is no certificate: name one with `certificate(chain, key)`",
+            ));
         }
-        let mut keep = |result: Result<_, ConfigError>| result.map_err(|error| errors.push(error)).ok();
+        let mut keep =
+            |result: Result<_, ConfigError>| result.map_err(|error| errors.push(error)).ok();
         let certificates: Vec<_> =
             self.certificates.iter().filter_map(|files| keep(read(files, &provider))).collect();
         let verifier = match &self.client_ca {
@@ -167,5 +171,8 @@ fn config(
 
 /// An I/O error about a file, in words.
 fn unreadable(path: &std::path::Path, error: &io::Error) -> ConfigError {
-    ConfigError::new(format!("tls file `{}`", path.display()), format!("it cannot be read: {error}"))
+    ConfigError::new(
+        format!("tls file `{}`", path.display()),
+        format!("it cannot be read: {error}"),
+    )
 }
