@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ use crate::side::SideService;
 /// A server whose sockets are open: connections queue, and are served from [`serve`](Self::serve) or [`run`](Self::run) on.
 #[must_use = "a server does nothing until it is served"]
 pub struct OpenServer {
-    pub(crate) main: MainPart,
+    pub(crate) main: Arc<MainPart>,
     pub(crate) sides: Vec<(Opened, SideService)>,
     pub(crate) caps: Arc<Caps>,
     pub(crate) predecessor: Option<Predecessor>,
@@ -46,7 +46,8 @@ pub struct OpenServer {
 
 /// What every worker has.
 pub(crate) struct MainPart {
-    pub(crate) listeners: Vec<Opened>,
+    /// Until every worker has its own handles: a socket that nobody accepts on must not stay open.
+    pub(crate) listeners: RwLock<Vec<Opened>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -91,7 +92,8 @@ pub struct Worker {
 impl OpenServer {
     /// The addresses, in the order in which they were named; those of side listeners come last. Unix sockets have none.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        addresses(self.main.listeners.iter().chain(self.sides.iter().map(|(opened, _)| opened)))
+        let main = self.main.listeners();
+        addresses(main.iter().chain(self.sides.iter().map(|(opened, _)| opened)))
     }
 
     /// The places as URLs, such as `http://127.0.0.1:8080`, in the order in which they were named.
@@ -101,7 +103,7 @@ impl OpenServer {
             (Some(address), None) => format!("http://{address}"),
             (None, _) => opened.listening.to_string(),
         };
-        self.main.listeners.iter().map(place).collect()
+        self.main.listeners().iter().map(place).collect()
     }
 
     /// As [`Server::serve`](crate::Server::serve).
@@ -116,6 +118,7 @@ impl OpenServer {
         let _tasks = self.main.accept_all(&service, &tokio::runtime::Handle::current())?;
         // Each accept loop has its own.
         drop(service);
+        self.main.let_go();
         shared.serve(std::future::ready(())).await?;
         Ok(())
     }
@@ -159,9 +162,11 @@ impl OpenServer {
                 }
             }
             let mut all = started.subscribe();
+            let main = Arc::clone(&self.main);
             shared.block_on(part.serve(async move {
                 // The sender lives until the workers are done.
                 drop(all.wait_for(|started| *started == count).await);
+                main.let_go();
             }))
         });
         let failure = lock().take();
@@ -174,7 +179,7 @@ impl OpenServer {
         SharedPart {
             shared: Arc::clone(&self.main.shared),
             caps: Arc::clone(&self.caps),
-            main: self.main.listeners.iter().map(|opened| opened.listening.share()).collect(),
+            main: self.main.listeners().iter().map(|opened| opened.listening.share()).collect(),
             sides: std::mem::take(&mut self.sides),
             predecessor: self.predecessor.take(),
             handover: self.handover.take(),
@@ -185,6 +190,14 @@ impl OpenServer {
 }
 
 impl MainPart {
+    fn listeners(&self) -> RwLockReadGuard<'_, Vec<Opened>> {
+        self.listeners.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The workers have what they need.
+    fn let_go(&self) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// What one worker does, from its service to the end of the server.
     fn work<S, B, E>(
         &self,
@@ -227,7 +240,7 @@ impl MainPart {
         let mut tasks = JoinSet::new();
         // A timer costs each turn of its runtime two looks at the clock, so the workers have none.
         tasks.spawn_on(Arc::clone(&registry).sweep(Arc::clone(control)), sweeper);
-        for opened in &self.listeners {
+        for opened in &*self.listeners() {
             let accepting = opened.listening.accepting()?;
             let (door, registry) = (Arc::clone(&opened.door), Arc::clone(&registry));
             let (service, control) = (service.clone(), Arc::clone(control));

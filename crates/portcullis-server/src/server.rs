@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -201,7 +201,7 @@ impl Server {
         }
         errors.or(())?;
         Ok(OpenServer {
-            main: MainPart { listeners: main, shared },
+            main: Arc::new(MainPart { listeners: RwLock::new(main), shared }),
             sides,
             caps,
             predecessor,

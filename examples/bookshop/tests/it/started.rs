@@ -161,8 +161,8 @@ fn what_it_cannot_open_it_names_with_the_way_out() {
     let taken = taken.local_addr().unwrap().to_string();
     let _held = std::net::TcpListener::bind(&taken);
     for (variable, value, wanted) in [
-        ("BOOKSHOP_ADDR", "nowhere", "cannot listen on nowhere"),
-        ("BOOKSHOP_ADDR", "127.0.0.1:0x", "set BOOKSHOP_ADDR to another address"),
+        ("BOOKSHOP_ADDR", "nowhere", "listen `nowhere`: it must be a host and a port"),
+        ("BOOKSHOP_ADDR", "127.0.0.1:0x", "set BOOKSHOP_ADDR or"),
         ("BOOKSHOP_DB", "sqlite:///nowhere/at/all.db", "BOOKSHOP_DB=sqlite:///nowhere/at/all.db: "),
     ] {
         let output = command().env(variable, value).output().unwrap();
