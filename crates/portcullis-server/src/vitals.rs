@@ -235,11 +235,13 @@ impl Vitals {
 
     // What the wire below hyper does.
 
-    /// Bytes came from the client.
-    pub(crate) fn received(&self) {
-        if self.phase.load(Relaxed) == Phase::Idle as u8 {
+    /// Bytes came from the client. Whether the head of a later request begins with them.
+    pub(crate) fn received(&self) -> bool {
+        let begins = self.phase.load(Relaxed) == Phase::Idle as u8;
+        if begins {
             self.enter(Phase::Head);
         }
+        begins
     }
     /// Some of what hyper made was written, or at least begun.
     pub(crate) fn wrote(&self, bytes: usize) {

@@ -12,6 +12,7 @@ use crate::frames::{FrameMeter, Tick};
 use crate::redress::Redress;
 use crate::registry::Enrolled;
 use crate::rewind::Rewind;
+use crate::screen::METHOD_BYTES;
 use crate::stream::Stream;
 use crate::vitals::{Phase, Vitals};
 
@@ -28,6 +29,8 @@ pub(crate) struct Wire {
     redress: Redress,
     /// How many of hyper's bytes are to be dropped, since we said the same in our own words.
     swallow: usize,
+    /// Whether the head that is being read begins with a method that is too long. None before the first.
+    long_method: Option<bool>,
     /// Ends an upgraded connection.
     revocation: Option<Revocation>,
 }
@@ -42,6 +45,7 @@ impl Wire {
             own: Bytes::new(),
             redress,
             swallow: 0,
+            long_method: None,
             revocation: None,
         }
     }
@@ -120,8 +124,13 @@ impl Wire {
         if self.http2.is_some() || !vitals.is_quiet() || vitals.phase() == Phase::Upgraded {
             return None;
         }
-        self.redress.answer(bytes)
+        self.redress.answer(bytes, self.long_method.unwrap_or(false))
     }
+}
+
+/// Whether so many bytes came at once without a space that no method has as many.
+fn is_method_too_long(head: &[u8]) -> bool {
+    head.get(..=METHOD_BYTES).is_some_and(|method| !method.contains(&b' '))
 }
 
 impl AsyncRead for Wire {
@@ -137,9 +146,11 @@ impl AsyncRead for Wire {
         if fresh.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let Self { enrolled, http2, redress, .. } = &mut *self;
+        let Self { enrolled, http2, redress, long_method, .. } = &mut *self;
         let vitals = enrolled.vitals();
-        vitals.received();
+        if vitals.received() || long_method.is_none() {
+            *long_method = Some(is_method_too_long(fresh));
+        }
         if let Some(meter) = http2 {
             if let Err(flood) = meter.feed(fresh, Tick(vitals.now())) {
                 redress.flooded(flood);
