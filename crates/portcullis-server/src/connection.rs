@@ -232,11 +232,10 @@ fn pause(orders: Orders, vitals: &Vitals) -> Option<Pause> {
 
 /// Closes so that the client gets what was written last.
 async fn close(mut wire: Wire, expired: bool, vitals: &Vitals) {
+    if expired {
+        wire.time_out();
+    }
     let work = async {
-        if expired {
-            let answer = wire.timed_out();
-            wire.write_all(&answer).await?;
-        }
         wire.shutdown().await?;
         let mut thrown_away = 0;
         while thrown_away < LINGER_BYTES {

@@ -20,6 +20,7 @@ mod redress;
 mod refusal;
 mod registry;
 mod request_body;
+mod request_line;
 mod response_body;
 mod rewind;
 mod scratch;

@@ -14,6 +14,7 @@ use portcullis_core::{Body, Connection, Problem};
 use crate::frames::Flood;
 use crate::informational::write_headers;
 use crate::refusal::refuse;
+use crate::request_line::Part;
 use crate::stats::{Ending, Stats};
 
 /// Answers in place of hyper.
@@ -26,10 +27,14 @@ impl Redress {
     pub(crate) fn new(connection: Connection, stats: Stats) -> Self {
         Self { connection, stats }
     }
-    /// Our words for `bytes`, if they begin an error of hyper's.
-    pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Bytes> {
+    /// Our words for `bytes`, if they begin an error of hyper's. `part` is to blame where it is one of size.
+    pub(crate) fn answer(&self, bytes: &[u8], part: Part) -> Option<Bytes> {
         let status = bytes.strip_prefix(b"HTTP/1.1 ").or(bytes.strip_prefix(b"HTTP/1.0 "))?;
         let (kind, detail) = match status.get(..3)? {
+            b"431" if part == Part::Method => (kinds::REQUEST_INVALID, "the method is too long"),
+            b"431" if part == Part::Target => {
+                (kinds::TARGET_TOO_LONG, "the request target is too long")
+            }
             b"414" => (kinds::TARGET_TOO_LONG, "the request target is too long"),
             b"431" => (kinds::HEADERS_TOO_LARGE, "the request has too many or too large headers"),
             b"505" => (kinds::VERSION_UNSUPPORTED, "this server speaks HTTP/1 and HTTP/2"),
@@ -86,7 +91,7 @@ mod tests {
             ("HTTP/1.1 100 Continue\r\n", None),
             ("40", None),
         ] {
-            let answer = redress.answer(bytes.as_bytes());
+            let answer = redress.answer(bytes.as_bytes(), Part::Headers);
             let text = answer.map(|answer| String::from_utf8(answer.to_vec()).unwrap());
             assert_eq!(text.is_some(), want.is_some(), "{bytes}");
             if let (Some(text), Some(want)) = (text, want) {

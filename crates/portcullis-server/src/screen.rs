@@ -25,7 +25,7 @@ const fn invalid(detail: &'static str) -> Refusal {
 }
 
 /// How long a method may be. The longest that is registered, `UPDATEREDIRECTREF`, has 17.
-const METHOD_BYTES: usize = 32;
+pub(crate) const METHOD_BYTES: usize = 32;
 
 /// Headers that decide where a message ends, who sent it or what it is for: a name that a server behind us could take for one
 /// of them is refused.
@@ -131,7 +131,8 @@ impl<'a> Seen<'a> {
             "transfer-encoding" => self.transfer_encoding(value, version)?,
             "expect" => {
                 if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-                    return Err(invalid("the only expectation that can be met is 100-continue"));
+                    let detail = "the only expectation that can be met is 100-continue";
+                    return Err(refused(kinds::EXPECTATION_UNKNOWN, detail));
                 }
             }
             text if has_folding_byte(text.as_bytes()) => folds(name, all)?,
@@ -330,7 +331,7 @@ mod tests {
             (&[("x-user", "ada"), ("x_user", "root")], Err(400)),
             (&[("x_user", "ada")], Ok(())),
             (&[("expect", "100-continue")], Ok(())),
-            (&[("expect", "200-ok")], Err(400)),
+            (&[("expect", "200-ok")], Err(417)),
         ] {
             let mut all = vec![("host", "a")];
             all.extend(headers);

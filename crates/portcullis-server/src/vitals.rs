@@ -253,12 +253,14 @@ impl Vitals {
 
     // What the wire below hyper does.
 
-    /// Bytes came from the client.
+    /// Bytes came from the client. Whether the head of a later request begins with them.
     #[inline]
-    pub(crate) fn received(&self) {
-        if self.phase.load(Relaxed) == Phase::Idle as u8 {
+    pub(crate) fn received(&self) -> bool {
+        let begins = self.phase.load(Relaxed) == Phase::Idle as u8;
+        if begins {
             self.enter(Phase::Head);
         }
+        begins
     }
     /// Some of what hyper made was written, or at least begun.
     #[inline]

@@ -11,6 +11,7 @@ use crate::caps::Admitted;
 use crate::frames::{FrameMeter, Tick};
 use crate::redress::Redress;
 use crate::registry::Enrolled;
+use crate::request_line::RequestLine;
 use crate::rewind::Rewind;
 use crate::stream::Stream;
 use crate::vitals::{Phase, Vitals};
@@ -28,6 +29,8 @@ pub(crate) struct Wire {
     redress: Redress,
     /// How many of hyper's bytes are to be dropped, since we said the same in our own words.
     swallow: usize,
+    /// How the head that is being read begins.
+    line: RequestLine,
     /// Ends an upgraded connection.
     revocation: Option<Revocation>,
 }
@@ -47,6 +50,7 @@ impl Wire {
             own: Bytes::new(),
             redress,
             swallow: 0,
+            line: RequestLine::default(),
             revocation: None,
         }
     }
@@ -57,9 +61,11 @@ impl Wire {
     pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.stream.unread(bytes);
     }
-    /// The answer to a request whose head did not come in time.
-    pub(crate) fn timed_out(&self) -> Bytes {
-        self.redress.timed_out()
+    /// Answers a request whose head did not come in time. It is written as the next thing, flushing or shutting down included.
+    pub(crate) fn time_out(&mut self) {
+        if self.own.is_empty() {
+            self.own = self.redress.timed_out();
+        }
     }
     /// Counts the frames of HTTP/2 from here on.
     pub(crate) fn meter(&mut self, meter: FrameMeter) {
@@ -130,7 +136,7 @@ impl Wire {
         if self.http2.is_some() || !vitals.is_quiet() || vitals.phase() == Phase::Upgraded {
             return None;
         }
-        self.redress.answer(bytes)
+        self.redress.answer(bytes, self.line.to_blame())
     }
 }
 
@@ -147,9 +153,12 @@ impl AsyncRead for Wire {
         if fresh.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let Self { enrolled, http2, redress, .. } = &mut *self;
+        let Self { enrolled, http2, redress, line, .. } = &mut *self;
         let vitals = enrolled.vitals();
-        vitals.received();
+        if vitals.received() {
+            *line = RequestLine::default();
+        }
+        line.feed(fresh);
         if let Some(meter) = http2 {
             if let Err(flood) = meter.feed(fresh, Tick(vitals.now())) {
                 redress.flooded(flood);

@@ -48,6 +48,12 @@ pub const REQUEST_TIMEOUT: ProblemKind = ProblemKind::new(
     StatusCode::REQUEST_TIMEOUT,
     "The request did not come in time",
 );
+/// The request expects something that the server does not know (RFC 9110, section 10.1.1).
+pub const EXPECTATION_UNKNOWN: ProblemKind = ProblemKind::new(
+    "expectation-unknown",
+    StatusCode::EXPECTATION_FAILED,
+    "The expectation cannot be met",
+);
 /// The host is not one that is served on this connection.
 pub const HOST_MISDIRECTED: ProblemKind = ProblemKind::new(
     "host-misdirected",
@@ -139,6 +145,7 @@ pub const ALL: &[ProblemKind] = &[
     TARGET_TOO_LONG,
     HEADERS_TOO_LARGE,
     REQUEST_TIMEOUT,
+    EXPECTATION_UNKNOWN,
     HOST_MISDIRECTED,
     VERSION_UNSUPPORTED,
     ADDRESS_NOT_ALLOWED,
