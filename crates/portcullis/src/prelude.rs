@@ -13,5 +13,7 @@ pub use portcullis_core::{
 };
 #[cfg(feature = "ratelimit")]
 pub use portcullis_ratelimit::{Key, LimitExt, RateLimitLayer, per_hour, per_minute, per_second};
+#[cfg(feature = "server")]
+pub use portcullis_server::Server;
 #[cfg(feature = "telemetry")]
 pub use portcullis_telemetry::ObserveLayer;
