@@ -2,6 +2,8 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod fuzz_corpora;
