@@ -183,7 +183,12 @@ fn host<B>(request: &Request<B>, seen: &Seen<'_>) -> Result<(), Refusal> {
             Ok(())
         }
         // HTTP/2 has `:authority`; HTTP/1.0 had no hosts yet, and health checks still speak it.
-        (None, Some(_)) if request.version() != Version::HTTP_11 => Ok(()),
+        (None, Some(authority)) if request.version() != Version::HTTP_11 => {
+            if is_host(authority.as_str().as_bytes()) {
+                return Ok(());
+            }
+            Err(invalid("the host is not valid"))
+        }
         (None, None) if request.version() <= Version::HTTP_10 => Ok(()),
         (None, _) => Err(invalid("the request has no Host header")),
     }
@@ -291,6 +296,8 @@ mod tests {
         let mut request = get("https://a/", &[]);
         *request.version_mut() = Version::HTTP_2;
         assert_eq!(check(&request), Ok(()), "`:authority` will do");
+        *request.uri_mut() = "https://a,b/".parse().unwrap();
+        assert_eq!(check(&request), Err(400), "but not for two hosts");
     }
 
     #[test]
