@@ -213,16 +213,12 @@ async fn greet(
         }
     }
     let connection = connection(client, local);
-    match &door.tls {
-        Some(tls) => {
-            let greeted = handshake(socket, tls, connection, &door.handshakes).await?;
-            Ok(Some((greeted, Bytes::new())))
-        }
-        None => {
-            let (socket, unread) = socket.into_parts();
-            Ok(Some((plain(socket, connection), unread)))
-        }
+    if let Some(tls) = &door.tls {
+        let greeted = handshake(socket, tls, connection, &door.handshakes).await?;
+        return Ok(Some((greeted, Bytes::new())));
     }
+    let (socket, unread) = socket.into_parts();
+    Ok(Some((plain(socket, connection), unread)))
 }
 
 impl Door {

@@ -123,22 +123,19 @@ impl<'a> Seen<'a> {
     ) -> Result<(), Refusal> {
         // By their text: comparing names as such costs three times as much, for every header of every request.
         match name.as_str() {
-            "host" => {
-                if self.host.replace(value).is_some() {
-                    return Err(invalid("the request has more than one Host header"));
-                }
-            }
+            "host" => self.host(value)?,
             "transfer-encoding" => self.transfer_encoding(value, version)?,
-            "expect" => {
-                if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-                    let detail = "the only expectation that can be met is 100-continue";
-                    return Err(refused(kinds::EXPECTATION_UNKNOWN, detail));
-                }
-            }
+            "expect" => expectation(value)?,
             text if has_folding_byte(text.as_bytes()) => folds(name, all)?,
             _ => {}
         }
         Ok(())
+    }
+    fn host(&mut self, value: &'a HeaderValue) -> Result<(), Refusal> {
+        match self.host.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(invalid("the request has more than one Host header")),
+        }
     }
     /// One line that says `chunked`, in HTTP/1.1: everything else has been read in two ways by somebody (RFC 9112, section
     /// 6.1; RUSTSEC-2026-0034).
@@ -154,6 +151,14 @@ impl<'a> Seen<'a> {
         }
         Ok(())
     }
+}
+
+fn expectation(value: &HeaderValue) -> Result<(), Refusal> {
+    if value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        return Ok(());
+    }
+    let detail = "the only expectation that can be met is 100-continue";
+    Err(refused(kinds::EXPECTATION_UNKNOWN, detail))
 }
 
 /// Refuses a name with `_` or `.` that some server behind us would take for another header, of this request or of those that
@@ -197,17 +202,18 @@ fn host<B>(request: &Request<B>, seen: &Seen<'_>) -> Result<(), Refusal> {
 /// Whether the bytes may be a host and a port. The edge reads them closely; here it matters that no two servers read them
 /// differently: no list, no user information, no path, no space.
 fn is_host(host: &[u8]) -> bool {
-    const PLAIN: [bool; 256] = {
-        let mut plain = [false; 256];
-        let mut byte = 0_u8;
+    // A bit for each ASCII character, since this runs for every request.
+    const PLAIN: u128 = {
+        let (mut plain, mut byte) = (0, 0_u8);
         while byte < 128 {
-            plain[byte as usize] = byte.is_ascii_alphanumeric()
+            let is_plain = byte.is_ascii_alphanumeric()
                 || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']');
+            plain |= (is_plain as u128) << byte;
             byte += 1;
         }
         plain
     };
-    !host.is_empty() && host.iter().all(|byte| PLAIN.get(usize::from(*byte)) == Some(&true))
+    !host.is_empty() && host.iter().all(|byte| byte.is_ascii() && PLAIN >> byte & 1 == 1)
 }
 
 /// Whether `_` or `.` is among the bytes, eight at a time: it is asked for the name of every header.

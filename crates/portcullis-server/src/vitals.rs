@@ -13,6 +13,7 @@ use portcullis_core::{Draining, Revocation};
 use crate::clock::CoarseClock;
 use crate::front::Shared;
 use crate::limits::Limits;
+use crate::stats::Ending;
 
 /// In what state a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,13 +359,16 @@ impl Vitals {
     pub(crate) fn sweep(&self, now: u32, limits: &Ticks) {
         let age = now.saturating_sub(self.since.load(Relaxed));
         if self.stall.is_too_long(now, limits) {
+            if !self.is_killed() {
+                self.shared.stats.ended(Ending::WriteTime);
+            }
             return self.order(Orders::KILL);
         }
         match self.phase() {
             Phase::Opening | Phase::Head if age >= limits.header => self.order(Orders::EXPIRED),
             Phase::Idle if age >= limits.idle => self.order(Orders::CLOSE_IDLE),
             Phase::Idle if age >= PARK_AFTER && !self.parked.load(Relaxed) => {
-                self.order(Orders::PARK)
+                self.order(Orders::PARK);
             }
             Phase::Http2 => {
                 let block = self.header_block_since.load(Relaxed);

@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use crate::h2::H2;
 use crate::support::{
-    End, Folder, Raw, Running, get, local, ordinary, start, start_open, start_with, text, until, within,
+    End, Folder, Raw, Running, get, local, ordinary, start, start_open, start_with, text, until,
+    within,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -125,7 +126,11 @@ async fn a_signal_of_the_application_drains_too() {
 }
 
 /// Gives the connection to an echo, which says goodbye when the server drains if it is polite.
-async fn upgrade(mut request: Request<Body>, polite: bool, revocation: Option<Revocation>) -> Response<Body> {
+async fn upgrade(
+    mut request: Request<Body>,
+    polite: bool,
+    revocation: Option<Revocation>,
+) -> Response<Body> {
     let draining = request.extensions().get().and_then(Connection::draining).unwrap().clone();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -161,7 +166,11 @@ async fn upgrade(mut request: Request<Body>, polite: bool, revocation: Option<Re
 
 async fn upgraded(server: &Running, path: &str) -> Raw<TcpStream> {
     let mut client = server.connect().await;
-    client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")).await;
+    client
+        .send(format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"
+        ))
+        .await;
     assert_eq!(client.answer().await.status, 101);
     client.send("hello").await;
     client.assert_says("hello").await;
@@ -227,7 +236,8 @@ async fn a_unix_socket_is_served_and_removed() {
         let mut client = Raw::new(UnixStream::connect(&path).await.unwrap());
         client.send(get("/")).await;
         assert_eq!(client.answer().await.text(), "hello");
-        let errors = Server::bind(format!("unix:{}", path.display())).open().unwrap_err().to_string();
+        let errors =
+            Server::bind(format!("unix:{}", path.display())).open().unwrap_err().to_string();
         assert!(errors.contains("shop.sock") && errors.contains("another program"), "{errors}");
         server.handle.drain();
         server.ended().await;
@@ -240,7 +250,8 @@ fn heir(name: &'static str, place: &str, path: &std::path::Path) -> Running {
     let limits = Limits::default().linger(Duration::from_millis(300));
     let server = Server::bind(place).limits(limits).handover(path);
     let (handle, stats) = (server.handle(), server.stats());
-    let service = tower::service_fn(move |_: Request<Body>| async move { Ok::<_, Infallible>(text(name)) });
+    let service =
+        tower::service_fn(move |_: Request<Body>| async move { Ok::<_, Infallible>(text(name)) });
     start_open(server.open().unwrap(), handle, stats, service)
 }
 
@@ -257,7 +268,8 @@ async fn sockets_go_from_one_server_to_the_next_and_nobody_is_refused() {
             let (over, asked) = (Arc::clone(&over), Arc::clone(&asked));
             tokio::spawn(async move {
                 while !over.load(SeqCst) {
-                    let mut client = Raw::new(TcpStream::connect(address).await.expect("nobody is refused"));
+                    let mut client =
+                        Raw::new(TcpStream::connect(address).await.expect("nobody is refused"));
                     // As many requests as the server lets it have.
                     for _ in 0..10 {
                         client.send(get("/")).await;
@@ -309,7 +321,8 @@ async fn a_next_server_that_is_not_ready_changes_nothing() {
     let warm = readiness.expect("warm");
     let next = Server::bind(place.as_str()).handover(&path).readiness(readiness);
     let (handle, stats) = (next.handle(), next.stats());
-    let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(text("second")) });
+    let service =
+        tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(text("second")) });
     let next = start_open(next.open().unwrap(), handle, stats, service);
     for _ in 0..10 {
         assert_eq!(server.ask(get("/")).await.text(), "first");

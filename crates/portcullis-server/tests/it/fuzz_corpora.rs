@@ -54,7 +54,9 @@ fn blames_itself(answer: &[u8]) -> bool {
         rest = &rest[at + 12..];
     }
     // HTTP/2: `:status` 500, which has a number of its own.
-    answer.windows(10).any(|frame| frame[3] == 1 && frame[4] & 0xfa == 0 && frame[9] == 0x8e && frame[0] == 0)
+    answer
+        .windows(10)
+        .any(|frame| frame[3] == 1 && frame[4] & 0xfa == 0 && frame[9] == 0x8e && frame[0] == 0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -280,7 +280,12 @@ async fn clients_show_who_they_are() {
                     Err(_) => None,
                 };
                 let text = answer.map(|answer| answer.text().to_owned());
-                assert_eq!(text, want.then(|| format!("a.example none {len}")), "{:?}", version.version);
+                assert_eq!(
+                    text,
+                    want.then(|| format!("a.example none {len}")),
+                    "{:?}",
+                    version.version
+                );
             }
         }
     }
