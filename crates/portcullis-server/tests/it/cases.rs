@@ -9,7 +9,8 @@ use portcullis_server::Limits;
 use tokio::io::AsyncWriteExt;
 
 use crate::h2::{
-    DATA, END_STREAM, Exchange, Field, H2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, request,
+    DATA, END_STREAM, Exchange, Field, H2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
+    request,
 };
 use crate::support::{Answer, End, Raw, Running, get, local, ordinary, start, start_with, text};
 
@@ -50,7 +51,9 @@ async fn answers(server: &Running, bytes: impl AsRef<[u8]>) -> (Vec<u16>, End) {
 /// 48: what is for operators is not on the public listener.
 #[tokio::test]
 async fn operators_have_a_place_of_their_own() {
-    let side = tower::service_fn(|_: Request<Body>| async { Ok::<_, std::convert::Infallible>(text("metrics")) });
+    let side = tower::service_fn(|_: Request<Body>| async {
+        Ok::<_, std::convert::Infallible>(text("metrics"))
+    });
     let open = local().side("127.0.0.1:0", side);
     let (handle, stats) = (open.handle(), open.stats());
     let open = open.open().unwrap();
@@ -86,7 +89,8 @@ async fn methods_that_are_refused_never_reach_the_application() {
         ("PRI * HTTP/1.1", 400),
     ] {
         // Whatever follows is not taken for a request.
-        let (statuses, end) = answers(&server, format!("{line}\r\nhost: b:80\r\n\r\n{}", get("/"))).await;
+        let (statuses, end) =
+            answers(&server, format!("{line}\r\nhost: b:80\r\n\r\n{}", get("/"))).await;
         if line.starts_with("PRI") {
             assert!(matches!(statuses[..], [400 | 501]), "{line}: {statuses:?}");
         } else {
@@ -122,7 +126,11 @@ async fn names_and_lengths_that_are_odd() {
 }
 
 /// Sends one HTTP/2 request on a connection of its own.
-async fn over_h2(server: &Running, head: &[u8], data: Option<&[u8]>) -> (Exchange, Vec<(u32, u32)>) {
+async fn over_h2(
+    server: &Running,
+    head: &[u8],
+    data: Option<&[u8]>,
+) -> (Exchange, Vec<(u32, u32)>) {
     let mut client = H2::connect(server).await;
     let flags = if data.is_none() { END_STREAM } else { 0 };
     client.ask(1, flags, head).await;
@@ -198,8 +206,12 @@ async fn http2_fields_that_would_break_a_line() {
         assert!(is_refused(&outcome), "{what}: {outcome:?}");
     }
     let authority = |authority: &'static [u8]| {
-        let fields: [Field<'_>; 4] =
-            [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", authority)];
+        let fields: [Field<'_>; 4] = [
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b":path", b"/"),
+            (b":authority", authority),
+        ];
         block(&fields)
     };
     for host in [&b"a b"[..], b"a\nb", b"a\0", b"user@a", b"a/b", b"a,b", b""] {
@@ -222,7 +234,8 @@ async fn two_hosts_are_no_host() {
         ("HTTP://GOOD/", "good", 200),
         ("http://good:80/", "good", 200),
     ] {
-        let (statuses, _) = answers(&server, format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        let (statuses, _) =
+            answers(&server, format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
         // The ordinary service knows the path and nothing of hosts.
         assert_eq!(statuses, [want], "{target}");
     }

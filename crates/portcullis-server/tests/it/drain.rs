@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -12,10 +12,12 @@ use portcullis_server::{Limits, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::h2::H2;
 use crate::support::{
-    End, Folder, Raw, Running, get, local, ordinary, start, start_open, start_with, text, until, within,
+    End, Folder, Raw, Running, get, local, ordinary, start, start_open, start_with, text, until,
+    within,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,7 +80,7 @@ async fn a_draining_server_says_goodbye_and_finishes() {
     let answer = busy.answer().await;
     assert_eq!((answer.text(), answer.header("connection")), ("done", Some("close")));
     assert_eq!(streams.outcome(1).await.body, b"done");
-    streams.to_the_end().await;
+    streams.read_to_end().await;
     server.ended().await;
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
     assert_eq!(server.stats.refused(), 0, "nothing was cut off");
@@ -96,7 +98,7 @@ async fn what_still_runs_at_the_deadline_is_cut_off() {
     let since = Instant::now();
     server.handle.drain();
     assert!(busy.next().await.is_none());
-    streams.to_the_end().await;
+    streams.read_to_end().await;
     server.ended().await;
     assert!(since.elapsed() >= SECOND && since.elapsed() < 8 * SECOND, "{:?}", since.elapsed());
     assert_eq!(server.stats.refused(), 2);
@@ -125,7 +127,11 @@ async fn a_signal_of_the_application_drains_too() {
 }
 
 /// Gives the connection to an echo, which says goodbye when the server drains if it is polite.
-async fn upgrade(mut request: Request<Body>, polite: bool, revocation: Option<Revocation>) -> Response<Body> {
+fn upgrade(
+    mut request: Request<Body>,
+    polite: bool,
+    revocation: Option<Revocation>,
+) -> Response<Body> {
     let draining = request.extensions().get().and_then(Connection::draining).unwrap().clone();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -161,7 +167,11 @@ async fn upgrade(mut request: Request<Body>, polite: bool, revocation: Option<Re
 
 async fn upgraded(server: &Running, path: &str) -> Raw<TcpStream> {
     let mut client = server.connect().await;
-    client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")).await;
+    client
+        .send(format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"
+        ))
+        .await;
     assert_eq!(client.answer().await.status, 101);
     client.send("hello").await;
     client.assert_says("hello").await;
@@ -181,7 +191,7 @@ async fn upgraded_connections_are_told_and_then_cut_off() {
     let limits = Limits::default().linger(Duration::ZERO).drain(SECOND).idle_time(SECOND);
     let mut server = start_with(local().limits(limits), |request: Request<Body>| async {
         let polite = request.uri().path() == "/polite";
-        Ok(upgrade(request, polite, None).await)
+        Ok(upgrade(request, polite, None))
     });
     let mut polite = upgraded(&server, "/polite").await;
     let mut stubborn = upgraded(&server, "/stubborn").await;
@@ -202,7 +212,7 @@ async fn an_upgraded_connection_ends_with_the_identity_that_opened_it() {
     let revoked = revocation.clone();
     let server = start_with(local(), move |request: Request<Body>| {
         let revocation = (request.uri().path() == "/hers").then(|| revoked.clone());
-        async { Ok(upgrade(request, false, revocation).await) }
+        async { Ok(upgrade(request, false, revocation)) }
     });
     let mut hers = upgraded(&server, "/hers").await;
     let mut his = upgraded(&server, "/his").await;
@@ -227,7 +237,8 @@ async fn a_unix_socket_is_served_and_removed() {
         let mut client = Raw::new(UnixStream::connect(&path).await.unwrap());
         client.send(get("/")).await;
         assert_eq!(client.answer().await.text(), "hello");
-        let errors = Server::bind(format!("unix:{}", path.display())).open().unwrap_err().to_string();
+        let errors =
+            Server::bind(format!("unix:{}", path.display())).open().unwrap_err().to_string();
         assert!(errors.contains("shop.sock") && errors.contains("another program"), "{errors}");
         server.handle.drain();
         server.ended().await;
@@ -240,7 +251,8 @@ fn heir(name: &'static str, place: &str, path: &std::path::Path) -> Running {
     let limits = Limits::default().linger(Duration::from_millis(300));
     let server = Server::bind(place).limits(limits).handover(path);
     let (handle, stats) = (server.handle(), server.stats());
-    let service = tower::service_fn(move |_: Request<Body>| async move { Ok::<_, Infallible>(text(name)) });
+    let service =
+        tower::service_fn(move |_: Request<Body>| async move { Ok::<_, Infallible>(text(name)) });
     start_open(server.open().unwrap(), handle, stats, service)
 }
 
@@ -257,7 +269,8 @@ async fn sockets_go_from_one_server_to_the_next_and_nobody_is_refused() {
             let (over, asked) = (Arc::clone(&over), Arc::clone(&asked));
             tokio::spawn(async move {
                 while !over.load(SeqCst) {
-                    let mut client = Raw::new(TcpStream::connect(address).await.expect("nobody is refused"));
+                    let mut client =
+                        Raw::new(TcpStream::connect(address).await.expect("nobody is refused"));
                     // As many requests as the server lets it have.
                     for _ in 0..10 {
                         client.send(get("/")).await;
@@ -309,7 +322,8 @@ async fn a_next_server_that_is_not_ready_changes_nothing() {
     let warm = readiness.expect("warm");
     let next = Server::bind(place.as_str()).handover(&path).readiness(readiness);
     let (handle, stats) = (next.handle(), next.stats());
-    let service = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(text("second")) });
+    let service =
+        tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(text("second")) });
     let next = start_open(next.open().unwrap(), handle, stats, service);
     for _ in 0..10 {
         assert_eq!(server.ask(get("/")).await.text(), "first");

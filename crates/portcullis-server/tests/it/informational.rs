@@ -86,7 +86,8 @@ fn piece(number: usize, len: usize) -> Bytes {
 async fn carry_out(plans: &[Plan], request: Request<Body>) -> Response<Body> {
     let number: usize = request.uri().path()[1..].parse().unwrap();
     let plan = &plans[number];
-    let informational = request.extensions().get().and_then(Connection::informational).unwrap().clone();
+    let informational =
+        request.extensions().get().and_then(Connection::informational).unwrap().clone();
     let mut tell = None;
     for moment in &plan.moments {
         let informational = informational.clone();
@@ -142,7 +143,11 @@ async fn pipelined(plans: Vec<Plan>, split: usize) {
         let body = piece(number, plan.pieces.0 * plan.pieces.1);
         assert!(answer.body == body, "the body of {number} is whole: {plans:?}");
     }
-    assert_eq!(client.rest(Duration::from_millis(5)).await.0, b"", "nothing stands behind: {plans:?}");
+    assert_eq!(
+        client.rest(Duration::from_millis(5)).await.0,
+        b"",
+        "nothing stands behind: {plans:?}"
+    );
 }
 
 proptest! {

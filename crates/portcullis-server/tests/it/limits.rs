@@ -1,11 +1,12 @@
 //! What a client may take: bytes, time, connections. The time limits are as short as the tests can bear.
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use portcullis_core::{Body, BodyLimit};
 use portcullis_server::Limits;
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use crate::support::{
     Answer, End, PATIENCE, echo, get, local, ordinary, pieces, post, start, start_with, text, until,
@@ -140,7 +141,9 @@ async fn a_body_that_does_not_come_is_a_408() {
 
 fn chunked(body: &str) -> String {
     let len = body.len();
-    format!("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{len:x}\r\n{body}\r\n0\r\n\r\n")
+    format!(
+        "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{len:x}\r\n{body}\r\n0\r\n\r\n"
+    )
 }
 
 #[tokio::test]
@@ -158,7 +161,11 @@ async fn bytes_have_limits() {
         (chunked(&fits), None, "a chunked body of the limit"),
         (chunked(&large), Some((413, "body-too-large")), "one byte more"),
         (get(&format!("/{}", "a".repeat(100))), Some((414, "target-too-long")), "a long target"),
-        (get(&format!("/{}", "a".repeat(70_000))), Some((414, "target-too-long")), "one that hyper refuses"),
+        (
+            get(&format!("/{}", "a".repeat(70_000))),
+            Some((414, "target-too-long")),
+            "one that hyper refuses",
+        ),
         (headers(19, 1), None, "as many headers as there may be"),
         (headers(20, 1), Some((431, "headers-too-large")), "one more"),
         (headers(10, 2_000), Some((431, "headers-too-large")), "20 kB of headers"),
@@ -174,12 +181,15 @@ async fn bytes_have_limits() {
 
 #[tokio::test]
 async fn a_route_may_raise_the_body_limit_before_it_reads() {
-    let server = start_with(local().limits(Limits::default().body_bytes(10)), |request: Request<Body>| async {
-        if request.uri().path() == "/upload" {
-            request.extensions().get::<BodyLimit>().unwrap().set(100);
-        }
-        Ok(echo(request).await)
-    });
+    let server = start_with(
+        local().limits(Limits::default().body_bytes(10)),
+        |request: Request<Body>| async {
+            if request.uri().path() == "/upload" {
+                request.extensions().get::<BodyLimit>().unwrap().set(100);
+            }
+            Ok(echo(request).await)
+        },
+    );
     let fifty = "b".repeat(50);
     for (path, status) in [("/", 413), ("/upload", 200), ("/", 413)] {
         assert_eq!(server.ask(post(path, &fifty)).await.status, status, "{path}");
@@ -188,12 +198,15 @@ async fn a_route_may_raise_the_body_limit_before_it_reads() {
 
 #[tokio::test]
 async fn of_too_many_connections_an_idle_one_makes_room() {
-    let server = start_with(local().limits(Limits::default().connections(2)), |request: Request<Body>| async {
-        if request.uri().path() == "/never" {
-            std::future::pending::<()>().await;
-        }
-        ordinary(request).await
-    });
+    let server = start_with(
+        local().limits(Limits::default().connections(2)),
+        |request: Request<Body>| async {
+            if request.uri().path() == "/never" {
+                std::future::pending::<()>().await;
+            }
+            ordinary(request).await
+        },
+    );
     let mut first = server.connect().await;
     first.send(get("/")).await;
     first.answer().await;

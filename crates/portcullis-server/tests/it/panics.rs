@@ -76,7 +76,11 @@ async fn a_panic_is_a_500_and_the_connection_goes_on() {
         assert_eq!(answer.status, want, "{path}");
         if want == 500 {
             answer.assert_problem(500, "internal-error");
-            assert!(!answer.text().contains("in "), "what went wrong stays here: {}", answer.text());
+            assert!(
+                !answer.text().contains("in "),
+                "what went wrong stays here: {}",
+                answer.text()
+            );
         }
     }
     let mut another = Raw::new(tokio::net::TcpStream::connect(server.address).await.unwrap());

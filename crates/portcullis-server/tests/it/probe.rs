@@ -1,4 +1,4 @@
-//! Requests that go wrong in every way a request can (the cases of Http11Probe, as data): each is answered as it should be, or
+//! Requests that go wrong in every way a request can (the cases of `Http11Probe`, as data): each is answered as it should be, or
 //! as hyper itself answers it and as `docs/http11probe.md` says.
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -164,8 +164,11 @@ fn passes(case: &Case, outcome: &Outcome) -> bool {
     let sent = Bytes::from(case.steps[0].clone());
     match case.expected.as_str() {
         "2xx + echo" | "2xx preferred; 400 warns" => {
-            let want: &[u8] =
-                if crate::support::find(&sent, b" world").is_some() { b"hello world" } else { b"hello" };
+            let want: &[u8] = if crate::support::find(&sent, b" world").is_some() {
+                b"hello world"
+            } else {
+                b"hello"
+            };
             answer.body == want
         }
         "204 without CL" => answer.status == 204 && answer.header("content-length").is_none(),
@@ -216,7 +219,9 @@ async fn requests_that_are_wrong_are_answered_as_they_should_be() {
         }
     }
     assert!(wrong.is_empty(), "{passed}/{all}, hyper {theirs_passed}: {wrong:#?}");
-    let stated = format!("{passed} of {all} scored requests are answered as expected; bare hyper answers {theirs_passed}");
+    let stated = format!(
+        "{passed} of {all} scored requests are answered as expected; bare hyper answers {theirs_passed}"
+    );
     assert!(DOC.contains(&stated), "docs/http11probe.md must say: {stated}");
     assert!(passed >= 83, "{passed} of {all}");
     server.assert_well().await;

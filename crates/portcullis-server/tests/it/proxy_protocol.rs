@@ -13,7 +13,8 @@ use crate::tls::{Authority, client};
 /// Says who the client is and whom it wanted.
 async fn whoami(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let connection = request.extensions().get::<Connection>().unwrap();
-    let address = |address: Option<SocketAddr>| address.map_or("nobody".to_owned(), |it| it.to_string());
+    let address =
+        |address: Option<SocketAddr>| address.map_or("nobody".to_owned(), |it| it.to_string());
     Ok(text(format!("{} {}", address(connection.peer()), address(connection.local()))))
 }
 
@@ -48,7 +49,8 @@ async fn in_pieces(server: &Running, pieces: &[&[u8]]) -> Option<Answer> {
 async fn a_trusted_peer_names_both_ends() {
     let server = behind_a_proxy(local());
     let here = server.address;
-    let v4 = [&[192, 0, 2, 1, 203, 0, 113, 9][..], &56_324u16.to_be_bytes(), &443u16.to_be_bytes()].concat();
+    let v4 = [&[192, 0, 2, 1, 203, 0, 113, 9][..], &56_324u16.to_be_bytes(), &443u16.to_be_bytes()]
+        .concat();
     let mut v6 = vec![0; 36];
     (v6[0], v6[1], v6[15], v6[31]) = (0x20, 0x01, 1, 1);
     v6[32..].copy_from_slice(&[0, 80, 1, 187]);

@@ -18,7 +18,8 @@ async fn everything_that_is_wrong_is_said_at_once() {
         .listen("http://127.0.0.1:0")
         .side("unix:/there/is/no/such/folder.sock", tower::service_fn(ordinary));
     let errors = server.open().unwrap_err();
-    let all: Vec<_> = errors.iter().map(|error| (error.place().to_owned(), error.message())).collect();
+    let all: Vec<_> =
+        errors.iter().map(|error| (error.place().to_owned(), error.message())).collect();
     for (at, (place, remedy)) in [
         ("ftp://127.0.0.1:1", "say `http`, `https` or `unix`"),
         ("127.0.0.1", "a host and a port, such as `127.0.0.1:8080`"),
@@ -49,11 +50,11 @@ async fn serve_ends_with_the_same_errors() {
 #[test]
 fn a_worker_that_cannot_be_made_ends_the_server() {
     let server = Server::bind("127.0.0.1:0").workers(2.try_into().unwrap());
-    let served = server.run(|worker| match worker.index {
+    let result = server.run(|worker| match worker.index {
         1 => Err("there is no database"),
         _ => Ok(tower::service_fn(ordinary)),
     });
-    let error = served.unwrap_err();
+    let error = result.unwrap_err();
     assert_eq!(error.to_string(), "the service of worker 1 cannot be made: there is no database");
 }
 
@@ -69,7 +70,10 @@ fn wrong_tls_files_are_named() {
     let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(all.len(), 2, "{errors}");
     assert!(all[0].contains("missing.pem") && all[0].contains("it cannot be read"), "{errors}");
-    assert!(all[1].contains("empty.pem") && all[1].contains("it must hold certificates in PEM"), "{errors}");
+    assert!(
+        all[1].contains("empty.pem") && all[1].contains("it must hold certificates in PEM"),
+        "{errors}"
+    );
     let errors = Tls::new().build().unwrap_err().to_string();
     assert!(errors.contains("name one with `certificate(chain, key)`"), "{errors}");
 }

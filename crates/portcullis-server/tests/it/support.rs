@@ -89,12 +89,7 @@ where
 }
 
 /// Serves any service.
-pub(crate) fn start_open<S>(
-    open: OpenServer,
-    handle: Handle,
-    stats: Stats,
-    service: S,
-) -> Running
+pub(crate) fn start_open<S>(open: OpenServer, handle: Handle, stats: Stats, service: S) -> Running
 where
     S: tower::Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -139,7 +134,9 @@ pub(crate) async fn echo(request: Request<Body>) -> Response<Body> {
 }
 
 /// A body of these pieces, each as one frame, without a length.
-pub(crate) fn pieces(pieces: impl IntoIterator<Item = Bytes, IntoIter: Send + Unpin + 'static>) -> Body {
+pub(crate) fn pieces(
+    pieces: impl IntoIterator<Item = Bytes, IntoIter: Send + Unpin + 'static>,
+) -> Body {
     struct Pieces<I>(I);
     impl<I: Iterator<Item = Bytes> + Unpin> http_body::Body for Pieces<I> {
         type Data = Bytes;
