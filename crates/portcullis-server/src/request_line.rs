@@ -55,7 +55,9 @@ mod tests {
             (vec![&long, "GET / HTTP/1.1"], Part::Method),
         ] {
             let mut line = RequestLine::default();
-            pieces.iter().for_each(|piece| line.feed(piece.as_bytes()));
+            for piece in &pieces {
+                line.feed(piece.as_bytes());
+            }
             assert_eq!(line.to_blame(), want, "{pieces:?}");
         }
     }

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -12,6 +12,7 @@ use portcullis_server::{Limits, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::h2::H2;
 use crate::support::{
@@ -79,7 +80,7 @@ async fn a_draining_server_says_goodbye_and_finishes() {
     let answer = busy.answer().await;
     assert_eq!((answer.text(), answer.header("connection")), ("done", Some("close")));
     assert_eq!(streams.outcome(1).await.body, b"done");
-    streams.to_the_end().await;
+    streams.read_to_end().await;
     server.ended().await;
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
     assert_eq!(server.stats.refused(), 0, "nothing was cut off");
@@ -97,7 +98,7 @@ async fn what_still_runs_at_the_deadline_is_cut_off() {
     let since = Instant::now();
     server.handle.drain();
     assert!(busy.next().await.is_none());
-    streams.to_the_end().await;
+    streams.read_to_end().await;
     server.ended().await;
     assert!(since.elapsed() >= SECOND && since.elapsed() < 8 * SECOND, "{:?}", since.elapsed());
     assert_eq!(server.stats.refused(), 2);
@@ -126,7 +127,7 @@ async fn a_signal_of_the_application_drains_too() {
 }
 
 /// Gives the connection to an echo, which says goodbye when the server drains if it is polite.
-async fn upgrade(
+fn upgrade(
     mut request: Request<Body>,
     polite: bool,
     revocation: Option<Revocation>,
@@ -190,7 +191,7 @@ async fn upgraded_connections_are_told_and_then_cut_off() {
     let limits = Limits::default().linger(Duration::ZERO).drain(SECOND).idle_time(SECOND);
     let mut server = start_with(local().limits(limits), |request: Request<Body>| async {
         let polite = request.uri().path() == "/polite";
-        Ok(upgrade(request, polite, None).await)
+        Ok(upgrade(request, polite, None))
     });
     let mut polite = upgraded(&server, "/polite").await;
     let mut stubborn = upgraded(&server, "/stubborn").await;
@@ -211,7 +212,7 @@ async fn an_upgraded_connection_ends_with_the_identity_that_opened_it() {
     let revoked = revocation.clone();
     let server = start_with(local(), move |request: Request<Body>| {
         let revocation = (request.uri().path() == "/hers").then(|| revoked.clone());
-        async { Ok(upgrade(request, false, revocation).await) }
+        async { Ok(upgrade(request, false, revocation)) }
     });
     let mut hers = upgraded(&server, "/hers").await;
     let mut his = upgraded(&server, "/his").await;

@@ -20,14 +20,12 @@ use crate::support::{Folder, Raw, find, local, start_with, text, vectors};
 
 /// Takes every failure for its own, and never says what the client said.
 async fn counting(request: Request<Body>) -> Result<Response<Body>, Infallible> {
-    Ok(match portcullis_testkit::collect(request.into_body()).await {
-        Ok((bytes, _)) => text(format!("{} bytes", bytes.len())),
-        Err(_) => {
-            let mut response = text("failed");
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        }
-    })
+    if let Ok((bytes, _)) = portcullis_testkit::collect(request.into_body()).await {
+        return Ok(text(format!("{} bytes", bytes.len())));
+    }
+    let mut response = text("failed");
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    Ok(response)
 }
 
 fn files(folder: &Path) -> Vec<Vec<u8>> {

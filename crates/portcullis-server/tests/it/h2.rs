@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> H2<S> {
         }
     }
     /// Reads until the connection is closed.
-    pub(crate) async fn to_the_end(&mut self) {
+    pub(crate) async fn read_to_end(&mut self) {
         while self.step().await {}
     }
 }

@@ -1,11 +1,12 @@
 //! What a client may take: bytes, time, connections. The time limits are as short as the tests can bear.
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use portcullis_core::{Body, BodyLimit};
 use portcullis_server::Limits;
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use crate::support::{
     Answer, End, PATIENCE, echo, get, local, ordinary, pieces, post, start, start_with, text, until,

@@ -1,4 +1,4 @@
-//! Requests that go wrong in every way a request can (the cases of Http11Probe, as data): each is answered as it should be, or
+//! Requests that go wrong in every way a request can (the cases of `Http11Probe`, as data): each is answered as it should be, or
 //! as hyper itself answers it and as `docs/http11probe.md` says.
 use std::convert::Infallible;
 use std::net::SocketAddr;

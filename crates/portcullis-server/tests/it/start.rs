@@ -50,11 +50,11 @@ async fn serve_ends_with_the_same_errors() {
 #[test]
 fn a_worker_that_cannot_be_made_ends_the_server() {
     let server = Server::bind("127.0.0.1:0").workers(2.try_into().unwrap());
-    let served = server.run(|worker| match worker.index {
+    let result = server.run(|worker| match worker.index {
         1 => Err("there is no database"),
         _ => Ok(tower::service_fn(ordinary)),
     });
-    let error = served.unwrap_err();
+    let error = result.unwrap_err();
     assert_eq!(error.to_string(), "the service of worker 1 cannot be made: there is no database");
 }
 
