@@ -72,8 +72,9 @@ pub(crate) async fn accept<S, B>(
     let mut pause = PAUSES.0;
     loop {
         let accepted = tokio::select! {
-            accepted = accepting.accept() => accepted,
+            biased;
             () = &mut stop => break,
+            accepted = accepting.accept() => accepted,
         };
         match accepted {
             Ok((socket, peer)) => {

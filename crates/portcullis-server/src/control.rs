@@ -1,5 +1,6 @@
 //! From running to gone: what every part of a server listens to.
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
 use tokio::sync::watch;
 
@@ -23,6 +24,7 @@ pub(crate) struct Control {
     sockets: watch::Sender<Sockets>,
     begun: watch::Sender<bool>,
     leaving: AtomicBool,
+    accepting: AtomicUsize,
 }
 
 /// Who takes new connections.
@@ -41,6 +43,7 @@ impl Control {
             sockets: watch::Sender::new(Sockets::Ours),
             begun: watch::Sender::new(false),
             leaving: AtomicBool::new(false),
+            accepting: AtomicUsize::new(0),
         }
     }
     pub(crate) fn state(&self) -> State {
@@ -68,6 +71,14 @@ impl Control {
         // The sender lives as long as `self`.
         drop(self.subscribe().wait_for(|state| *state >= wanted).await);
     }
+    /// Counts an accept loop, until what it answers is dropped: a server is not gone while one might still accept.
+    pub(crate) fn accepts(self: &Arc<Self>) -> Accepts {
+        self.accepting.fetch_add(1, SeqCst);
+        Accepts(Arc::clone(self))
+    }
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting.load(SeqCst) > 0
+    }
     /// Lets the accept loops begin.
     pub(crate) fn begin(&self) {
         self.begun.send_replace(true);
@@ -89,5 +100,14 @@ impl Control {
             () = self.reached(State::Closing) => {}
             _ = sockets.wait_for(|sockets| *sockets == Sockets::HandedOver) => {}
         }
+    }
+}
+
+/// An accept loop that is counted.
+pub(crate) struct Accepts(Arc<Control>);
+
+impl Drop for Accepts {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, SeqCst);
     }
 }

@@ -87,17 +87,15 @@ impl Conductor {
     }
     /// Nobody is connected, and nobody will be: another process has the sockets.
     async fn gone_elsewhere(&self) {
-        loop {
-            self.empty().await;
-            if self.control.has_handed_over() {
-                return;
-            }
+        while !self.control.has_handed_over() {
             sleep(LOOK).await;
         }
+        self.empty().await;
     }
+    /// Nobody is connected, and no accept loop is left that might still take somebody in: it may not have noticed yet.
     async fn empty(&self) {
-        // A connection that was accepted just now has been counted before its loop goes on.
-        while self.caps.open() > 0 {
+        // The loops first: what the last of them took in has been counted before it ended.
+        while self.control.is_accepting() || self.caps.open() > 0 {
             sleep(LOOK).await;
         }
     }

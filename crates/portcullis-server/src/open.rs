@@ -244,9 +244,14 @@ impl MainPart {
             let accepting = opened.listening.accepting()?;
             let (door, registry) = (Arc::clone(&opened.door), Arc::clone(&registry));
             let (service, control) = (service.clone(), Arc::clone(control));
+            let counted = control.accepts();
             tasks.spawn(async move {
-                control.begins().await;
+                tokio::select! {
+                    () = control.begins() => {}
+                    () = control.reached(State::Closing) => {}
+                }
                 accept(accepting, door, registry, service).await;
+                drop(counted);
             });
         }
         Ok(tasks)
@@ -282,7 +287,11 @@ impl SharedPart {
         for (opened, service) in self.sides.drain(..) {
             sockets.push(opened.listening.share()?);
             let accepting = opened.listening.accepting()?;
-            tasks.spawn(accept(accepting, opened.door, Arc::clone(&registry), service));
+            let (registry, counted) = (Arc::clone(&registry), control.accepts());
+            tasks.spawn(async move {
+                accept(accepting, opened.door, registry, service).await;
+                drop(counted);
+            });
         }
         let files: Vec<_> = sockets.iter().filter_map(Listening::file).collect();
         let beginning = Beginning {
