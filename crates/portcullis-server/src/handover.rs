@@ -104,17 +104,19 @@ pub(crate) async fn offer(path: PathBuf, sockets: Vec<Listening>, control: Arc<C
             return;
         }
     };
+    let mut file = OurFile(Some(path));
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted.map(|(stream, _)| stream),
-            () = control.reached(State::Closing) => break,
+            () = control.reached(State::Closing) => return,
         };
         let work = async { give(stream?, &sockets).await };
         match work.await {
             Ok(mut next) => {
                 control.hand_over();
-                // The path must be free for the next process when it hears of this.
+                // The path must be free for the next process when it hears of this, and is its own from then on.
                 drop(listener);
+                file.0 = None;
                 drop(next.write_all(GONE).await);
                 control.advance(State::Lingering);
                 tracing::info!("handed the sockets over; draining");
@@ -123,7 +125,17 @@ pub(crate) async fn offer(path: PathBuf, sockets: Vec<Listening>, control: Arc<C
             Err(error) => tracing::warn!(error = %error, "the sockets were not taken over"),
         }
     }
-    drop(std::fs::remove_file(&path));
+}
+
+/// The file of a Unix socket that nobody else listens at. It is removed with this, however the task ends.
+struct OurFile(Option<PathBuf>);
+
+impl Drop for OurFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            drop(std::fs::remove_file(path));
+        }
+    }
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {

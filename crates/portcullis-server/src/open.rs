@@ -313,6 +313,8 @@ impl SharedPart {
             stats: self.shared.stats.clone(),
         };
         conductor.conduct(self.triggers).await;
+        // Until they have let go of what is theirs.
+        tasks.shutdown().await;
         if !control.has_handed_over() {
             for file in files {
                 drop(std::fs::remove_file(file));
