@@ -17,6 +17,7 @@ use rustix::net::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
+use tokio::task::JoinSet;
 
 use crate::control::{Control, State};
 use crate::listen::{Inherited, Listening};
@@ -25,6 +26,8 @@ use crate::listen::{Inherited, Listening};
 pub(crate) const MAX_SOCKETS: usize = 64;
 /// How long the other process may take for one step.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many processes may have asked for the sockets and not be ready yet.
+const MAX_HEIRS: usize = 8;
 const READY: &[u8] = b"ready\n";
 const GONE: &[u8] = b"gone\n";
 
@@ -105,26 +108,33 @@ pub(crate) async fn offer(path: PathBuf, sockets: Vec<Listening>, control: Arc<C
         }
     };
     let mut file = OurFile(Some(path));
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+    let sockets = Arc::new(sockets);
+    // Several at a time: one that takes them and says no more must not stand in the way of the next.
+    let mut heirs = JoinSet::new();
+    let mut next = loop {
+        tokio::select! {
+            accepted = listener.accept(), if heirs.len() < MAX_HEIRS => match accepted {
+                Ok((stream, _)) => drop(heirs.spawn(give(stream, Arc::clone(&sockets)))),
+                Err(error) => {
+                    tracing::warn!(error = %error, "cannot accept a process that asks for the sockets");
+                    tokio::time::sleep(PATIENCE).await;
+                }
+            },
+            Some(given) = heirs.join_next() => match given {
+                Ok(Ok(next)) => break next,
+                Ok(Err(error)) => tracing::warn!(error = %error, "the sockets were not taken over"),
+                Err(_) => {}
+            },
             () = control.reached(State::Closing) => return,
-        };
-        let work = async { give(stream?, &sockets).await };
-        match work.await {
-            Ok(mut next) => {
-                control.hand_over();
-                // The path must be free for the next process when it hears of this, and is its own from then on.
-                drop(listener);
-                file.0 = None;
-                drop(next.write_all(GONE).await);
-                control.advance(State::Lingering);
-                tracing::info!("handed the sockets over; draining");
-                return;
-            }
-            Err(error) => tracing::warn!(error = %error, "the sockets were not taken over"),
         }
-    }
+    };
+    control.hand_over();
+    // The path must be free for the next process when it hears of this, and is its own from then on.
+    drop(listener);
+    file.0 = None;
+    drop(next.write_all(GONE).await);
+    control.advance(State::Lingering);
+    tracing::info!("handed the sockets over; draining");
 }
 
 /// The file of a Unix socket that nobody else listens at. It is removed with this, however the task ends.
@@ -153,7 +163,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 /// Gives the sockets to the process at the other end, and waits until it accepts on them.
 async fn give(
     mut stream: tokio::net::UnixStream,
-    sockets: &[Listening],
+    sockets: Arc<Vec<Listening>>,
 ) -> io::Result<tokio::net::UnixStream> {
     let peer = sockopt::socket_peercred(&stream)?;
     if peer.uid != rustix::process::geteuid() && !peer.uid.is_root() {

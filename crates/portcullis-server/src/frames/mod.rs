@@ -155,9 +155,9 @@ const WINDOW_UPDATE: u32 = PING / 2;
 
 /// For small DATA frames; as with [`Signals`], one token is one byte that we sent.
 ///
-/// A stream of small messages is what they are honestly used for: 1,000 of them a second may go on for ever, and half as
-/// many again for what grows beyond it; more is paid for where the messages are answered. A flood of 20,000 a second is
-/// over after half a second.
+/// A stream of small messages is what they are honestly used for. 1,000 of them a second are a busy one, so 2,000 are
+/// free for ever, and more are paid for where the messages are answered. A flood of 20,000 a second is over after little
+/// more than half a second.
 ///
 /// h2 has a budget for DATA too, `data_frame_budget` of its builder: a frame of fewer than 256 bytes costs what is lacking
 /// until the application has taken it, and is at the expense of half the connection's window, or 25,600 bytes; of empty
@@ -175,7 +175,7 @@ const MAX_PADDING: u32 = 256;
 
 /// For `RST_STREAM`; one token is one byte that we sent.
 ///
-/// A client that gives up 200 requests at once closes a page, or a proxy lost a client of its own. 40 a second go on
+/// Who gives up 200 requests at once leaves a page, or is a proxy that has lost a client of its own. 40 a second are free
 /// for ever: nghttp2, which limits them by a bucket too, allows 33, and 1,000 at once that nothing pays for. The rest is
 /// paid for by a KiB of answers each, as those pay who read most answers and give up some, or by [`UPLOAD`] times as much
 /// that was sent to us. h2 bounds the resets of streams that it has not handed out yet, at 20; this bounds those of

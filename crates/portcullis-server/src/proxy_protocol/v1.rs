@@ -9,7 +9,9 @@ const MAX_LINE: usize = 107;
 /// The most that can stand between `UNKNOWN` and the end of the line.
 const MAX_IGNORED: usize = MAX_LINE - "PROXY UNKNOWN\r\n".len();
 
-/// The longest address: eight groups of four digits. Neither an IPv4 address nor a port is longer.
+/// The longest field: eight groups of four digits. Neither an IPv4 address nor a port is longer.
+///
+/// Invariant: no field longer than this is read, so that a line with addresses is never longer than [`MAX_LINE`].
 const MAX_FIELD: usize = 39;
 
 /// How a field that is cut short may go on: it is the beginning of a valid one if and only if the shortest way to go on
@@ -54,10 +56,6 @@ fn ipv4(text: &str) -> Option<IpAddr> {
 /// The specification has hexadecimal groups only, but the usual functions of C write a mapped address with dots, and so
 /// proxies send it.
 fn ipv6(text: &str) -> Option<IpAddr> {
-    // Invariant: a line with two addresses of at most this length is not longer than a line may be.
-    if text.len() > MAX_FIELD {
-        return None;
-    }
     text.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }
 
