@@ -1,6 +1,7 @@
 //! An HTTP/2 connection, frame by frame, and the limits that only HTTP/2 has.
 use std::collections::BTreeMap;
 
+use http::Response;
 use portcullis_server::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -84,7 +85,9 @@ pub(crate) struct H2<S> {
 
 impl H2<TcpStream> {
     pub(crate) async fn connect(server: &Running) -> Self {
-        Self::over(TcpStream::connect(server.address).await.unwrap()).await
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::over(stream).await
     }
 }
 
@@ -279,7 +282,7 @@ async fn a_stream_that_is_not_read_is_reset() {
         let piece = bytes::Bytes::from(vec![b'x'; 4 << 10]);
         Ok(match request.uri().path() {
             "/" => text("hello"),
-            _ => http::Response::new(pieces(std::iter::repeat_n(piece, 256))),
+            _ => Response::new(pieces(std::iter::repeat_n(piece, 256))),
         })
     });
     let mut client = H2::connect(&server).await;
@@ -291,4 +294,31 @@ async fn a_stream_that_is_not_read_is_reset() {
     assert_eq!(answer.body.len(), 65_535);
     client.get(3, "/").await;
     assert_eq!(client.outcome(3).await.body, b"hello", "the others go on");
+}
+
+/// What a gRPC client does: many small messages, each a frame of its own, at the pace of whoever answers them.
+#[tokio::test]
+async fn many_small_messages_on_one_stream_are_no_flood() {
+    let server =
+        start_with(local(), |request| async move { Ok(Response::new(request.into_body())) });
+    let mut client = H2::connect(&server).await;
+    client.ask(1, 0, &request("POST", "/", &[])).await;
+    let (batch, message) = (40, b"ten bytes.");
+    let frames = frame(DATA, 0, 1, message).repeat(batch);
+    let mut wanted = 0;
+    for _ in 0..200 {
+        client.send(&frames).await;
+        wanted += batch * message.len();
+        while client.exchanges.get(&1).is_none_or(|exchange| exchange.body.len() < wanted) {
+            assert!(client.step().await, "after {wanted} bytes: {:?}", client.goodbyes);
+        }
+        // Room for more answers, as a client gives it.
+        let room = u32::try_from(batch * message.len()).unwrap().to_be_bytes();
+        client
+            .send([frame(WINDOW_UPDATE, 0, 0, &room), frame(WINDOW_UPDATE, 0, 1, &room)].concat())
+            .await;
+    }
+    client.send(frame(DATA, END_STREAM, 1, b"")).await;
+    let answer = client.outcome(1).await;
+    assert_eq!((answer.status, answer.body.len()), (Some(200), 80_000));
 }
