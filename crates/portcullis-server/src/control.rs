@@ -36,6 +36,18 @@ pub(crate) enum Sockets {
     HandedOver,
 }
 
+impl State {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Lingering => "lingering",
+            Self::Closing => "closing",
+            Self::Killing => "killing",
+            Self::Done => "done",
+        }
+    }
+}
+
 impl Control {
     pub(crate) fn new() -> Self {
         Self {

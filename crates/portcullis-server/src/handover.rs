@@ -150,12 +150,11 @@ impl Drop for OurFile {
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let at = crate::listen::At::Unix(path.to_owned());
-    match Listening::open(&at, &mut Inherited::default())? {
-        Listening::Unix(listener, _) => {
-            // Whoever connects gets our sockets.
-            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-            UnixListener::from_std(listener)
-        }
+    let listening = Listening::open(&at, &mut Inherited::default())?;
+    // Whoever connects gets our sockets.
+    listening.make_private()?;
+    match listening {
+        Listening::Unix(listener, _) => UnixListener::from_std(listener),
         Listening::Tcp(..) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod admin;
 mod caps;
 mod clock;
 mod connection;
@@ -34,6 +35,7 @@ mod tls;
 mod vitals;
 mod wire;
 
+pub use admin::{Admin, AdminFuture};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use open::{OpenServer, ServeError, Worker};

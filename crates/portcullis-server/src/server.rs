@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::accept::{AddressRules, Door};
+use crate::admin::Admin;
 use crate::caps::Caps;
 use crate::control::Control;
 use crate::front::Shared;
@@ -41,7 +42,7 @@ use crate::{ServeError, Worker};
 #[must_use = "a server does nothing until it is served"]
 pub struct Server {
     listens: Vec<Listen>,
-    sides: Vec<(Listen, SideService)>,
+    sides: Vec<Side>,
     pub(crate) limits: Limits,
     tls: Option<Tls>,
     proxies: TrustedProxies,
@@ -111,7 +112,20 @@ impl Server {
         S::Future: Send,
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        self.sides.push((listen.into(), SideService::new(service)));
+        self.sides.push(Side {
+            listen: listen.into(),
+            service: SideService::new(service),
+            is_private: false,
+            missing_on_tcp: None,
+        });
+        self
+    }
+    /// Serves [`Admin`] at a place of its own: a Unix socket that its owner alone may connect to, or an address, where it needs a
+    /// token and a host. Default: none.
+    pub fn admin(mut self, listen: impl Into<Listen>, admin: Admin) -> Self {
+        let missing_on_tcp = admin.missing_on_tcp();
+        let service = SideService::new(admin);
+        self.sides.push(Side { listen: listen.into(), service, is_private: true, missing_on_tcp });
         self
     }
     /// Takes the listening sockets over from a process that offers them at this Unix socket, and offers them there to the next
@@ -188,11 +202,23 @@ impl Server {
             .iter()
             .filter_map(|listen| open(listen, self.tls.as_ref(), false))
             .collect();
-        let sides: Vec<_> = self
-            .sides
-            .drain(..)
-            .filter_map(|(listen, service)| Some((open(&listen, None, true)?, service)))
-            .collect();
+        let mut sides = Vec::new();
+        for side in self.sides.drain(..) {
+            let Some(opened) = open(&side.listen, None, true) else { continue };
+            sides.push((opened, side));
+        }
+        for (opened, side) in &sides {
+            let guarded = match (opened.listening.address(), side.missing_on_tcp) {
+                (Some(_), Some(missing)) => Err(side.listen.error(missing)),
+                _ if side.is_private => opened.listening.make_private().map_err(|error| {
+                    side.listen.error(&format!("its permissions cannot be set: {error}"))
+                }),
+                _ => Ok(()),
+            };
+            errors.extend(guarded.err());
+        }
+        let sides: Vec<_> =
+            sides.into_iter().map(|(opened, side)| (opened, side.service)).collect();
         if main.len() + sides.len() > MAX_SOCKETS {
             errors.push(ConfigError::new(
                 "server",
@@ -300,6 +326,16 @@ impl fmt::Debug for Server {
     }
 }
 
+/// A listener beside the application's.
+struct Side {
+    listen: Listen,
+    service: SideService,
+    /// Its Unix socket is its owner's alone.
+    is_private: bool,
+    /// What it lacks where strangers can reach it.
+    missing_on_tcp: Option<&'static str>,
+}
+
 /// Ends a server from elsewhere. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle(Arc<Control>);
@@ -312,6 +348,9 @@ impl Handle {
     /// Closes everything at once.
     pub fn close(&self) {
         self.0.advance(crate::control::State::Killing);
+    }
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.0.state().name()
     }
     /// Whether the server drains, or is gone.
     pub fn is_draining(&self) -> bool {

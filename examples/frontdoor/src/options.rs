@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portcullis::Readiness;
-use portcullis::server::{Limits, Server, Tls};
+use portcullis::server::{Admin, Limits, Server, Tls};
 use portcullis::telemetry::{Metrics, Operations};
 
 /// What can be asked for.
 pub const USAGE: &str = "\
-frontdoor [--listen http://127.0.0.1:8080]... [--cert FILE --key FILE] [--observe ADDRESS] [--handover PATH]
+frontdoor [--listen http://127.0.0.1:8080]... [--cert FILE --key FILE] [--observe ADDRESS]
+          [--admin unix:/PATH] [--handover PATH]
           [--workers N]   0: one runtime for all; otherwise a single-threaded one for each worker
           [--drain SECONDS] [--linger SECONDS] [--header-timeout SECONDS] [--idle-timeout SECONDS]
           [--body-idle SECONDS] [--write-idle SECONDS] [--max-connections N] [--max-connections-per-address N]";
@@ -21,6 +22,7 @@ pub struct Options {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     observe: Option<String>,
+    admin: Option<String>,
     handover: Option<PathBuf>,
     limits: Limits,
     /// How many workers; none is one runtime for all.
@@ -54,6 +56,7 @@ impl Options {
             "--cert" => self.cert = Some(value.into()),
             "--key" => self.key = Some(value.into()),
             "--observe" => self.observe = Some(value),
+            "--admin" => self.admin = Some(value),
             "--handover" => self.handover = Some(value.into()),
             "--workers" => self.workers = NonZeroUsize::new(number()?),
             "--drain" => self.limits = limits.drain(seconds()?),
@@ -81,8 +84,14 @@ impl Options {
         for listen in listen {
             server = server.listen(listen);
         }
+        let mut admin = Admin::new(server.handle(), server.stats());
         if let (Some(cert), Some(key)) = (self.cert, self.key) {
-            server = server.tls(Tls::new().certificate(cert, key).build()?);
+            let tls = Tls::new().certificate(cert, key).build()?;
+            admin = admin.tls(tls.clone());
+            server = server.tls(tls);
+        }
+        if let Some(place) = self.admin {
+            server = server.admin(place, admin);
         }
         if let Some(path) = self.handover {
             server = server.handover(path);

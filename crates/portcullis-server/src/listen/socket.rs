@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -83,6 +83,13 @@ impl Listening {
                 Accepting::Unix(tokio::net::UnixListener::from_std(listener)?)
             }
         })
+    }
+    /// Lets nobody but its owner connect to a Unix socket.
+    pub(crate) fn make_private(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(..) => Ok(()),
+            Self::Unix(_, path) => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
+        }
     }
     /// The file of a Unix socket.
     pub(crate) fn file(&self) -> Option<PathBuf> {

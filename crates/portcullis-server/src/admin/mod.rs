@@ -1,0 +1,243 @@
+//! What operators tell a running server.
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll};
+
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response};
+use portcullis_core::problem::{ProblemKind, kinds};
+use portcullis_core::{Body, BoxError, Connection, Problem, Secret};
+use subtle::ConstantTimeEq;
+use tower_service::Service;
+
+use crate::{Handle, Stats, Tls};
+
+#[cfg(test)]
+mod tests;
+
+const COMMAND_FAILED: ProblemKind =
+    ProblemKind::new("command-failed", http::StatusCode::CONFLICT, "The command failed");
+
+/// Lets operators look at a server and tell it what to do. It belongs on [`Server::admin`](crate::Server::admin).
+///
+/// | request | does |
+/// |---|---|
+/// | `GET /status` | says the state, the open connections, and what was accepted and refused, as JSON |
+/// | `POST /drain` | drains |
+/// | `POST /close` | closes everything at once |
+/// | `POST /reload-certificates` | reads the certificates again ([`tls`](Self::tls)); 409 with what is wrong, and nothing changes |
+/// | `POST /NAME` | a [`command`](Self::command) of the application |
+///
+/// # Deployment
+/// On a Unix socket the file's permissions guard it: its owner alone may connect. On TCP it needs a [`token`](Self::token) and the
+/// [`host`](Self::host) that requests must name; a server does not open otherwise. A request with an `Origin` is refused: no page
+/// in a browser has business here.
+#[derive(Clone)]
+pub struct Admin(Arc<Settings>);
+
+#[derive(Clone)]
+struct Settings {
+    handle: Handle,
+    stats: Stats,
+    token: Option<Arc<Secret<String>>>,
+    hosts: Vec<String>,
+    tls: Option<Tls>,
+    commands: Vec<(String, Command)>,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+type Outcome = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
+type Command = Arc<dyn Fn() -> Outcome + Send + Sync>;
+
+impl Admin {
+    /// For the server of this handle and these figures. No token, no host, no certificates, no commands.
+    pub fn new(handle: Handle, stats: Stats) -> Self {
+        let (token, hosts, tls, commands) = (None, Vec::new(), None, Vec::new());
+        Self(Arc::new(Settings { handle, stats, token, hosts, tls, commands }))
+    }
+    fn edit(mut self, edit: impl FnOnce(&mut Settings)) -> Self {
+        edit(Arc::make_mut(&mut self.0));
+        self
+    }
+    /// What every request must carry, as `Authorization: Bearer TOKEN`. Default: nothing.
+    #[must_use]
+    pub fn token(self, token: Secret<String>) -> Self {
+        self.edit(|settings| settings.token = Some(Arc::new(token)))
+    }
+    /// A `Host` that requests may name, such as `127.0.0.1:9901`; every other one is refused, so that no name that somebody else
+    /// owns leads here. Default: any.
+    #[must_use]
+    pub fn host(self, host: impl Into<String>) -> Self {
+        self.edit(|settings| settings.hosts.push(host.into()))
+    }
+    /// The certificates that `POST /reload-certificates` reads again. Default: none.
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Self {
+        self.edit(|settings| settings.tls = Some(tls))
+    }
+    /// A command of the application, at `POST /NAME`. What it says is the answer; where it fails, the answer is 409 with the reason,
+    /// which operators may see.
+    #[must_use]
+    pub fn command<F, R>(self, name: impl Into<String>, command: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<String, BoxError>> + Send + 'static,
+    {
+        let command: Command = Arc::new(move || Box::pin(command()));
+        self.edit(|settings| settings.commands.push((name.into(), command)))
+    }
+    /// What is missing for a listener that strangers can reach.
+    pub(crate) fn missing_on_tcp(&self) -> Option<&'static str> {
+        match &*self.0 {
+            Settings { token: None, .. } => Some("administration by TCP needs a `token`"),
+            Settings { hosts, .. } if hosts.is_empty() => {
+                Some("administration by TCP needs the `host` that requests name")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Settings {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let answered = match self.admit(&request) {
+            Ok(()) => self.obey(request.method(), request.uri().path()).await,
+            Err(problem) => Err(problem),
+        };
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        response
+    }
+
+    /// Whether whoever asks may ask at all.
+    fn admit(&self, request: &Request<Body>) -> Result<(), Problem> {
+        let headers = request.headers();
+        let by_tcp = request.extensions().get().and_then(Connection::peer).is_some();
+        if headers.contains_key(ORIGIN) {
+            let detail = "a page in a browser has no business here";
+            return Err(Problem::new(kinds::ADDRESS_NOT_ALLOWED).detail(detail));
+        }
+        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let named = request.uri().authority().map(http::uri::Authority::as_str).or(named);
+        let is_known = |named: &str| self.hosts.iter().any(|host| host.eq_ignore_ascii_case(named));
+        if !self.hosts.is_empty() && !named.is_some_and(is_known) {
+            return Err(Problem::new(kinds::HOST_MISDIRECTED));
+        }
+        match &self.token {
+            None if by_tcp => {
+                tracing::warn!(
+                    "refused administration by TCP: give `Admin` a `token` and a `host`"
+                );
+                Err(Problem::new(kinds::ADDRESS_NOT_ALLOWED))
+            }
+            Some(token) if !carries(request, token.expose()) => {
+                let bearer = HeaderValue::from_static("Bearer");
+                Err(Problem::new(kinds::AUTHENTICATION_REQUIRED).header(WWW_AUTHENTICATE, bearer))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn obey(&self, method: &Method, path: &str) -> Result<Response<Body>, Problem> {
+        let name = path.strip_prefix('/').unwrap_or(path);
+        let command = self.commands.iter().find(|(known, _)| known == name);
+        let allowed = match name {
+            "status" => Method::GET,
+            "drain" | "close" => Method::POST,
+            "reload-certificates" if self.tls.is_some() => Method::POST,
+            _ if command.is_some() => Method::POST,
+            _ => return Err(Problem::new(kinds::ROUTE_NOT_FOUND)),
+        };
+        if method != allowed {
+            let allow = HeaderValue::from_str(allowed.as_str());
+            let problem = Problem::new(kinds::METHOD_NOT_ALLOWED);
+            return Err(allow
+                .into_iter()
+                .fold(problem, |problem, allow| problem.header(ALLOW, allow)));
+        }
+        if method == Method::POST {
+            tracing::info!(command = name, "told by an operator");
+        }
+        match (name, &self.tls, command) {
+            ("status", ..) => return Ok(self.status()),
+            ("drain", ..) => self.handle.drain(),
+            ("close", ..) => self.handle.close(),
+            ("reload-certificates", Some(tls), _) => {
+                tls.reload().map_err(|errors| failed(&errors))?;
+            }
+            (_, _, Some((_, command))) => {
+                let said = command().await.map_err(|error| failed(&*error))?;
+                return Ok(Response::new(Body::from(said)));
+            }
+            _ => return Err(Problem::new(kinds::ROUTE_NOT_FOUND)),
+        }
+        Ok(Response::new(Body::from("done\n")))
+    }
+
+    fn status(&self) -> Response<Body> {
+        let state = self.handle.state_name();
+        let (open, accepted) = (self.stats.connections(), self.stats.accepted());
+        let refused = self.stats.refused();
+        let text = format!(
+            "{{\"state\":\"{state}\",\"connections\":{open},\"accepted\":{accepted},\"refused\":{refused}}}\n"
+        );
+        let mut response = Response::new(Body::from(text));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+        response
+    }
+}
+
+fn failed(error: &(impl fmt::Display + ?Sized)) -> Problem {
+    Problem::new(COMMAND_FAILED).detail(error.to_string())
+}
+
+fn carries(request: &Request<Body>, token: &str) -> bool {
+    let sent =
+        request.headers().get(AUTHORIZATION).and_then(|sent| sent.as_bytes().split_at_checked(7));
+    sent.is_some_and(|(scheme, sent)| {
+        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(sent.ct_eq(token.as_bytes()))
+    })
+}
+
+impl Service<Request<Body>> for Admin {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = AdminFuture;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: Request<Body>) -> AdminFuture {
+        let settings = Arc::clone(&self.0);
+        AdminFuture(Box::pin(async move { settings.answer(request).await }))
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commands: Vec<_> = self.0.commands.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Admin").field("commands", &commands).finish_non_exhaustive()
+    }
+}
+
+/// The response future of [`Admin`].
+#[must_use = "futures do nothing unless polled"]
+pub struct AdminFuture(Answer);
+
+impl Future for AdminFuture {
+    type Output = Result<Response<Body>, Infallible>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl fmt::Debug for AdminFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminFuture")
+    }
+}
