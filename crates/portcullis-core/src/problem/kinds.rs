@@ -133,6 +133,10 @@ pub const CONTEXT_CONFLICT: ProblemKind = ProblemKind::new(
 pub const INTERNAL_ERROR: ProblemKind =
     ProblemKind::new("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "The server failed");
 
+/// A command of an operator failed.
+pub const COMMAND_FAILED: ProblemKind =
+    ProblemKind::new("command-failed", StatusCode::CONFLICT, "The command failed");
+
 /// Every kind in this module.
 pub const ALL: &[ProblemKind] = &[
     TARGET_INVALID,
@@ -160,4 +164,5 @@ pub const ALL: &[ProblemKind] = &[
     CONFIGURATION_INVALID,
     CONTEXT_CONFLICT,
     INTERNAL_ERROR,
+    COMMAND_FAILED,
 ];

@@ -7,7 +7,7 @@ use std::task::{Context as Cx, Poll};
 
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response};
-use portcullis_core::problem::{ProblemKind, kinds};
+use portcullis_core::problem::kinds;
 use portcullis_core::{Body, BoxError, Connection, Problem, Secret};
 use subtle::ConstantTimeEq;
 use tower_service::Service;
@@ -16,9 +16,6 @@ use crate::{Handle, Stats, Tls};
 
 #[cfg(test)]
 mod tests;
-
-const COMMAND_FAILED: ProblemKind =
-    ProblemKind::new("command-failed", http::StatusCode::CONFLICT, "The command failed");
 
 /// Lets operators look at a server and tell it what to do. It belongs on [`Server::admin`](crate::Server::admin).
 ///
@@ -193,7 +190,7 @@ impl Settings {
 }
 
 fn failed(error: &(impl fmt::Display + ?Sized)) -> Problem {
-    Problem::new(COMMAND_FAILED).detail(error.to_string())
+    Problem::new(kinds::COMMAND_FAILED).detail(error.to_string())
 }
 
 fn carries(request: &Request<Body>, token: &str) -> bool {
