@@ -220,7 +220,7 @@ where
 
 /// What an order means to an HTTP/1.1 connection in its present state.
 fn pause(orders: Orders, vitals: &Vitals) -> Option<Pause> {
-    if orders.has(Orders::EXPIRED) && vitals.is_quiet() {
+    if orders.has(Orders::EXPIRED) && vitals.is_quiet() && vitals.is_overdue() {
         return Some(Pause::Expired);
     }
     let idle = vitals.phase() == Phase::Idle && vitals.is_quiet();

@@ -41,10 +41,10 @@ impl Conductor {
                 None => std::future::pending().await,
             }
         };
-        let hurried = tokio::select! {
-            interrupted = signals.next() => interrupted,
-            () = other => false,
-            () = self.control.reached(State::Lingering) => false,
+        let (hurried, mut signalled) = tokio::select! {
+            interrupted = signals.next() => (interrupted, true),
+            () = other => (false, false),
+            () = self.control.reached(State::Lingering) => (false, false),
         };
         let until = Instant::now() + self.limits.drain;
         self.control.advance(State::Lingering);
@@ -54,7 +54,7 @@ impl Conductor {
         tracing::info!(connections = self.caps.open(), "draining");
         tokio::select! {
             () = self.finish(hurried, until) => {}
-            _ = signals.next() => tracing::warn!("a second signal: closing at once"),
+            () = signals.second(&mut signalled) => tracing::warn!("a second signal: closing at once"),
             () = self.control.reached(State::Killing) => {}
         }
         let left = self.caps.open();
@@ -115,6 +115,14 @@ impl Signals {
             tracing::error!(error = %error, "cannot listen to signals");
         }
         Self(both.ok())
+    }
+    /// Completes with the second signal in all. A drain may have begun by another way, as when the sockets were handed over; the
+    /// first signal is then the service manager's, which knows nothing of it.
+    async fn second(&mut self, signalled: &mut bool) {
+        if !std::mem::replace(signalled, true) {
+            self.next().await;
+        }
+        self.next().await;
     }
     /// Whether the next signal came from a terminal, where somebody waits.
     async fn next(&mut self) -> bool {

@@ -212,6 +212,10 @@ impl Vitals {
         if self.has_informational.load(Relaxed) {
             self.forget_informational();
         }
+        if self.orders.load(Relaxed) != Orders::NONE {
+            // What the sweeper said of a connection that had no request is out of date.
+            self.orders.fetch_and(Orders::KILL | Orders::FINISH, Relaxed);
+        }
         self.body_open.store(has_body, Relaxed);
         self.turn.store(Turn::Service as u8, Relaxed);
         self.enter(Phase::Exchange);
@@ -382,6 +386,13 @@ impl Vitals {
             }
             _ => {}
         }
+    }
+    /// Whether the head of a request is overdue. The sweeper may have looked while one phase gave way to the next, so whoever obeys
+    /// it asks again.
+    pub(crate) fn is_overdue(&self) -> bool {
+        let age = self.clock.now().saturating_sub(self.since.load(Relaxed));
+        let waits = matches!(self.phase(), Phase::Opening | Phase::Head);
+        waits && age >= CoarseClock::ticks(self.shared.limits.header_time)
     }
     /// The server drains: says so to whoever listens, and has HTTP/2 finish.
     pub(crate) fn drain(&self) {
