@@ -16,6 +16,10 @@ use crate::stream::Socket;
 /// How many connections may wait to be accepted. Linux cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
+/// How much of an answer the kernel takes beyond what is on its way. It would take megabytes for a client that reads nothing, and
+/// a thousand of those would hold all that the machine has for TCP; what is on its way is as much as the line carries all the same.
+const UNSENT: u32 = 256 << 10;
+
 /// A socket that listens, and belongs to no runtime yet.
 #[derive(Debug)]
 pub(crate) enum Listening {
@@ -49,8 +53,9 @@ impl Listening {
     }
     fn tcp(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        // On Linux accepted sockets inherit it, which saves a system call for each.
+        // On Linux accepted sockets inherit both, which saves system calls for each.
         sockopt::set_tcp_nodelay(&listener, true)?;
+        bound_unsent(&listener)?;
         let address = listener.local_addr()?;
         Ok(Self::Tcp(listener, address))
     }
@@ -116,6 +121,17 @@ impl fmt::Display for Listening {
             Self::Unix(_, path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn bound_unsent(listener: &TcpListener) -> io::Result<()> {
+    socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT)
+}
+
+/// Elsewhere the kernel's own limits hold.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn bound_unsent(_: &TcpListener) -> io::Result<()> {
+    Ok(())
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
