@@ -27,8 +27,9 @@ impl RequestLine {
             self.long_method = Some(method.is_some_and(|method| !method.contains(&b' ')));
         }
         // Empty lines in front of a request are none of it.
-        let mut line = bytes.iter().skip_while(|byte| matches!(byte, b'\r' | b'\n'));
-        self.ended = line.any(|byte| *byte == b'\n');
+        let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+        let line = begins.and_then(|at| bytes.get(at..)).unwrap_or_default();
+        self.ended = line.contains(&b'\n');
     }
     /// Where the head is so large that it cannot be read.
     pub(crate) fn to_blame(&self) -> Part {
