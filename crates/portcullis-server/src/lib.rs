@@ -16,6 +16,7 @@ mod informational;
 mod limits;
 mod listen;
 mod open;
+mod pace;
 mod proxy_protocol;
 mod redress;
 mod refusal;

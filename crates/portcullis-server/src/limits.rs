@@ -123,7 +123,7 @@ impl Limits {
     }
     /// How many bytes a second a body must make on average, in either direction, once the server has waited for the client
     /// for as long as the idle time of that direction. Time in which the application does not read or write does not
-    /// count. Default: 240, as in Kestrel.
+    /// count. 0 is none. Default: 240, as in Kestrel.
     #[must_use]
     pub fn byte_rate(self, bytes_a_second: u32) -> Self {
         Self { byte_rate: bytes_a_second, ..self }

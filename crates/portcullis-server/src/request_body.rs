@@ -3,17 +3,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context as Cx, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_core::{BodyError, BodyErrorKind, BodyLimit};
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::limits::Limits;
+use crate::pace::Pace;
 use crate::stats::{Ending, Stats};
-use crate::vitals::{Vitals, is_too_slow};
+use crate::vitals::Vitals;
 
 /// What became of a request body, for the answer: no failure of the client's is the server's.
 #[derive(Clone, Debug, Default)]
@@ -54,15 +53,6 @@ pub(crate) struct RequestBody {
     over: bool,
 }
 
-/// How long the client has kept the application waiting.
-struct Pace {
-    idle: Duration,
-    byte_rate: u32,
-    waited: Duration,
-    since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
 impl RequestBody {
     pub(crate) fn new(
         incoming: Incoming,
@@ -72,13 +62,7 @@ impl RequestBody {
         exchange: Option<Arc<Vitals>>,
     ) -> (Self, Fate) {
         let fate = Fate::default();
-        let pace = Pace {
-            idle: limits.body_idle,
-            byte_rate: limits.byte_rate,
-            waited: Duration::ZERO,
-            since: None,
-            timer: None,
-        };
+        let pace = Pace::new(limits.body_idle, limits.byte_rate);
         let body = Self {
             incoming,
             limit,
@@ -144,7 +128,7 @@ impl HttpBody for RequestBody {
                 this.fail(BodyError::new(BodyErrorKind::Malformed).cause(error))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                this.pace.arrived();
+                this.pace.moved();
                 let len = frame.data_ref().map_or(0, Bytes::len);
                 this.seen = this.seen.saturating_add(len as u64);
                 if this.is_too_large() {
@@ -167,35 +151,5 @@ impl Drop for RequestBody {
         // A reader that knows the length does not ask for the end behind the last byte.
         let complete = self.incoming.is_end_stream();
         self.end(complete);
-    }
-}
-
-impl Pace {
-    /// Something came.
-    fn arrived(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.waited += since.elapsed();
-        }
-    }
-    /// Completes when the client has been too slow. The clock runs only while somebody waits.
-    fn poll_wait(&mut self, cx: &mut Cx<'_>, seen: u64) -> Poll<()> {
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        let waited = self.waited + (now - since);
-        let idle_until = since + self.idle;
-        // The first moment at which the average is too low; the rate counts only after the idle time.
-        let paid =
-            Duration::from_millis(seen.saturating_mul(1_000) / u64::from(self.byte_rate.max(1)));
-        let rate_until = since + paid.max(self.idle).saturating_sub(self.waited);
-        let too_slow = waited >= self.idle && is_too_slow(seen, waited, self.byte_rate);
-        if now >= idle_until || too_slow {
-            return Poll::Ready(());
-        }
-        let until = idle_until.min(rate_until.max(now + Duration::from_millis(1)));
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if timer.deadline() != until {
-            timer.as_mut().reset(until);
-        }
-        timer.as_mut().poll(cx)
     }
 }

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
-
 use crate::limits::Limits;
+use crate::pace::Pace;
 use crate::stats::{Ending, Stats};
-use crate::vitals::{Vitals, is_too_slow};
+use crate::vitals::Vitals;
+use pin_project_lite::pin_project;
 
 /// What is known about one stream.
 pub(crate) struct StreamState {
@@ -82,14 +81,9 @@ where
     fn execute(&self, work: F) {
         match self.lock().take() {
             Some(state) => {
-                let patience = Patience {
-                    idle: self.write_idle,
-                    byte_rate: self.byte_rate,
-                    waited: Duration::ZERO,
-                    since: None,
-                    timer: None,
-                };
-                drop(tokio::spawn(Watched { work, state, patience, stats: self.stats.clone() }));
+                let pace = Pace::new(self.write_idle, self.byte_rate);
+                let counted = self.stats.clone();
+                drop(tokio::spawn(Watched { work, state, pace, sent: 0, stats: counted }));
             }
             None => drop(tokio::spawn(work)),
         }
@@ -102,18 +96,10 @@ pin_project! {
         #[pin]
         work: F,
         state: Arc<StreamState>,
-        patience: Patience,
+        pace: Pace,
+        sent: u64,
         stats: Stats,
     }
-}
-
-/// How long the client has not taken what is ready for it.
-struct Patience {
-    idle: Duration,
-    byte_rate: u32,
-    waited: Duration,
-    since: Option<(Instant, u64)>,
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F: Future> Future for Watched<F> {
@@ -124,42 +110,16 @@ impl<F: Future> Future for Watched<F> {
         if this.work.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if !this.state.has_data.load(Relaxed) {
-            this.patience.relieved();
-            return Poll::Pending;
+        let sent = this.state.sent.load(Relaxed);
+        let waits = this.state.has_data.load(Relaxed);
+        if !waits || std::mem::replace(this.sent, sent) != sent {
+            this.pace.moved();
         }
-        if this.patience.poll_wait(cx, this.state.sent.load(Relaxed)).is_ready() {
+        if waits && this.pace.poll_wait(cx, sent).is_ready() {
             // Dropping the work resets the stream.
             this.stats.ended(Ending::WriteTime);
             return Poll::Ready(());
         }
         Poll::Pending
-    }
-}
-
-impl Patience {
-    fn relieved(&mut self) {
-        if let Some((since, _)) = self.since.take() {
-            self.waited += since.elapsed();
-        }
-    }
-    fn poll_wait(&mut self, cx: &mut Cx<'_>, sent: u64) -> Poll<()> {
-        let now = Instant::now();
-        if self.since.is_some_and(|(_, then)| then != sent) {
-            self.relieved();
-        }
-        let (since, _) = *self.since.get_or_insert((now, sent));
-        let waited = self.waited + (now - since);
-        if now >= since + self.idle
-            || (waited >= self.idle && is_too_slow(sent, waited, self.byte_rate))
-        {
-            return Poll::Ready(());
-        }
-        let until = since + self.idle;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if timer.deadline() != until {
-            timer.as_mut().reset(until);
-        }
-        timer.as_mut().poll(cx)
     }
 }

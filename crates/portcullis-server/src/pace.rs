@@ -1,0 +1,54 @@
+//! How long a client may keep somebody waiting: for the next byte, and on average.
+use std::pin::Pin;
+use std::task::{Context as Cx, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::vitals::is_too_slow;
+
+/// The shortest wait of a timer.
+const STEP: Duration = Duration::from_millis(1);
+
+/// How long a client has kept whoever reads or writes a body waiting. The clock runs only while somebody waits.
+pub(crate) struct Pace {
+    idle: Duration,
+    byte_rate: u32,
+    waited: Duration,
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pace {
+    pub(crate) fn new(idle: Duration, byte_rate: u32) -> Self {
+        Self { idle, byte_rate, waited: Duration::ZERO, since: None, timer: None }
+    }
+    /// Something came or went.
+    pub(crate) fn moved(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+    /// Completes when the client has been too slow; `bytes` have moved so far.
+    pub(crate) fn poll_wait(&mut self, cx: &mut Cx<'_>, bytes: u64) -> Poll<()> {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        let waited = self.waited + (now - since);
+        let idle_until = since + self.idle;
+        // The first moment at which the average is too low; the rate counts only after the idle time. A rate of none never does.
+        let paid = bytes.saturating_mul(1_000).checked_div(u64::from(self.byte_rate));
+        let rate_until = paid.map(|paid| {
+            since + Duration::from_millis(paid).max(self.idle).saturating_sub(self.waited)
+        });
+        let too_slow = waited >= self.idle && is_too_slow(bytes, waited, self.byte_rate);
+        if now >= idle_until || too_slow {
+            return Poll::Ready(());
+        }
+        let until = rate_until.map_or(idle_until, |rate| idle_until.min(rate.max(now + STEP)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
