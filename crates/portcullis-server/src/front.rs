@@ -91,7 +91,7 @@ impl<S> Front<S> {
 
     fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
         screen(request, &self.vitals.shared().limits)
-            .map_err(|refusal| Problem::new(refusal.kind).detail(refusal.detail))?;
+            .map_err(|refusal| refusal.problem(&self.vitals.shared().limits))?;
         let misdirected = self.names.as_ref().is_some_and(|names| !names.cover(request));
         if misdirected {
             let detail = "this connection was opened for another host";

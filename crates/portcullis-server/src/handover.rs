@@ -154,7 +154,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     // Whoever connects gets our sockets.
     listening.make_private()?;
     match listening {
-        Listening::Unix(listener, _) => UnixListener::from_std(listener),
+        Listening::Unix(listener, ..) => UnixListener::from_std(listener),
         Listening::Tcp(..) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

@@ -118,7 +118,7 @@ impl Registry {
                         State::Lingering => vitals.drain(),
                         State::Closing => {
                             vitals.drain();
-                            vitals.order(Orders::CLOSE_IDLE);
+                            vitals.close_if_idle(now);
                         }
                         State::Killing | State::Done => vitals.order(Orders::KILL),
                     }

@@ -1,10 +1,11 @@
 //! What hyper passes and a server must refuse.
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, PROXY_AUTHORIZATION,
+    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, PROXY_AUTHORIZATION,
     TRANSFER_ENCODING,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use portcullis_core::Problem;
 use portcullis_core::problem::{ProblemKind, kinds};
 
 use crate::limits::Limits;
@@ -14,6 +15,19 @@ use crate::limits::Limits;
 pub(crate) struct Refusal {
     pub(crate) kind: ProblemKind,
     pub(crate) detail: &'static str,
+}
+
+impl Refusal {
+    /// The answer; a method that is refused gets those that are not (RFC 9110, section 15.5.6).
+    pub(crate) fn problem(self, limits: &Limits) -> Problem {
+        let problem = Problem::new(self.kind).detail(self.detail);
+        if self.kind != kinds::METHOD_REFUSED {
+            return problem;
+        }
+        let known: Vec<_> = limits.methods.iter().map(Method::as_str).collect();
+        let allow = HeaderValue::from_str(&known.join(", "));
+        allow.into_iter().fold(problem, |problem, allow| problem.header(ALLOW, allow))
+    }
 }
 
 const fn refused(kind: ProblemKind, detail: &'static str) -> Refusal {

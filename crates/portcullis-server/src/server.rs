@@ -104,7 +104,8 @@ impl Server {
         self.rules.deny.extend(networks);
         self
     }
-    /// Serves `service` at a place of its own, for operators: health, metrics, administration. It drains last. Default: none.
+    /// Serves `service` at a place of its own, for operators: health, metrics, administration. Its connections
+    /// are not counted among the others. It stops accepting with the rest, when what is idle closes. Default: none.
     pub fn side<S, B>(mut self, listen: impl Into<Listen>, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -172,6 +173,8 @@ impl Server {
         let predecessor = self.take_over(&mut inherited, &mut errors);
         let total = self.limits.total();
         let caps = Caps::new(total, self.limits.per_address, self.stats.clone());
+        // Who has a look at a full server must not be shut out by it.
+        let side_caps = Caps::new(SIDE_CONNECTIONS, SIDE_CONNECTIONS, self.stats.clone());
         let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
         let shared = Arc::new(Shared {
             limits: self.limits.clone(),
@@ -192,7 +195,7 @@ impl Server {
                 tls: with_tls,
                 proxies: if side { TrustedProxies::default() } else { self.proxies.clone() },
                 rules: if side { AddressRules::default() } else { self.rules.clone() },
-                caps: Arc::clone(&caps),
+                caps: Arc::clone(if side { &side_caps } else { &caps }),
                 handshakes: Arc::clone(&handshakes),
             };
             Some(Opened { listening, door: Arc::new(door) })
@@ -325,6 +328,9 @@ impl fmt::Debug for Server {
             .finish_non_exhaustive()
     }
 }
+
+/// How many connections the listeners for operators may have.
+const SIDE_CONNECTIONS: usize = 256;
 
 /// A listener beside the application's.
 struct Side {

@@ -74,6 +74,8 @@ enum Turn {
 
 /// How long nothing happens until an idle connection lets go of its buffers, in ticks.
 const PARK_AFTER: u32 = 1;
+/// For how long a connection is new, in ticks.
+const NEWCOMER: u32 = 5;
 /// How many bytes of informational responses may wait for a request.
 const MAX_INFORMATIONAL: usize = 16 << 10;
 
@@ -399,6 +401,14 @@ impl Vitals {
         self.draining.drain();
         if matches!(self.phase(), Phase::Opening | Phase::Http2) {
             self.order(Orders::FINISH);
+        }
+    }
+    /// The server closes what is idle. A connection that has just come, perhaps out of the queue of a socket that closed behind it,
+    /// has a second for its request.
+    pub(crate) fn close_if_idle(&self, now: u32) {
+        let age = now.saturating_sub(self.since.load(Relaxed));
+        if self.phase() != Phase::Opening || age >= NEWCOMER {
+            self.order(Orders::CLOSE_IDLE);
         }
     }
     /// For how many ticks the connection has been idle.

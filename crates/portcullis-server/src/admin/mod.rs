@@ -17,6 +17,9 @@ use crate::{Handle, Stats, Tls};
 #[cfg(test)]
 mod tests;
 
+/// How long an answer has that says that everything is being closed.
+const LAST_ANSWER: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Lets operators look at a server and tell it what to do. It belongs on [`Server::admin`](crate::Server::admin).
 ///
 /// | request | does |
@@ -88,7 +91,11 @@ impl Admin {
     /// What is missing for a listener that strangers can reach.
     pub(crate) fn missing_on_tcp(&self) -> Option<&'static str> {
         match &*self.0 {
-            Settings { token: None, .. } => Some("administration by TCP needs a `token`"),
+            Settings { token, .. }
+                if token.as_ref().is_none_or(|token| token.expose().is_empty()) =>
+            {
+                Some("administration by TCP needs a `token`")
+            }
             Settings { hosts, .. } if hosts.is_empty() => {
                 Some("administration by TCP needs the `host` that requests name")
             }
@@ -113,7 +120,7 @@ impl Settings {
     /// Whether whoever asks may ask at all.
     fn admit(&self, request: &Request<Body>) -> Result<(), Problem> {
         let headers = request.headers();
-        let by_tcp = request.extensions().get().and_then(Connection::peer).is_some();
+        let by_tcp = request.extensions().get().is_none_or(|way: &Connection| way.peer().is_some());
         if headers.contains_key(ORIGIN) {
             let detail = "a page in a browser has no business here";
             return Err(Problem::new(kinds::ADDRESS_NOT_ALLOWED).detail(detail));
@@ -162,7 +169,14 @@ impl Settings {
         match (name, &self.tls, command) {
             ("status", ..) => return Ok(self.status()),
             ("drain", ..) => self.handle.drain(),
-            ("close", ..) => self.handle.close(),
+            ("close", ..) => {
+                let handle = self.handle.clone();
+                // Behind the answer, which would be cut off with everything else.
+                tokio::spawn(async move {
+                    tokio::time::sleep(LAST_ANSWER).await;
+                    handle.close();
+                });
+            }
             ("reload-certificates", Some(tls), _) => {
                 tls.reload().map_err(|errors| failed(&errors))?;
             }
@@ -197,7 +211,9 @@ fn carries(request: &Request<Body>, token: &str) -> bool {
     let sent =
         request.headers().get(AUTHORIZATION).and_then(|sent| sent.as_bytes().split_at_checked(7));
     sent.is_some_and(|(scheme, sent)| {
-        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(sent.ct_eq(token.as_bytes()))
+        scheme.eq_ignore_ascii_case(b"Bearer ")
+            && !token.is_empty()
+            && bool::from(sent.ct_eq(token.as_bytes()))
     })
 }
 

@@ -9,7 +9,8 @@ use listenfd::ListenFd;
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     tcp: Vec<TcpListener>,
-    unix: Vec<UnixListener>,
+    /// With whether the file is ours to remove in the end.
+    unix: Vec<(UnixListener, bool)>,
 }
 
 impl Inherited {
@@ -22,7 +23,7 @@ impl Inherited {
             if let Ok(Some(listener)) = sockets.take_tcp_listener(at) {
                 inherited.tcp.push(listener);
             } else if let Ok(Some(listener)) = sockets.take_unix_listener(at) {
-                inherited.unix.push(listener);
+                inherited.unix.push((listener, false));
             }
         }
         inherited
@@ -31,20 +32,20 @@ impl Inherited {
         self.tcp.push(listener);
     }
     pub(crate) fn add_unix(&mut self, listener: UnixListener) {
-        self.unix.push(listener);
+        self.unix.push((listener, true));
     }
     pub(crate) fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let is_it = |listener: &TcpListener| listener.local_addr().is_ok_and(|own| own == address);
         let at = self.tcp.iter().position(is_it)?;
         Some(self.tcp.swap_remove(at))
     }
-    pub(crate) fn take_unix(&mut self, path: &Path) -> Option<UnixListener> {
-        let is_it = |listener: &UnixListener| {
+    pub(crate) fn take_unix(&mut self, path: &Path) -> Option<(UnixListener, bool)> {
+        let is_it = |(listener, _): &(UnixListener, bool)| {
             listener.local_addr().is_ok_and(|own| own.as_pathname() == Some(path))
         };
         let at = self.unix.iter().position(is_it)?;
-        let listener = self.unix.swap_remove(at);
+        let (listener, is_ours) = self.unix.swap_remove(at);
         listener.set_nonblocking(true).ok()?;
-        Some(listener)
+        Some((listener, is_ours))
     }
 }

@@ -24,7 +24,8 @@ const UNSENT: u32 = 256 << 10;
 #[derive(Debug)]
 pub(crate) enum Listening {
     Tcp(TcpListener, SocketAddr),
-    Unix(UnixListener, PathBuf),
+    /// The file is removed in the end where there is one that is ours.
+    Unix(UnixListener, PathBuf, bool),
 }
 
 impl Listening {
@@ -32,7 +33,7 @@ impl Listening {
     pub(crate) fn open(at: &At, inherited: &mut Inherited) -> io::Result<Self> {
         match at {
             At::Unix(path) => match inherited.take_unix(path) {
-                Some(listener) => Ok(Self::Unix(listener, path.clone())),
+                Some((listener, is_ours)) => Ok(Self::Unix(listener, path.clone(), is_ours)),
                 None => bind_unix(path),
             },
             At::Tcp(addresses) => {
@@ -70,21 +71,23 @@ impl Listening {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Tcp(_, address) => format!("tcp:{address}"),
-            Self::Unix(_, path) => format!("unix:{}", path.display()),
+            Self::Unix(_, path, _) => format!("unix:{}", path.display()),
         }
     }
     /// Another handle to the same socket, with the same queue.
     pub(crate) fn share(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(listener, address) => Self::Tcp(listener.try_clone()?, *address),
-            Self::Unix(listener, path) => Self::Unix(listener.try_clone()?, path.clone()),
+            Self::Unix(listener, path, is_ours) => {
+                Self::Unix(listener.try_clone()?, path.clone(), *is_ours)
+            }
         })
     }
     /// Hands the socket to the runtime that this is called on.
     pub(crate) fn accepting(&self) -> io::Result<Accepting> {
         Ok(match self.share()? {
             Self::Tcp(listener, _) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Self::Unix(listener, _) => {
+            Self::Unix(listener, ..) => {
                 Accepting::Unix(tokio::net::UnixListener::from_std(listener)?)
             }
         })
@@ -93,14 +96,14 @@ impl Listening {
     pub(crate) fn make_private(&self) -> io::Result<()> {
         match self {
             Self::Tcp(..) => Ok(()),
-            Self::Unix(_, path) => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
+            Self::Unix(_, path, _) => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
         }
     }
     /// The file of a Unix socket.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Tcp(..) => None,
-            Self::Unix(_, path) => Some(path.clone()),
+            Self::Unix(_, path, is_ours) => is_ours.then(|| path.clone()),
         }
     }
 }
@@ -109,7 +112,7 @@ impl AsFd for Listening {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(listener, _) => listener.as_fd(),
-            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Unix(listener, ..) => listener.as_fd(),
         }
     }
 }
@@ -118,7 +121,7 @@ impl fmt::Display for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(_, address) => address.fmt(f),
-            Self::Unix(_, path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(_, path, _) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -157,7 +160,7 @@ fn bind_unix(path: &Path) -> io::Result<Listening> {
     }
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
-    Ok(Listening::Unix(listener, path.to_owned()))
+    Ok(Listening::Unix(listener, path.to_owned(), true))
 }
 
 /// A socket that a runtime accepts on.
