@@ -42,6 +42,10 @@ impl ConfigErrors {
             self.0.push(error);
         }
     }
+    /// The value of `result`; its error joins the others.
+    pub fn keep<T>(&mut self, result: Result<T, ConfigError>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
     /// The errors.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &ConfigError> {
         self.0.iter()

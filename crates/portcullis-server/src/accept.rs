@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::caps::{Admitted, Caps, TooMany};
 use crate::connection::{Application, Serving, serve};
+use crate::control::State;
 use crate::front::Shared;
 use crate::greeting::{Greeted, GreetingError, connection, handshake, proxy_header};
 use crate::listen::Accepting;
@@ -37,6 +38,8 @@ pub(crate) struct Door {
     pub(crate) rules: AddressRules,
     pub(crate) caps: Arc<Caps>,
     pub(crate) handshakes: Arc<Semaphore>,
+    /// When it stops accepting.
+    pub(crate) until: State,
 }
 
 /// Which addresses may connect.
@@ -68,7 +71,7 @@ pub(crate) async fn accept<S, B>(
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let control = Arc::clone(&door.shared.control);
-    let mut stop = pin!(control.stops_accepting());
+    let mut stop = pin!(control.stops_accepting(door.until));
     let mut pause = PAUSES.0;
     loop {
         let accepted = tokio::select! {
@@ -87,7 +90,7 @@ pub(crate) async fn accept<S, B>(
                 // Out of file descriptors or memory: trying again at once would only burn the processor.
                 door.shared.stats.ended(Ending::AcceptFailed);
                 tracing::error!(error = %error, "cannot accept connections; trying again in {pause:?}");
-                registry.shed_idle();
+                door.caps.shed_idle();
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSES.1);
             }
@@ -122,7 +125,7 @@ fn welcome<S, B>(
 {
     let mut admitted = match door.caps.admit() {
         Ok(admitted) => admitted,
-        Err(_) if registry.shed_idle() => door.caps.admit_in_place(),
+        Err(_) if door.caps.shed_idle() => door.caps.admit_in_place(),
         Err(_) => return door.shared.stats.ended(Ending::TooMany),
     };
     let through_proxy = peer.is_some_and(|peer| door.proxies.trusts(peer.ip()));
@@ -173,9 +176,8 @@ impl Newcomer {
             let greeting = Box::pin(greet(socket, peer, through_proxy, &door, &mut admitted));
             match unless_over(&vitals, greeting).await {
                 Some(Ok(Some(greeted))) => greeted,
-                Some(Ok(None)) => return,
+                Some(Ok(None)) | None => return,
                 Some(Err(error)) => return door.failed(peer, &error),
-                None => return door.shared.stats.ended(Ending::HeaderTime),
             }
         } else {
             (plain(socket, connection(peer, door.local)), Bytes::new())
@@ -236,8 +238,12 @@ impl Door {
 async fn unless_over<F: Future + Unpin>(vitals: &Vitals, mut work: F) -> Option<F::Output> {
     poll_fn(|cx| {
         vitals.wake_with(cx);
-        let deadly = Orders::CLOSE_IDLE | Orders::EXPIRED | Orders::KILL;
-        if vitals.take_orders().is_some_and(|orders| orders.has(deadly)) {
+        let orders = vitals.take_orders();
+        let told = |order| orders.is_some_and(|orders| orders.has(order));
+        if told(Orders::EXPIRED) {
+            vitals.shared().stats.ended(Ending::HeaderTime);
+        }
+        if told(Orders::CLOSE_IDLE | Orders::EXPIRED | Orders::KILL) {
             return Poll::Ready(None);
         }
         std::pin::Pin::new(&mut work).poll(cx).map(Some)

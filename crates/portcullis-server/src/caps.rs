@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_core::{AddrKey, ClientAddr};
 
+use crate::limits::Limits;
+use crate::registry::Registry;
 use crate::stats::{Open, Stats};
+use crate::vitals::Orders;
 
 /// Counts connections over all workers.
 pub(crate) struct Caps {
@@ -15,6 +18,8 @@ pub(crate) struct Caps {
     per_address: usize,
     open: AtomicUsize,
     addresses: Mutex<HashMap<AddrKey, usize>>,
+    /// Where the connections of all workers are.
+    registries: Mutex<Vec<Arc<Registry>>>,
     stats: Stats,
 }
 
@@ -35,7 +40,28 @@ pub(crate) enum TooMany {
 impl Caps {
     pub(crate) fn new(total: usize, per_address: usize, stats: Stats) -> Arc<Self> {
         let (open, addresses) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { total, per_address, open, addresses, stats })
+        let registries = Mutex::default();
+        Arc::new(Self { total, per_address, open, addresses, registries, stats })
+    }
+    /// The connections of one more runtime.
+    pub(crate) fn registry(&self, limits: &Limits) -> Arc<Registry> {
+        let registry = Registry::new(limits);
+        self.registries().push(Arc::clone(&registry));
+        registry
+    }
+    fn registries(&self) -> MutexGuard<'_, Vec<Arc<Registry>>> {
+        self.registries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Lets the connection that has been idle for longest go, whichever worker has it, and answers whether there was one.
+    pub(crate) fn shed_idle(&self) -> bool {
+        let longest = {
+            let registries = self.registries();
+            let all = registries.iter().filter_map(|registry| registry.longest_idle());
+            all.max_by_key(|(idle, _)| *idle)
+        };
+        let Some((_, vitals)) = longest else { return false };
+        vitals.order(Orders::CLOSE_IDLE | Orders::FINISH);
+        true
     }
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -113,5 +139,27 @@ mod tests {
         assert_eq!(of("192.0.2.2").err(), Some(TooMany::InAll));
         drop((first, second, third));
         assert_eq!((caps.open(), caps.addresses().len()), (0, 0));
+    }
+
+    #[test]
+    fn whoever_has_been_idle_for_longest_makes_room_whichever_worker_has_it() {
+        use crate::control::Control;
+        use crate::front::Shared;
+        use crate::vitals::Phase;
+
+        let caps = Caps::new(2, 2, Stats::default());
+        let shared = Arc::new(Shared {
+            limits: Limits::default(),
+            control: Arc::new(Control::new()),
+            stats: Stats::default(),
+        });
+        let (one, other) = (caps.registry(&shared.limits), caps.registry(&shared.limits));
+        let (busy, idle) = (one.enrol(&shared), other.enrol(&shared));
+        assert!(!caps.shed_idle(), "nobody is idle");
+        busy.vitals().enter(Phase::Exchange);
+        idle.vitals().enter(Phase::Idle);
+        assert!(caps.shed_idle());
+        assert!(busy.vitals().take_orders().is_none());
+        assert!(idle.vitals().take_orders().unwrap().has(Orders::CLOSE_IDLE));
     }
 }

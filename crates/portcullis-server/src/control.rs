@@ -27,11 +27,15 @@ pub(crate) struct Control {
     accepting: AtomicUsize,
 }
 
-/// Who takes new connections.
+/// Who takes new connections, and with that whose the files of Unix sockets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sockets {
+    /// The process before this one does, where we have them from it.
+    Borrowed,
     /// We do.
     Ours,
+    /// We do to the end; a process that has them too goes on with them.
+    Promised,
     /// A process that we handed the sockets to: it takes what is in the queue.
     HandedOver,
 }
@@ -99,17 +103,20 @@ impl Control {
     pub(crate) async fn begins(&self) {
         drop(self.begun.subscribe().wait_for(|begun| *begun).await);
     }
-    pub(crate) fn hand_over(&self) {
-        self.sockets.send_replace(Sockets::HandedOver);
+    pub(crate) fn sockets(&self) -> Sockets {
+        *self.sockets.borrow()
+    }
+    pub(crate) fn set_sockets(&self, sockets: Sockets) {
+        self.sockets.send_replace(sockets);
     }
     pub(crate) fn has_handed_over(&self) -> bool {
-        *self.sockets.borrow() == Sockets::HandedOver
+        self.sockets() == Sockets::HandedOver
     }
-    /// Completes when no new connection is to be taken any more.
-    pub(crate) async fn stops_accepting(&self) {
+    /// Completes when no new connection is to be taken any more: at `last`, or with the sockets.
+    pub(crate) async fn stops_accepting(&self, last: State) {
         let mut sockets = self.sockets.subscribe();
         tokio::select! {
-            () = self.reached(State::Closing) => {}
+            () = self.reached(last) => {}
             _ = sockets.wait_for(|sockets| *sockets == Sockets::HandedOver) => {}
         }
     }

@@ -14,6 +14,8 @@ use crate::stats::{Ending, Stats};
 
 /// How often it is looked whether connections are left.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often is said what a drain waits for.
+const REPORT: Duration = Duration::from_secs(5);
 /// How long connections have to end once they are told to.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -27,6 +29,8 @@ pub(crate) struct Triggers {
 pub(crate) struct Conductor {
     pub(crate) control: Arc<Control>,
     pub(crate) caps: Arc<Caps>,
+    /// Of the listeners for operators, which are there to the end.
+    pub(crate) sides: Arc<Caps>,
     pub(crate) limits: Limits,
     pub(crate) readiness: Option<Readiness>,
     pub(crate) stats: Stats,
@@ -48,7 +52,9 @@ impl Conductor {
         };
         let until = Instant::now() + self.limits.drain;
         self.control.advance(State::Lingering);
-        if let Some(readiness) = &self.readiness {
+        if let Some(readiness) = &self.readiness
+            && !self.control.has_handed_over()
+        {
             readiness.drain();
         }
         tracing::info!(connections = self.caps.open(), "draining");
@@ -64,7 +70,7 @@ impl Conductor {
         }
         self.control.advance(State::Killing);
         tokio::select! {
-            () = self.empty() => {}
+            () = self.empty(|| self.caps.open() + self.sides.open()) => {}
             () = sleep(LAST_WORDS) => {}
         }
         self.control.advance(State::Done);
@@ -81,8 +87,18 @@ impl Conductor {
         }
         self.control.advance(State::Closing);
         tokio::select! {
-            () = self.empty() => {}
+            () = self.empty(|| self.caps.open()) => {}
+            () = self.report(until) => {}
             () = sleep_until(until) => {}
+        }
+    }
+    /// Says from time to time what the drain waits for.
+    async fn report(&self, until: Instant) {
+        loop {
+            sleep(REPORT).await;
+            let left = until.saturating_duration_since(Instant::now()).as_secs();
+            let connections = self.caps.open();
+            tracing::info!(connections, "draining: what still runs has {left} s left");
         }
     }
     /// Nobody is connected, and nobody will be: another process has the sockets.
@@ -90,12 +106,12 @@ impl Conductor {
         while !self.control.has_handed_over() {
             sleep(LOOK).await;
         }
-        self.empty().await;
+        self.empty(|| self.caps.open()).await;
     }
     /// Nobody is connected, and no accept loop is left that might still take somebody in: it may not have noticed yet.
-    async fn empty(&self) {
+    async fn empty(&self, connected: impl Fn() -> usize) {
         // The loops first: what the last of them took in has been counted before it ended.
-        while self.control.is_accepting() || self.caps.open() > 0 {
+        while self.control.is_accepting() || connected() > 0 {
             sleep(LOOK).await;
         }
     }

@@ -261,11 +261,14 @@ impl Reply {
 
     /// The application's answer.
     fn theirs<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
-        if response.status().is_server_error()
-            && let Some(kind) = self.fate.as_ref().and_then(Fate::failure)
-        {
-            // The client's bytes were at fault, whatever the application made of it.
-            return self.ours(BodyError::new(kind).problem().into_response());
+        let unsure =
+            response.status().is_server_error() || response.status() == StatusCode::BAD_REQUEST;
+        if unsure && let Some(kind) = self.fate.as_ref().and_then(Fate::failure) {
+            let problem = BodyError::new(kind).problem();
+            // The client's bytes were at fault, whatever the application made of it; many know no better than 400.
+            if problem.status() != response.status() {
+                return self.ours(problem.into_response());
+            }
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.upgrade(&response);

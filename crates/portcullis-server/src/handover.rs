@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::Access;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt,
@@ -19,8 +20,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
-use crate::control::{Control, State};
-use crate::listen::{Inherited, Listening};
+use crate::control::{Control, Sockets, State};
+use crate::listen::{Accepting, Address, At, Inherited, Listening, Origin, is_socket};
 
 /// The most sockets that one message carries. Linux allows 253.
 pub(crate) const MAX_SOCKETS: usize = 64;
@@ -37,6 +38,7 @@ pub(crate) struct Predecessor(UnixStream);
 
 /// Takes the sockets over, if a process offers them at `path`.
 pub(crate) fn take(path: &Path, inherited: &mut Inherited) -> io::Result<Option<Predecessor>> {
+    check(path)?;
     let stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) if is_nobody(&error) => return Ok(None),
@@ -46,14 +48,45 @@ pub(crate) fn take(path: &Path, inherited: &mut Inherited) -> io::Result<Option<
     stream.set_write_timeout(Some(PATIENCE))?;
     let (names, sockets) = receive(&stream)?;
     for (name, socket) in names.lines().zip(sockets) {
-        match name.split_once(':') {
-            Some(("tcp", _)) => inherited.add_tcp(socket.into()),
-            Some(("unix", _)) => inherited.add_unix(socket.into()),
+        let listening = match name.split_once(':').map(|(kind, _)| kind) {
+            Some("tcp") => Listening::tcp(socket.into(), Origin::Predecessor),
+            Some("unix") => Listening::unix(socket.into(), Origin::Predecessor),
+            Some("managed-tcp") => Listening::tcp(socket.into(), Origin::ManagerOfPredecessor),
+            Some("managed-unix") => Listening::unix(socket.into(), Origin::ManagerOfPredecessor),
             // Of a later version, which knows sockets that we do not: closing our copy does no harm.
-            _ => {}
-        }
+            _ => continue,
+        };
+        inherited.add(listening?);
     }
     Ok(Some(Predecessor(stream)))
+}
+
+/// How a socket is called when it is handed over.
+fn name(listening: &Listening) -> String {
+    let managed = match listening.origin.handed_over() {
+        Origin::ManagerOfPredecessor => "managed-",
+        _ => "",
+    };
+    match listening.address() {
+        Address::Tcp(address) => format!("{managed}tcp:{address}"),
+        Address::Unix(path) => format!("{managed}unix:{}", path.display()),
+    }
+}
+
+/// Whether a socket can be at `path`, now or later.
+fn check(path: &Path) -> io::Result<()> {
+    let invalid = |error: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+    std::os::unix::net::SocketAddr::from_pathname(path)?;
+    if path.symlink_metadata().is_ok() && !is_socket(path) {
+        return invalid("there is a file that is no socket");
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return invalid("its folder does not exist");
+    }
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    Ok(())
 }
 
 fn is_nobody(error: &io::Error) -> bool {
@@ -84,16 +117,20 @@ fn receive(stream: &UnixStream) -> io::Result<(String, Vec<OwnedFd>)> {
 impl Predecessor {
     /// Says that this process accepts now, and waits until the other one no longer does.
     pub(crate) fn release(mut self) -> io::Result<()> {
-        self.0.write_all(READY)?;
+        // One that is gone, or about to be, does not accept either.
+        match self.0.write_all(READY) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
         let mut answer = Vec::new();
-        self.0.read_to_end(&mut answer)?;
-        if answer == GONE {
+        match self.0.read_to_end(&mut answer) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            read => read?,
+        };
+        if answer.is_empty() || answer == GONE {
             return Ok(());
         }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the process before this one did not let go",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "it gave an unknown answer"))
     }
 }
 
@@ -125,10 +162,16 @@ pub(crate) async fn offer(path: PathBuf, sockets: Vec<Listening>, control: Arc<C
                 Ok(Err(error)) => tracing::warn!(error = %error, "the sockets were not taken over"),
                 Err(_) => {}
             },
-            () = control.reached(State::Closing) => return,
+            () = control.reached(State::Closing) => {
+                if !heirs.is_empty() {
+                    // Who has copies of them goes on with them, and needs their files.
+                    control.set_sockets(Sockets::Promised);
+                }
+                return;
+            }
         }
     };
-    control.hand_over();
+    control.set_sockets(Sockets::HandedOver);
     // The path must be free for the next process when it hears of this, and is its own from then on.
     drop(listener);
     file.0 = None;
@@ -149,13 +192,11 @@ impl Drop for OurFile {
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    let at = crate::listen::At::Unix(path.to_owned());
-    let listening = Listening::open(&at, &mut Inherited::default())?;
-    // Whoever connects gets our sockets.
-    listening.make_private()?;
-    match listening {
-        Listening::Unix(listener, ..) => UnixListener::from_std(listener),
-        Listening::Tcp(..) => Err(io::ErrorKind::Unsupported.into()),
+    let at = At::Unix(path.to_owned());
+    // Private: whoever connects gets our sockets.
+    match Listening::open(&at, &mut Inherited::default(), true)?.accepting()? {
+        Accepting::Unix(listener) => Ok(listener),
+        Accepting::Tcp(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -168,7 +209,7 @@ async fn give(
     if peer.uid != rustix::process::geteuid() && !peer.uid.is_root() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another user asked for them"));
     }
-    let names: Vec<_> = sockets.iter().map(Listening::name).collect();
+    let names: Vec<_> = sockets.iter().map(name).collect();
     let names = names.join("\n");
     stream.writable().await?;
     {

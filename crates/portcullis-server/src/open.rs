@@ -21,12 +21,11 @@ use tower_service::Service;
 use crate::accept::{Door, accept};
 use crate::caps::Caps;
 use crate::connection::Application;
-use crate::control::{Control, State};
+use crate::control::{Control, Sockets, State};
 use crate::drain::{Conductor, Triggers};
 use crate::front::Shared;
 use crate::handover::{Predecessor, offer};
-use crate::listen::Listening;
-use crate::registry::Registry;
+use crate::listen::{Address, Listening};
 use crate::server::addresses;
 use crate::side::SideService;
 
@@ -35,7 +34,7 @@ use crate::side::SideService;
 pub struct OpenServer {
     pub(crate) main: Arc<MainPart>,
     pub(crate) sides: Vec<(Opened, SideService)>,
-    pub(crate) caps: Arc<Caps>,
+    pub(crate) side_caps: Arc<Caps>,
     pub(crate) predecessor: Option<Predecessor>,
     pub(crate) handover: Option<PathBuf>,
     pub(crate) readiness: Option<Readiness>,
@@ -49,6 +48,7 @@ pub(crate) struct MainPart {
     /// Until every worker has its own handles: a socket that nobody accepts on must not stay open.
     pub(crate) listeners: RwLock<Vec<Opened>>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) caps: Arc<Caps>,
 }
 
 /// One listener.
@@ -58,7 +58,7 @@ pub(crate) struct Opened {
 }
 
 /// Why a server could not be served.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// Something is wrong with how it is configured.
@@ -75,6 +75,13 @@ pub enum ServeError {
         /// Why.
         error: BoxError,
     },
+}
+
+/// The same text as [`Display`](fmt::Display): a `main` that returns this error prints it so.
+impl fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// One of the workers of [`Server::run`](crate::Server::run).
@@ -99,9 +106,9 @@ impl OpenServer {
     /// The places as URLs, such as `http://127.0.0.1:8080`, in the order in which they were named.
     pub fn places(&self) -> Vec<String> {
         let place = |opened: &Opened| match (opened.listening.address(), &opened.door.tls) {
-            (Some(address), Some(_)) => format!("https://{address}"),
-            (Some(address), None) => format!("http://{address}"),
-            (None, _) => opened.listening.to_string(),
+            (Address::Tcp(address), Some(_)) => format!("https://{address}"),
+            (Address::Tcp(address), None) => format!("http://{address}"),
+            (address @ Address::Unix(_), _) => address.to_string(),
         };
         self.main.listeners().iter().map(place).collect()
     }
@@ -178,7 +185,8 @@ impl OpenServer {
     fn shared_part(&mut self) -> SharedPart {
         SharedPart {
             shared: Arc::clone(&self.main.shared),
-            caps: Arc::clone(&self.caps),
+            caps: Arc::clone(&self.main.caps),
+            side_caps: Arc::clone(&self.side_caps),
             main: self.main.listeners().iter().map(|opened| opened.listening.share()).collect(),
             sides: std::mem::take(&mut self.sides),
             predecessor: self.predecessor.take(),
@@ -235,7 +243,7 @@ impl MainPart {
         S: Application<B>,
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let registry = Registry::new(&self.shared.limits);
+        let registry = self.caps.registry(&self.shared.limits);
         let control = &self.shared.control;
         let mut tasks = JoinSet::new();
         // A timer costs each turn of its runtime two looks at the clock, so the workers have none.
@@ -268,6 +276,7 @@ impl fmt::Debug for OpenServer {
 struct SharedPart {
     shared: Arc<Shared>,
     caps: Arc<Caps>,
+    side_caps: Arc<Caps>,
     main: io::Result<Vec<Listening>>,
     sides: Vec<(Opened, SideService)>,
     predecessor: Option<Predecessor>,
@@ -281,16 +290,22 @@ impl SharedPart {
     async fn serve(mut self, started: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let control = Arc::clone(&self.shared.control);
         let mut sockets = self.main?;
-        let registry = Registry::new(&self.shared.limits);
+        let registry = self.side_caps.registry(&self.shared.limits);
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&registry).sweep(Arc::clone(&control)));
         for (opened, service) in self.sides.drain(..) {
             sockets.push(opened.listening.share()?);
             let accepting = opened.listening.accepting()?;
-            let (registry, counted) = (Arc::clone(&registry), control.accepts());
+            let (registry, control) = (Arc::clone(&registry), Arc::clone(&control));
             tasks.spawn(async move {
+                if opened.listening.origin.is_shared() {
+                    // The process before this one answers there: that this one is not ready is no news of theirs.
+                    tokio::select! {
+                        () = control.begins() => {}
+                        () = control.reached(opened.door.until) => {}
+                    }
+                }
                 accept(accepting, opened.door, registry, service).await;
-                drop(counted);
             });
         }
         let files: Vec<_> = sockets.iter().filter_map(Listening::file).collect();
@@ -308,6 +323,7 @@ impl SharedPart {
         let conductor = Conductor {
             control: Arc::clone(&control),
             caps: self.caps,
+            sides: self.side_caps,
             limits: self.shared.limits.clone(),
             readiness: self.readiness,
             stats: self.shared.stats.clone(),
@@ -315,8 +331,14 @@ impl SharedPart {
         conductor.conduct(self.triggers).await;
         // Until they have let go of what is theirs.
         tasks.shutdown().await;
-        if !control.has_handed_over() {
-            for file in files {
+        let sockets = control.sockets();
+        for (file, is_shared) in files {
+            let is_ours = match sockets {
+                Sockets::Ours => true,
+                Sockets::Borrowed => !is_shared,
+                Sockets::Promised | Sockets::HandedOver => false,
+            };
+            if is_ours {
                 drop(std::fs::remove_file(file));
             }
         }
@@ -343,9 +365,12 @@ impl Beginning {
         }
         self.control.begin();
         if let Some(predecessor) = self.predecessor {
-            let released = tokio::task::spawn_blocking(|| predecessor.release()).await;
-            if let Ok(Err(error)) = released {
-                tracing::warn!(error = %error, "the process before this one may still accept connections");
+            match tokio::task::spawn_blocking(|| predecessor.release()).await {
+                Ok(Ok(())) => self.control.set_sockets(Sockets::Ours),
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %error, "the process before this one may still accept connections");
+                }
+                Err(_) => {}
             }
         }
         if let Some(path) = self.handover {

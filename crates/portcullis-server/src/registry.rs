@@ -86,19 +86,14 @@ impl Registry {
         Enrolled { vitals, registry: Arc::clone(self), place }
     }
 
-    /// Lets the connection that has been idle for longest go, and answers whether there was one.
-    pub(crate) fn shed_idle(&self) -> bool {
+    /// The connection that has been idle for longest, and for how many ticks.
+    pub(crate) fn longest_idle(&self) -> Option<(u32, Arc<Vitals>)> {
         let now = self.clock.refresh();
-        let longest = {
-            let places = self.lock();
-            let all = places.all.iter().flatten();
-            all.filter_map(|vitals| Some((vitals.idle_for(now)?, vitals)))
-                .max_by_key(|(idle, _)| *idle)
-                .map(|(_, vitals)| Arc::clone(vitals))
-        };
-        let Some(vitals) = longest else { return false };
-        vitals.order(Orders::CLOSE_IDLE | Orders::FINISH);
-        true
+        let places = self.lock();
+        let all = places.all.iter().flatten();
+        all.filter_map(|vitals| Some((vitals.idle_for(now)?, vitals)))
+            .max_by_key(|(idle, _)| *idle)
+            .map(|(idle, vitals)| (idle, Arc::clone(vitals)))
     }
 
     /// Looks after the connections until the server is done.

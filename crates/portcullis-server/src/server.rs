@@ -1,5 +1,6 @@
 //! The server as it is configured.
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,11 +18,11 @@ use tower_service::Service;
 use crate::accept::{AddressRules, Door};
 use crate::admin::Admin;
 use crate::caps::Caps;
-use crate::control::Control;
+use crate::control::{Control, Sockets, State};
 use crate::front::Shared;
 use crate::handover::{self, MAX_SOCKETS, Predecessor};
 use crate::limits::Limits;
-use crate::listen::{Inherited, Listen, Listening};
+use crate::listen::{Address, At, Inherited, Listen, Listening, is_socket};
 use crate::open::{MainPart, OpenServer, Opened};
 use crate::side::SideService;
 use crate::stats::Stats;
@@ -105,7 +106,7 @@ impl Server {
         self
     }
     /// Serves `service` at a place of its own, for operators: health, metrics, administration. Its connections
-    /// are not counted among the others. It stops accepting with the rest, when what is idle closes. Default: none.
+    /// are not counted among the others, and it answers until the server is gone, so that a drain can be watched. Default: none.
     pub fn side<S, B>(mut self, listen: impl Into<Listen>, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -116,17 +117,15 @@ impl Server {
         self.sides.push(Side {
             listen: listen.into(),
             service: SideService::new(service),
-            is_private: false,
-            missing_on_tcp: None,
+            admin: None,
         });
         self
     }
     /// Serves [`Admin`] at a place of its own: a Unix socket that its owner alone may connect to, or an address, where it needs a
     /// token and a host. Default: none.
     pub fn admin(mut self, listen: impl Into<Listen>, admin: Admin) -> Self {
-        let missing_on_tcp = admin.missing_on_tcp();
-        let service = SideService::new(admin);
-        self.sides.push(Side { listen: listen.into(), service, is_private: true, missing_on_tcp });
+        let service = SideService::new(admin.clone());
+        self.sides.push(Side { listen: listen.into(), service, admin: Some(admin) });
         self
     }
     /// Takes the listening sockets over from a process that offers them at this Unix socket, and offers them there to the next
@@ -134,11 +133,13 @@ impl Server {
     ///
     /// # Deployment
     /// The file belongs to the user of the process. Start the next process while this one runs: this one drains by itself as
-    /// soon as the next one is ready.
+    /// soon as the next one is ready. Until then the next one answers nowhere that this one does, its listeners for operators
+    /// included, and changes nothing if it fails.
     pub fn handover(self, path: impl Into<PathBuf>) -> Self {
         Self { handover: Some(path.into()), ..self }
     }
-    /// Turned off when the server drains; and a process that takes sockets over waits for it before it accepts. Default: none.
+    /// Turned off when the server drains, unless another process goes on in its place; and a process that takes sockets over waits
+    /// for it before it accepts. Default: none.
     pub fn readiness(self, readiness: Readiness) -> Self {
         Self { readiness: Some(readiness), ..self }
     }
@@ -171,57 +172,52 @@ impl Server {
         let mut errors = ConfigErrors::default();
         let mut inherited = Inherited::from_service_manager();
         let predecessor = self.take_over(&mut inherited, &mut errors);
-        let total = self.limits.total();
-        let caps = Caps::new(total, self.limits.per_address, self.stats.clone());
+        let caps = Caps::new(self.limits.total(), self.limits.per_address, self.stats.clone());
         // Who has a look at a full server must not be shut out by it.
         let side_caps = Caps::new(SIDE_CONNECTIONS, SIDE_CONNECTIONS, self.stats.clone());
-        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
         let shared = Arc::new(Shared {
             limits: self.limits.clone(),
             control: Arc::clone(&self.control),
             stats: self.stats.clone(),
         });
-        let mut open = |listen: &Listen, tls: Option<&Tls>, side: bool| {
-            let (listening, with_tls) = match open_one(listen, tls, &mut inherited) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    errors.push(error);
-                    return None;
-                }
-            };
+        let mut opening = Opening { inherited, opened: Vec::new() };
+        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
+        let mut main = Vec::new();
+        for listen in &self.listens {
+            let opened = opening.open(listen, self.tls.as_ref(), false);
+            let Some((listening, tls)) = errors.keep(opened) else { continue };
             let door = Door {
                 shared: Arc::clone(&shared),
-                local: listening.address(),
-                tls: with_tls,
-                proxies: if side { TrustedProxies::default() } else { self.proxies.clone() },
-                rules: if side { AddressRules::default() } else { self.rules.clone() },
-                caps: Arc::clone(if side { &side_caps } else { &caps }),
+                local: listening.tcp_address(),
+                tls,
+                proxies: self.proxies.clone(),
+                rules: self.rules.clone(),
+                caps: Arc::clone(&caps),
                 handshakes: Arc::clone(&handshakes),
+                until: State::Closing,
             };
-            Some(Opened { listening, door: Arc::new(door) })
-        };
-        let main: Vec<_> = self
-            .listens
-            .iter()
-            .filter_map(|listen| open(listen, self.tls.as_ref(), false))
-            .collect();
+            main.push(Opened { listening, door: Arc::new(door) });
+        }
         let mut sides = Vec::new();
         for side in self.sides.drain(..) {
-            let Some(opened) = open(&side.listen, None, true) else { continue };
-            sides.push((opened, side));
-        }
-        for (opened, side) in &sides {
-            let guarded = match (opened.listening.address(), side.missing_on_tcp) {
-                (Some(_), Some(missing)) => Err(side.listen.error(missing)),
-                _ if side.is_private => opened.listening.make_private().map_err(|error| {
-                    side.listen.error(&format!("its permissions cannot be set: {error}"))
-                }),
-                _ => Ok(()),
+            let opened = opening.open(&side.listen, None, side.admin.is_some());
+            let Some((listening, _)) = errors.keep(opened) else { continue };
+            if let Some(admin) = &side.admin {
+                let faults = admin.faults(listening.tcp_address().is_some());
+                errors.extend(faults.map(|fault| side.listen.error(&fault)));
+            }
+            let door = Door {
+                shared: Arc::clone(&shared),
+                local: listening.tcp_address(),
+                tls: None,
+                proxies: TrustedProxies::default(),
+                rules: AddressRules::default(),
+                caps: Arc::clone(&side_caps),
+                handshakes: Arc::clone(&handshakes),
+                until: State::Killing,
             };
-            errors.extend(guarded.err());
+            sides.push((Opened { listening, door: Arc::new(door) }, side.service));
         }
-        let sides: Vec<_> =
-            sides.into_iter().map(|(opened, side)| (opened, side.service)).collect();
         if main.len() + sides.len() > MAX_SOCKETS {
             errors.push(ConfigError::new(
                 "server",
@@ -229,10 +225,17 @@ impl Server {
             ));
         }
         errors.or(())?;
+        for address in opening.inherited.left() {
+            tracing::warn!(%address, "no listener asks for a socket that was passed on: it closes");
+        }
+        if predecessor.is_some() {
+            self.control.set_sockets(Sockets::Borrowed);
+        }
+        let listeners = RwLock::new(main);
         Ok(OpenServer {
-            main: Arc::new(MainPart { listeners: RwLock::new(main), shared }),
+            main: Arc::new(MainPart { listeners, shared, caps }),
             sides,
-            caps,
+            side_caps,
             predecessor,
             handover: self.handover,
             readiness: self.readiness,
@@ -292,31 +295,58 @@ impl Server {
     }
 }
 
-fn open_one(
-    listen: &Listen,
-    tls: Option<&Tls>,
-    inherited: &mut Inherited,
-) -> Result<(Listening, Option<Tls>), ConfigError> {
-    let place = listen.parse()?;
-    let tls = match (place.tls, tls) {
-        (false, _) => None,
-        (true, Some(tls)) => Some(tls.clone()),
-        (true, None) => {
-            return Err(listen
-                .error("https needs a certificate: give the server `.tls(..)`, or say `http`"));
-        }
-    };
-    let listening = Listening::open(&place.at, inherited).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "; another program listens there",
-            std::io::ErrorKind::PermissionDenied => {
-                "; ports below 1024 and some paths need privileges"
+/// Opens one listener after the other.
+struct Opening {
+    inherited: Inherited,
+    /// What has been opened already.
+    opened: Vec<Address>,
+}
+
+impl Opening {
+    fn open(
+        &mut self,
+        listen: &Listen,
+        tls: Option<&Tls>,
+        private: bool,
+    ) -> Result<(Listening, Option<Tls>), ConfigError> {
+        let place = listen.parse()?;
+        let tls = match (place.tls, tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(tls.clone()),
+            (true, None) => {
+                return Err(listen.error(
+                    "https needs a certificate: give the server `.tls(..)`, or say `http`",
+                ));
             }
-            _ => "",
         };
-        listen.error(&format!("cannot listen: {error}{hint}"))
-    })?;
-    Ok((listening, tls))
+        let listening = Listening::open(&place.at, &mut self.inherited, private)
+            .map_err(|error| listen.error(&self.explain(&place.at, &error)))?;
+        self.opened.push(listening.address().clone());
+        Ok((listening, tls))
+    }
+
+    fn explain(&self, at: &At, error: &io::Error) -> String {
+        let has_ours = self.opened.iter().any(|opened| match (opened, at) {
+            (Address::Tcp(address), At::Tcp(wanted)) => wanted.contains(address),
+            (Address::Unix(path), At::Unix(wanted)) => path == wanted,
+            _ => false,
+        });
+        let hint = match (error.kind(), at) {
+            (io::ErrorKind::AddrInUse, _) if has_ours => "another listener of this server is there",
+            (io::ErrorKind::AddrInUse, At::Unix(path)) if !is_socket(path) => {
+                "there is a file that is no socket"
+            }
+            (io::ErrorKind::AddrInUse, _) => "another program listens there",
+            (io::ErrorKind::AddrNotAvailable, _) => "this machine does not have that address",
+            (io::ErrorKind::NotFound, At::Unix(_)) => "its folder does not exist",
+            (io::ErrorKind::PermissionDenied, At::Unix(_)) => {
+                "this user may not create a file there"
+            }
+            (io::ErrorKind::PermissionDenied, At::Tcp(_)) => "ports below 1024 need privileges",
+            _ => return format!("cannot listen: {error}"),
+        };
+        format!("cannot listen: {hint} ({error})")
+    }
 }
 
 impl fmt::Debug for Server {
@@ -336,10 +366,8 @@ const SIDE_CONNECTIONS: usize = 256;
 struct Side {
     listen: Listen,
     service: SideService,
-    /// Its Unix socket is its owner's alone.
-    is_private: bool,
-    /// What it lacks where strangers can reach it.
-    missing_on_tcp: Option<&'static str>,
+    /// The service, where it is one that needs a guard: its Unix socket is then its owner's alone.
+    admin: Option<Admin>,
 }
 
 /// Ends a server from elsewhere. Cheap to clone.
@@ -349,11 +377,11 @@ pub struct Handle(Arc<Control>);
 impl Handle {
     /// Drains: answers say goodbye, what runs may finish.
     pub fn drain(&self) {
-        self.0.advance(crate::control::State::Lingering);
+        self.0.advance(State::Lingering);
     }
     /// Closes everything at once.
     pub fn close(&self) {
-        self.0.advance(crate::control::State::Killing);
+        self.0.advance(State::Killing);
     }
     pub(crate) fn state_name(&self) -> &'static str {
         self.0.state().name()
@@ -373,5 +401,5 @@ impl fmt::Debug for Handle {
 /// The addresses that a server listens on, in the order in which they were named; those of its side listeners come last.
 /// Unix sockets have none.
 pub(crate) fn addresses<'a>(all: impl Iterator<Item = &'a Opened>) -> Vec<SocketAddr> {
-    all.filter_map(|opened| opened.listening.address()).collect()
+    all.filter_map(|opened| opened.listening.tcp_address()).collect()
 }

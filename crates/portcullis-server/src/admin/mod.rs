@@ -17,6 +17,8 @@ use crate::{Handle, Stats, Tls};
 #[cfg(test)]
 mod tests;
 
+/// What it does by itself.
+const BUILT_IN: [&str; 4] = ["status", "drain", "close", "reload-certificates"];
 /// How long an answer has that says that everything is being closed.
 const LAST_ANSWER: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -77,7 +79,8 @@ impl Admin {
     pub fn tls(self, tls: Tls) -> Self {
         self.edit(|settings| settings.tls = Some(tls))
     }
-    /// A command of the application, at `POST /NAME`. What it says is the answer; where it fails, the answer is 409 with the reason,
+    /// A command of the application, at `POST /NAME`, which none of those above may have for its own; a server does not open
+    /// otherwise. What it says is the answer; where it fails, the answer is 409 with the reason,
     /// which operators may see.
     #[must_use]
     pub fn command<F, R>(self, name: impl Into<String>, command: F) -> Self
@@ -88,23 +91,25 @@ impl Admin {
         let command: Command = Arc::new(move || Box::pin(command()));
         self.edit(|settings| settings.commands.push((name.into(), command)))
     }
-    /// What is missing for a listener that strangers can reach.
-    pub(crate) fn missing_on_tcp(&self) -> Option<&'static str> {
-        match &*self.0 {
-            Settings { token, .. }
-                if token.as_ref().is_none_or(|token| token.expose().is_empty()) =>
-            {
-                Some("administration by TCP needs a `token`")
-            }
-            Settings { hosts, .. } if hosts.is_empty() => {
-                Some("administration by TCP needs the `host` that requests name")
-            }
-            _ => None,
-        }
+    /// What is wrong with it at a listener of that kind.
+    pub(crate) fn faults(&self, by_tcp: bool) -> impl Iterator<Item = String> {
+        let missing = self.0.missing_on_tcp().filter(|_| by_tcp).map(str::to_owned);
+        let hidden = self.0.commands.iter().filter(|(name, _)| BUILT_IN.contains(&name.as_str()));
+        let hidden = hidden
+            .map(|(name, _)| format!("the command `{name}` is built in: name yours otherwise"));
+        missing.into_iter().chain(hidden)
     }
 }
 
 impl Settings {
+    /// What is missing where strangers can come.
+    fn missing_on_tcp(&self) -> Option<&'static str> {
+        if self.token.as_ref().is_none_or(|token| token.expose().is_empty()) {
+            return Some("administration by TCP needs a `token`");
+        }
+        self.hosts.is_empty().then_some("administration by TCP needs the `host` that requests name")
+    }
+
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let answered = match self.admit(&request) {
             Ok(()) => self.obey(request.method(), request.uri().path()).await,
@@ -131,13 +136,11 @@ impl Settings {
         if !self.hosts.is_empty() && !named.is_some_and(is_known) {
             return Err(Problem::new(kinds::HOST_MISDIRECTED));
         }
+        if let Some(missing) = self.missing_on_tcp().filter(|_| by_tcp) {
+            tracing::warn!("refused an operator: {missing}");
+            return Err(Problem::new(kinds::ADDRESS_NOT_ALLOWED));
+        }
         match &self.token {
-            None if by_tcp => {
-                tracing::warn!(
-                    "refused administration by TCP: give `Admin` a `token` and a `host`"
-                );
-                Err(Problem::new(kinds::ADDRESS_NOT_ALLOWED))
-            }
             Some(token) if !carries(request, token.expose()) => {
                 let bearer = HeaderValue::from_static("Bearer");
                 Err(Problem::new(kinds::AUTHENTICATION_REQUIRED).header(WWW_AUTHENTICATE, bearer))
@@ -156,7 +159,8 @@ impl Settings {
             _ if command.is_some() => Method::POST,
             _ => return Err(Problem::new(kinds::ROUTE_NOT_FOUND)),
         };
-        if method != allowed {
+        let is_head = method == Method::HEAD && allowed == Method::GET;
+        if method != allowed && !is_head {
             let allow = HeaderValue::from_str(allowed.as_str());
             let problem = Problem::new(kinds::METHOD_NOT_ALLOWED);
             return Err(allow
@@ -178,7 +182,10 @@ impl Settings {
                 });
             }
             ("reload-certificates", Some(tls), _) => {
-                tls.reload().map_err(|errors| failed(&errors))?;
+                let tls = tls.clone();
+                // Files, and keys to check: no work for a runtime.
+                let reloaded = tokio::task::spawn_blocking(move || tls.reload()).await;
+                reloaded.map_err(|error| failed(&error))?.map_err(|errors| failed(&errors))?;
             }
             (_, _, Some((_, command))) => {
                 let said = command().await.map_err(|error| failed(&*error))?;

@@ -44,6 +44,7 @@ async fn each_command_is_obeyed_where_the_file_guards_it() {
     let (admin, server, runs) = admin();
     for (method, path, want, said) in [
         ("GET", "/status", 200, "{\"state\":\"running\",\"connections\":0,"),
+        ("HEAD", "/status", 200, ""),
         ("POST", "/status", 405, "method-not-allowed"),
         ("GET", "/purge", 405, "method-not-allowed"),
         ("POST", "/purge", 200, "purged 0"),
@@ -73,12 +74,16 @@ async fn each_command_is_obeyed_where_the_file_guards_it() {
 async fn strangers_are_refused_and_nothing_is_done() {
     let (plain, _server, plain_runs) = admin();
     let (guarded, _other, runs) = admin();
-    let guarded = guarded.token(Secret::new("s3cret".to_owned())).host("127.0.0.1:9901");
+    let guarded = guarded.token(Secret::new("s3cret".to_owned()));
+    // On `Server::side`, say, where nobody has asked for a host.
+    let any_host = guarded.clone();
+    let guarded = guarded.host("127.0.0.1:9901");
     let host = ("host", "127.0.0.1:9901");
     let token = ("authorization", "Bearer s3cret");
     for (admin, headers, peer, want, shows) in [
         (&plain, &[][..], Some(PEER), 403, "no token on TCP"),
         (&plain, &[("origin", "null")], None, 403, "a browser"),
+        (&any_host, &[host, token], Some(PEER), 403, "any host on TCP"),
         (&guarded, &[host], Some(PEER), 401, "no token sent"),
         (&guarded, &[host, ("authorization", "Bearer s3cre")], Some(PEER), 401, "a wrong token"),
         (&guarded, &[host, ("authorization", "Basic s3cret")], Some(PEER), 401, "another scheme"),
@@ -110,6 +115,11 @@ fn administration_by_tcp_does_not_open_unguarded() {
     assert!(open(token).unwrap_err().contains("needs the `host`"));
     let both = |admin: Admin| admin.token(Secret::new("s".to_owned())).host("127.0.0.1:1");
     assert_eq!(open(both), Ok(()));
+    let hidden = |admin: Admin| {
+        let admin = admin.token(Secret::new("s".to_owned())).host("127.0.0.1:1");
+        admin.command("drain", || async { Ok(String::new()) })
+    };
+    assert!(open(hidden).unwrap_err().contains("the command `drain` is built in"));
 }
 
 fn admin_parts() -> (Admin, Server, Arc<AtomicU32>) {

@@ -1,17 +1,11 @@
 //! Listening sockets that this process did not open: from a service manager, or from the process before it.
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
-
 use listenfd::ListenFd;
+
+use super::socket::{Address, Listening, Origin};
 
 /// Listening sockets from elsewhere, each until a place asks for its address.
 #[derive(Debug, Default)]
-pub(crate) struct Inherited {
-    tcp: Vec<TcpListener>,
-    /// With whether the file is ours to remove in the end.
-    unix: Vec<(UnixListener, bool)>,
-}
+pub(crate) struct Inherited(Vec<Listening>);
 
 impl Inherited {
     /// What a service manager passed by `LISTEN_FDS` (socket activation of systemd). It can be taken once in a process.
@@ -21,31 +15,22 @@ impl Inherited {
         for at in 0..sockets.len() {
             // Each is of one kind, and taking it as the other fails and leaves it.
             if let Ok(Some(listener)) = sockets.take_tcp_listener(at) {
-                inherited.tcp.push(listener);
+                inherited.0.extend(Listening::tcp(listener, Origin::Manager));
             } else if let Ok(Some(listener)) = sockets.take_unix_listener(at) {
-                inherited.unix.push((listener, false));
+                inherited.0.extend(Listening::unix(listener, Origin::Manager));
             }
         }
         inherited
     }
-    pub(crate) fn add_tcp(&mut self, listener: TcpListener) {
-        self.tcp.push(listener);
+    pub(crate) fn add(&mut self, listening: Listening) {
+        self.0.push(listening);
     }
-    pub(crate) fn add_unix(&mut self, listener: UnixListener) {
-        self.unix.push((listener, true));
+    pub(crate) fn take(&mut self, address: &Address) -> Option<Listening> {
+        let at = self.0.iter().position(|listening| listening.address() == address)?;
+        Some(self.0.swap_remove(at))
     }
-    pub(crate) fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let is_it = |listener: &TcpListener| listener.local_addr().is_ok_and(|own| own == address);
-        let at = self.tcp.iter().position(is_it)?;
-        Some(self.tcp.swap_remove(at))
-    }
-    pub(crate) fn take_unix(&mut self, path: &Path) -> Option<(UnixListener, bool)> {
-        let is_it = |(listener, _): &(UnixListener, bool)| {
-            listener.local_addr().is_ok_and(|own| own.as_pathname() == Some(path))
-        };
-        let at = self.unix.iter().position(is_it)?;
-        let (listener, is_ours) = self.unix.swap_remove(at);
-        listener.set_nonblocking(true).ok()?;
-        Some((listener, is_ours))
+    /// What no place has asked for.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &Address> {
+        self.0.iter().map(Listening::address)
     }
 }

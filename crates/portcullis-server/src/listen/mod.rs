@@ -9,12 +9,16 @@ mod inherited;
 mod socket;
 
 pub(crate) use inherited::Inherited;
-pub(crate) use socket::{Accepting, Listening};
+pub(crate) use socket::{Accepting, Address, Listening, Origin, is_socket};
 
 /// Where a server listens: an address, and whether it speaks TLS there.
 ///
 /// It is made from text: `http://127.0.0.1:8080`, `https://0.0.0.0:443`, `unix:/run/shop.sock`; without a scheme it is http.
 /// Port 0 is a free port.
+///
+/// # Deployment
+/// A Unix socket gets the permissions that the umask leaves: 0755 as a rule, and then its owner alone can connect. With a umask of
+/// 007 its group can too, as a proxy of another user needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     text: String,
@@ -57,8 +61,8 @@ impl Listen {
         }
         let (tls, address) = match text.split_once("://") {
             None => (false, text),
-            Some(("http", address)) => (false, address),
-            Some(("https", address)) => (true, address),
+            Some((scheme, address)) if scheme.eq_ignore_ascii_case("http") => (false, address),
+            Some((scheme, address)) if scheme.eq_ignore_ascii_case("https") => (true, address),
             Some((scheme, _)) => {
                 return Err(
                     self.error(&format!("`{scheme}` is no scheme: say `http`, `https` or `unix`"))
@@ -69,6 +73,16 @@ impl Listen {
         let wrong = |why: &dyn fmt::Display| {
             self.error(&format!("it must be a host and a port, such as `127.0.0.1:8080`: {why}"))
         };
+        if address.contains('/') {
+            return Err(wrong(&"a path has no place here"));
+        }
+        match address.strip_prefix(':') {
+            Some(port) if !port.contains(':') => {
+                let hint = format!("for every address of the machine say `0.0.0.0:{port}`");
+                return Err(wrong(&hint));
+            }
+            _ => {}
+        }
         let addresses: Vec<_> = address.to_socket_addrs().map_err(|error| wrong(&error))?.collect();
         if addresses.is_empty() {
             return Err(wrong(&"the host has no address"));
@@ -120,6 +134,9 @@ mod tests {
             ("ftp://127.0.0.1:1", None),
             ("127.0.0.1", None),
             ("127.0.0.1:99999", None),
+            ("HTTPS://[::1]:443", Some(tcp(true, "[::1]:443"))),
+            ("http://127.0.0.1:80/path", None),
+            (":8080", None),
             ("", None),
         ] {
             let place = Listen::from(text).parse();

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::{At, Inherited};
 use crate::stream::Socket;
@@ -20,30 +20,64 @@ const BACKLOG: i32 = 4_096;
 /// a thousand of those would hold all that the machine has for TCP; what is on its way is as much as the line carries all the same.
 const UNSENT: u32 = 256 << 10;
 
+/// Where a socket listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Where a listening socket came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This process opened it.
+    Opened,
+    /// From the process before this one, which accepts on it until it is told to let go.
+    Predecessor,
+    /// From a service manager, which keeps it open and owns the file.
+    Manager,
+    /// From a service manager, by way of the process before this one.
+    ManagerOfPredecessor,
+}
+
+impl Origin {
+    /// What the next process gets.
+    pub(crate) fn handed_over(self) -> Self {
+        match self {
+            Self::Opened | Self::Predecessor => Self::Predecessor,
+            Self::Manager | Self::ManagerOfPredecessor => Self::ManagerOfPredecessor,
+        }
+    }
+    /// Whether another process may accept on it beside this one.
+    pub(crate) fn is_shared(self) -> bool {
+        matches!(self, Self::Predecessor | Self::ManagerOfPredecessor)
+    }
+}
+
 /// A socket that listens, and belongs to no runtime yet.
 #[derive(Debug)]
-pub(crate) enum Listening {
-    Tcp(TcpListener, SocketAddr),
-    /// The file is removed in the end where there is one that is ours.
-    Unix(UnixListener, PathBuf, bool),
+pub(crate) struct Listening {
+    socket: OwnedFd,
+    address: Address,
+    pub(crate) origin: Origin,
 }
 
 impl Listening {
-    /// The socket for `at`: an inherited one where there is one for this very address.
-    pub(crate) fn open(at: &At, inherited: &mut Inherited) -> io::Result<Self> {
+    /// The socket for `at`: an inherited one where there is one for this very address. A private Unix socket is for the user
+    /// of this process alone.
+    pub(crate) fn open(at: &At, inherited: &mut Inherited, private: bool) -> io::Result<Self> {
         match at {
-            At::Unix(path) => match inherited.take_unix(path) {
-                Some((listener, is_ours)) => Ok(Self::Unix(listener, path.clone(), is_ours)),
-                None => bind_unix(path),
+            At::Unix(path) => match inherited.take(&Address::Unix(path.clone())) {
+                Some(listening) => Ok(listening),
+                None => Self::unix(bind_unix(path, private)?, Origin::Opened),
             },
             At::Tcp(addresses) => {
                 let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
                 for address in addresses {
-                    let listener = match inherited.take_tcp(*address) {
-                        Some(listener) => Ok(listener),
-                        None => bind_tcp(*address),
-                    };
-                    match listener.and_then(Self::tcp) {
+                    if let Some(listening) = inherited.take(&Address::Tcp(*address)) {
+                        return Ok(listening);
+                    }
+                    match bind_tcp(*address).and_then(|socket| Self::tcp(socket, Origin::Opened)) {
                         Ok(listening) => return Ok(listening),
                         Err(error) => last = error,
                     }
@@ -52,76 +86,65 @@ impl Listening {
             }
         }
     }
-    fn tcp(listener: TcpListener) -> io::Result<Self> {
+    pub(crate) fn tcp(listener: TcpListener, origin: Origin) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         // On Linux accepted sockets inherit both, which saves system calls for each.
         sockopt::set_tcp_nodelay(&listener, true)?;
         bound_unsent(&listener)?;
+        let address = Address::Tcp(listener.local_addr()?);
+        Ok(Self { socket: listener.into(), address, origin })
+    }
+    pub(crate) fn unix(listener: UnixListener, origin: Origin) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Self::Tcp(listener, address))
+        let Some(path) = address.as_pathname() else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the socket has no path"));
+        };
+        Ok(Self { address: Address::Unix(path.to_owned()), socket: listener.into(), origin })
     }
-    /// The address, where there is one.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(_, address) => Some(*address),
-            Self::Unix(..) => None,
-        }
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
-    /// How the socket is called when it is handed over.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Tcp(_, address) => format!("tcp:{address}"),
-            Self::Unix(_, path, _) => format!("unix:{}", path.display()),
+    /// The TCP address, where it is one.
+    pub(crate) fn tcp_address(&self) -> Option<SocketAddr> {
+        match self.address {
+            Address::Tcp(address) => Some(address),
+            Address::Unix(_) => None,
         }
     }
     /// Another handle to the same socket, with the same queue.
     pub(crate) fn share(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(listener, address) => Self::Tcp(listener.try_clone()?, *address),
-            Self::Unix(listener, path, is_ours) => {
-                Self::Unix(listener.try_clone()?, path.clone(), *is_ours)
-            }
-        })
+        let socket = self.socket.try_clone()?;
+        Ok(Self { socket, address: self.address.clone(), origin: self.origin })
     }
     /// Hands the socket to the runtime that this is called on.
     pub(crate) fn accepting(&self) -> io::Result<Accepting> {
-        Ok(match self.share()? {
-            Self::Tcp(listener, _) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Self::Unix(listener, ..) => {
-                Accepting::Unix(tokio::net::UnixListener::from_std(listener)?)
-            }
+        let socket = self.socket.try_clone()?;
+        Ok(match self.address {
+            Address::Tcp(_) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket.into())?),
+            Address::Unix(_) => Accepting::Unix(tokio::net::UnixListener::from_std(socket.into())?),
         })
     }
-    /// Lets nobody but its owner connect to a Unix socket.
-    pub(crate) fn make_private(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(..) => Ok(()),
-            Self::Unix(_, path, _) => fs::set_permissions(path, fs::Permissions::from_mode(0o600)),
-        }
-    }
-    /// The file of a Unix socket.
-    pub(crate) fn file(&self) -> Option<PathBuf> {
-        match self {
-            Self::Tcp(..) => None,
-            Self::Unix(_, path, is_ours) => is_ours.then(|| path.clone()),
+    /// The file of a Unix socket that is not a service manager's, and whether another process may use it beside this one.
+    pub(crate) fn file(&self) -> Option<(PathBuf, bool)> {
+        match (&self.address, self.origin) {
+            (Address::Tcp(_), _) | (_, Origin::Manager | Origin::ManagerOfPredecessor) => None,
+            (Address::Unix(path), origin) => Some((path.clone(), origin.is_shared())),
         }
     }
 }
 
 impl AsFd for Listening {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(listener, _) => listener.as_fd(),
-            Self::Unix(listener, ..) => listener.as_fd(),
-        }
+        self.socket.as_fd()
     }
 }
 
-impl fmt::Display for Listening {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(_, address) => address.fmt(f),
-            Self::Unix(_, path, _) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -148,19 +171,31 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Whether there is the file of a Unix socket at `path`.
+pub(crate) fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
 /// Binds a Unix socket. A file that a server left behind which is gone is replaced.
-fn bind_unix(path: &Path) -> io::Result<Listening> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+fn bind_unix(path: &Path, private: bool) -> io::Result<UnixListener> {
     let is_dead = || {
         UnixStream::connect(path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     };
-    if is_socket && is_dead() {
+    if is_socket(path) && is_dead() {
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    Ok(Listening::Unix(listener, path.to_owned(), true))
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let family = AddressFamily::UNIX;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &address)?;
+    if private {
+        // Before it listens: until then nobody can connect.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// A socket that a runtime accepts on.

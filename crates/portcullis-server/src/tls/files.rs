@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_core::ConfigError;
+use portcullis_core::{ConfigError, ConfigErrors};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,13 +16,17 @@ pub(super) struct Certificate {
     pub(super) names: Vec<String>,
 }
 
+/// # Errors
+/// All that is wrong with the files.
 pub(super) fn read(
     files: &CertificateFiles,
     provider: &CryptoProvider,
-) -> Result<Certificate, ConfigError> {
-    let chain = certificates(&files.chain)?;
+) -> Result<Certificate, ConfigErrors> {
+    let mut errors = ConfigErrors::default();
+    let chain = errors.keep(certificates(&files.chain));
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| unusable(&files.key, &error, "a private key in PEM"))?;
+        .map_err(|error| unusable(&files.key, &error, "a private key in PEM"));
+    let (Some(chain), Some(key)) = (chain, errors.keep(key)) else { return Err(errors) };
     let names = if files.names.is_empty() {
         names_in(&files.chain, &chain)?
     } else {

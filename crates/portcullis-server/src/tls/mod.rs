@@ -136,15 +136,18 @@ impl TlsBuilder {
                 "there is no certificate: name one with `certificate(chain, key)`",
             ));
         }
-        let mut keep =
-            |result: Result<_, ConfigError>| result.map_err(|error| errors.push(error)).ok();
-        let certificates: Vec<_> =
-            self.certificates.iter().filter_map(|files| keep(read(files, &provider))).collect();
+        let mut certificates = Vec::new();
+        for files in &self.certificates {
+            match read(files, &provider) {
+                Ok(certificate) => certificates.push(certificate),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
         let verifier = match &self.client_ca {
             None => Ok(rustls::server::WebPkiClientVerifier::no_client_auth()),
             Some(ca) => ca.verifier(&provider),
         };
-        let verifier = verifier.map_err(|error| errors.push(error)).ok();
+        let verifier = errors.keep(verifier);
         let Some(verifier) = verifier.filter(|_| errors.is_empty()) else { return Err(errors) };
         let certificates = Arc::new(Certificates::new(certificates));
         let config = config(provider, verifier, &certificates)

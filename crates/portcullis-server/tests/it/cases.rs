@@ -322,6 +322,8 @@ async fn answers_of_the_server_itself_are_hardened() {
         }
         assert_eq!(answer.header("x-request-id").unwrap().len(), 32, "{status}");
         assert_eq!(answer.header("server"), None, "{status}");
+        // RFC 9110, section 15.5.6: a 405 says what would do.
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{answer:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of a server, and the beginning of the next one.
 use std::convert::Infallible;
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -102,6 +103,51 @@ async fn what_still_runs_at_the_deadline_is_cut_off() {
     server.ended().await;
     assert!(since.elapsed() >= SECOND && since.elapsed() < 8 * SECOND, "{:?}", since.elapsed());
     assert_eq!(server.stats.refused(), 2);
+}
+
+#[tokio::test]
+async fn operators_can_watch_a_drain_to_its_end() {
+    let limits = Limits::default().linger(Duration::ZERO);
+    let server = Server::bind("http://127.0.0.1:0").limits(limits);
+    let side = tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(text("side")) });
+    let (handle, stats) = (server.handle(), server.stats());
+    let open = server.side("127.0.0.1:0", side).open().unwrap();
+    let side = *open.addresses().last().unwrap();
+    let told = Arc::new(Notify::new());
+    let wait = Arc::clone(&told);
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.notified().await;
+            Ok::<_, Infallible>(text("done"))
+        }
+    });
+    let mut server = start_open(open, handle, stats, service);
+    let mut busy = server.connect().await;
+    busy.send(get("/")).await;
+    until(|| server.stats.connections() == 1).await;
+    server.handle.drain();
+    within(async { while TcpStream::connect(server.address).await.is_ok() {} }).await;
+    let mut watching = Raw::new(TcpStream::connect(side).await.unwrap());
+    watching.send(get("/")).await;
+    assert_eq!(watching.answer().await.text(), "side");
+    told.notify_one();
+    assert_eq!(busy.answer().await.text(), "done");
+    server.ended().await;
+    assert!(TcpStream::connect(side).await.is_err());
+}
+
+#[tokio::test]
+async fn who_has_just_connected_may_still_ask() {
+    let limits = Limits::default().linger(Duration::ZERO);
+    let mut server = start(local().limits(limits));
+    let mut client = server.connect().await;
+    until(|| server.stats.connections() == 1).await;
+    server.handle.drain();
+    within(async { while TcpStream::connect(server.address).await.is_ok() {} }).await;
+    client.send(get("/")).await;
+    assert_eq!(client.answer().await.text(), "hello");
+    server.ended().await;
 }
 
 #[tokio::test]
@@ -247,13 +293,21 @@ async fn a_unix_socket_is_served_and_removed() {
 }
 
 /// A server that can hand its sockets over, and answers with its name.
-fn heir(name: &'static str, place: &str, path: &std::path::Path) -> Running {
+fn heir(name: &'static str, place: &str, path: &Path) -> Running {
     let limits = Limits::default().linger(Duration::from_millis(300));
-    let server = Server::bind(place).limits(limits).handover(path);
-    let (handle, stats) = (server.handle(), server.stats());
-    let service =
-        tower::service_fn(move |_: Request<Body>| async move { Ok::<_, Infallible>(text(name)) });
-    start_open(server.open().unwrap(), handle, stats, service)
+    named(name, Server::bind(place).limits(limits).handover(path))
+}
+
+/// Answers everything with its name.
+fn named(name: &'static str, server: Server) -> Running {
+    start_with(server, move |_| async move { Ok(text(name)) })
+}
+
+/// What answers at a Unix socket.
+async fn name_at(path: &Path) -> String {
+    let mut client = Raw::new(UnixStream::connect(path).await.unwrap());
+    client.send(get("/")).await;
+    client.answer().await.text().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -321,10 +375,7 @@ async fn a_next_server_that_is_not_ready_changes_nothing() {
     let readiness = Readiness::new();
     let warm = readiness.expect("warm");
     let next = Server::bind(place.as_str()).handover(&path).readiness(readiness);
-    let (handle, stats) = (next.handle(), next.stats());
-    let service =
-        tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(text("second")) });
-    let next = start_open(next.open().unwrap(), handle, stats, service);
+    let next = named("second", next);
     for _ in 0..10 {
         assert_eq!(server.ask(get("/")).await.text(), "first");
     }
@@ -332,4 +383,110 @@ async fn a_next_server_that_is_not_ready_changes_nothing() {
     warm.ready();
     server.ended().await;
     assert_eq!(next.ask(get("/")).await.text(), "second");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_next_server_that_fails_takes_no_socket_away() {
+    let folder = Folder::new("handover-fails");
+    let (path, place) = (folder.0.join("handover.sock"), folder.0.join("shop.sock"));
+    let own = folder.0.join("own.sock");
+    let listen = format!("unix:{}", place.display());
+    let mut server = heir("first", &listen, &path);
+    until(|| path.exists()).await;
+
+    // One whose service cannot be made.
+    let next = Server::bind(listen.as_str()).handover(&path).open().unwrap();
+    let failed = tokio::task::spawn_blocking(move || {
+        next.run(|_| {
+            Err::<tower::util::BoxCloneSyncService<_, Response<Body>, Infallible>, _>("no")
+        })
+    });
+    assert!(failed.await.unwrap().is_err());
+    assert_eq!(name_at(&place).await, "first");
+
+    // One that is told to end before it is ready. What it opened itself it takes along.
+    let readiness = Readiness::new();
+    let warm = readiness.expect("warm");
+    let next = Server::bind(listen.as_str()).listen(format!("unix:{}", own.display()));
+    let mut next = named("second", next.handover(&path).readiness(readiness));
+    assert!(own.exists());
+    next.handle.close();
+    next.ended().await;
+    assert!(!own.exists());
+    assert_eq!(name_at(&place).await, "first");
+    drop(warm);
+
+    // One that is ready has it then, to the end.
+    let mut next = heir("third", &listen, &path);
+    server.ended().await;
+    assert_eq!(name_at(&place).await, "third");
+    next.handle.drain();
+    next.ended().await;
+    assert!(!place.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_ends_while_the_next_one_warms_up_leaves_it_the_files() {
+    let folder = Folder::new("handover-crossed");
+    let (path, place) = (folder.0.join("handover.sock"), folder.0.join("shop.sock"));
+    let listen = format!("unix:{}", place.display());
+    let mut server = heir("first", &listen, &path);
+    until(|| path.exists()).await;
+    let readiness = Readiness::new();
+    let warm = readiness.expect("warm");
+    let limits = Limits::default().linger(Duration::ZERO);
+    let next = Server::bind(listen.as_str()).limits(limits).handover(&path).readiness(readiness);
+    let mut next = named("second", next);
+    // A first answer shows that it has been given the sockets.
+    assert_eq!(name_at(&place).await, "first");
+    server.handle.drain();
+    server.ended().await;
+    warm.ready();
+    assert_eq!(name_at(&place).await, "second");
+    next.handle.drain();
+    next.ended().await;
+    assert!(!place.exists(), "they are its own by then");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_are_answered_by_the_server_that_serves() {
+    let folder = Folder::new("handover-side");
+    let path = folder.0.join("handover.sock");
+    let side = |name: &'static str| {
+        tower::service_fn(move |_: Request<Body>| async move { Ok::<_, Infallible>(text(name)) })
+    };
+    let ready = Readiness::new();
+    let first = local().readiness(ready.clone()).handover(&path).side("127.0.0.1:0", side("first"));
+    let (handle, stats) = (first.handle(), first.stats());
+    let open = first.open().unwrap();
+    let addresses = open.addresses();
+    let mut server = start_open(open, handle, stats, side("app"));
+    until(|| path.exists()).await;
+
+    let readiness = Readiness::new();
+    let warm = readiness.expect("warm");
+    let next = Server::bind(format!("http://{}", addresses[0]));
+    let next = next.handover(&path).readiness(readiness);
+    let next = next.side(addresses[1], side("second")).side("127.0.0.1:0", side("of its own"));
+    let (handle, stats) = (next.handle(), next.stats());
+    let open = next.open().unwrap();
+    let own = open.addresses()[2];
+    let next = start_open(open, handle, stats, side("app"));
+    let ask = |address| async move {
+        let mut client = Raw::new(TcpStream::connect(address).await.unwrap());
+        client.send(get("/")).await;
+        client.answer().await.text().to_owned()
+    };
+    for _ in 0..20 {
+        assert_eq!(ask(addresses[1]).await, "first");
+    }
+    assert_eq!(ask(own).await, "of its own", "which nobody else answers");
+    warm.ready();
+    server.ended().await;
+    assert_eq!(ask(addresses[1]).await, "second");
+    assert!(
+        ready.is_ready(),
+        "the address is served, whoever asks the old one by an open connection"
+    );
+    drop(next);
 }

@@ -29,12 +29,17 @@ async fn an_error_of_the_service_is_a_500_that_keeps_its_cause() {
     assert_eq!(client.answer().await.text(), "well", "the connection goes on");
 }
 
-/// Takes every failure for its own.
+/// Takes every failure for its own, or for bad input, as the path says.
 async fn clumsy(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let failure = match request.uri().path() {
+        "/server" => StatusCode::INTERNAL_SERVER_ERROR,
+        "/input" => StatusCode::BAD_REQUEST,
+        _ => StatusCode::CONFLICT,
+    };
     let read = portcullis_testkit::collect(request.into_body()).await;
     let mut response = text("whatever");
     if read.is_err() {
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        *response.status_mut() = failure;
     }
     Ok(response)
 }
@@ -42,16 +47,24 @@ async fn clumsy(request: Request<Body>) -> Result<Response<Body>, Infallible> {
 #[tokio::test]
 async fn what_a_client_did_to_its_body_is_never_a_5xx() {
     let server = start_with(local().limits(Limits::default().body_bytes(10)), clumsy);
-    let chunked = |body: &str| {
-        format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}")
+    let chunked = |path: &str, body: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}")
     };
-    for (request, status, slug) in [
-        (post("/", "eleven byte"), 413, "body-too-large"),
-        (chunked("b\r\neleven byte\r\n0\r\n\r\n"), 413, "body-too-large"),
-        (chunked("zz\r\n"), 400, "body-malformed"),
-        (chunked("5\r\nhelloX"), 400, "body-malformed"),
-    ] {
-        server.ask(&request).await.assert_problem(status, slug);
+    // Extractors that know nothing of limits answer 400.
+    for path in ["/server", "/input"] {
+        for (request, status, slug) in [
+            (post(path, "eleven byte"), 413, "body-too-large"),
+            (chunked(path, "b\r\neleven byte\r\n0\r\n\r\n"), 413, "body-too-large"),
+        ] {
+            server.ask(&request).await.assert_problem(status, slug);
+        }
     }
-    assert_eq!(server.ask(post("/", "ten bytes!")).await.text(), "whatever");
+    for body in ["zz\r\n", "5\r\nhelloX"] {
+        server.ask(chunked("/server", body)).await.assert_problem(400, "body-malformed");
+        let answer = server.ask(chunked("/input", body)).await;
+        assert_eq!((answer.status, answer.text()), (400, "whatever"), "right by itself");
+    }
+    let answer = server.ask(post("/decides", "eleven byte")).await;
+    assert_eq!((answer.status, answer.text()), (409, "whatever"), "a decision is left alone");
+    assert_eq!(server.ask(post("/server", "ten bytes!")).await.text(), "whatever");
 }
