@@ -18,9 +18,9 @@ use crate::bridge::connect;
 
 /// A finished stack around an axum router: what `stack.around(api)` gives.
 ///
-/// It takes the client's address from axum's `ConnectInfo<SocketAddr>`, so serve it with connect info. A server that puts a
-/// [`Connection`](portcullis_core::Connection) into its requests needs none; give it the stack itself, by
-/// [`into_inner`](Self::into_inner), which takes requests with any body.
+/// `Server` of portcullis takes it as it is. `axum::serve` takes it with connect info, since it has the client's address from
+/// axum's `ConnectInfo<SocketAddr>`. A function that builds an application may return it as a plain router, by
+/// [`into_router`](Self::into_router).
 ///
 /// ```no_run
 /// # async fn f(app: portcullis_axum::App<portcullis_axum::Leaf>, listener: tokio::net::TcpListener) -> std::io::Result<()> {

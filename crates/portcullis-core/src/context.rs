@@ -204,6 +204,10 @@ impl Context {
     pub fn body_limit(&self) -> &BodyLimit {
         self.0.body_limit.get_or_init(BodyLimit::default)
     }
+    /// The limit, where somebody reads by it.
+    pub(crate) fn body_limit_known(&self) -> Option<&BodyLimit> {
+        self.0.body_limit.get()
+    }
     /// The application's own way to show problems.
     pub fn renderer(&self) -> Option<&dyn RenderProblem> {
         self.0.renderer.get().map(|renderer| &**renderer)

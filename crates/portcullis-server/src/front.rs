@@ -15,15 +15,14 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use portcullis_core::problem::kinds;
 use portcullis_core::{
-    Body, BodyError, BodyLimit, BoxError, Connection, Informational, Problem, Revocation,
-    SendInformational,
+    Body, BodyLimit, BoxError, Connection, Informational, Problem, Revocation, SendInformational,
 };
 use tower_service::Service;
 
 use crate::control::Control;
 use crate::limits::Limits;
 use crate::refusal::refuse;
-use crate::request_body::{Fate, RequestBody};
+use crate::request_body::RequestBody;
 use crate::response_body::{ResponseBody, Turn};
 use crate::screen::screen;
 use crate::stats::{Ending, Stats};
@@ -100,7 +99,11 @@ impl<S> Front<S> {
         Ok(())
     }
 
-    fn body(&self, parts: &mut http::request::Parts, incoming: Incoming) -> (Body, Option<Fate>) {
+    fn body(
+        &self,
+        parts: &mut http::request::Parts,
+        incoming: Incoming,
+    ) -> (Body, Option<BodyLimit>) {
         if incoming.is_end_stream() {
             return (Body::empty(), None);
         }
@@ -111,9 +114,9 @@ impl<S> Front<S> {
             Protocol::Http2(_) => None,
         };
         let stats = self.vitals.shared().stats.clone();
-        let (body, fate) =
-            RequestBody::new(incoming, limit, &self.vitals.shared().limits, stats, exchange);
-        (Body::new(body), Some(fate))
+        let limits = &self.vitals.shared().limits;
+        let body = RequestBody::new(incoming, limit.clone(), limits, stats, exchange);
+        (Body::new(body), Some(limit))
     }
 }
 
@@ -130,7 +133,7 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (connection, turn) = self.begin(&request);
-        let reply = Reply { turn: Some(turn), version: request.version(), fate: None };
+        let reply = Reply { turn: Some(turn), version: request.version(), limit: None };
         if let Err(problem) = self.check(&request) {
             self.vitals.shared().stats.ended(Ending::RequestRefused);
             if !request.body().is_end_stream() {
@@ -141,10 +144,10 @@ where
             return FrontFuture { state: Step::Refused { answer: Some(answer) }, reply };
         }
         let (mut parts, incoming) = request.into_parts();
-        let (body, fate) = self.body(&mut parts, incoming);
+        let (body, limit) = self.body(&mut parts, incoming);
         parts.extensions.insert(connection);
         let request = Request::from_parts(parts, body);
-        let reply = Reply { fate, ..reply };
+        let reply = Reply { limit, ..reply };
         let mut service = self.service.borrow_mut();
         // Most services are always ready; one that is not is waited for in the future, as a clone.
         let mut cx = Cx::from_waker(Waker::noop());
@@ -251,7 +254,7 @@ struct Reply {
     /// There until the answer has it.
     turn: Option<Turn>,
     version: Version,
-    fate: Option<Fate>,
+    limit: Option<BodyLimit>,
 }
 
 impl Reply {
@@ -261,14 +264,9 @@ impl Reply {
 
     /// The application's answer.
     fn theirs<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
-        let unsure =
-            response.status().is_server_error() || response.status() == StatusCode::BAD_REQUEST;
-        if unsure && let Some(kind) = self.fate.as_ref().and_then(Fate::failure) {
-            let problem = BodyError::new(kind).problem();
-            // The client's bytes were at fault, whatever the application made of it; many know no better than 400.
-            if problem.status() != response.status() {
-                return self.ours(problem.into_response());
-            }
+        let correction = self.limit.as_ref().and_then(|limit| limit.correction(response.status()));
+        if let Some(problem) = correction {
+            return self.ours(problem.into_response());
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.upgrade(&response);

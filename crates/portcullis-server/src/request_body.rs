@@ -1,7 +1,6 @@
 //! The request body: limited in size, and in how long it may keep the application waiting.
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context as Cx, Poll};
 
 use bytes::Bytes;
@@ -14,30 +13,6 @@ use crate::pace::Pace;
 use crate::stats::{Ending, Stats};
 use crate::vitals::Vitals;
 
-/// What became of a request body, for the answer: no failure of the client's is the server's.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Fate(Arc<AtomicU8>);
-
-impl Fate {
-    fn failed(&self, kind: BodyErrorKind) {
-        let code = match kind {
-            BodyErrorKind::TooLarge => 1,
-            BodyErrorKind::TooSlow => 2,
-            _ => 3,
-        };
-        self.0.store(code, Relaxed);
-    }
-    /// What went wrong with the body, if anything did.
-    pub(crate) fn failure(&self) -> Option<BodyErrorKind> {
-        match self.0.load(Relaxed) {
-            0 => None,
-            1 => Some(BodyErrorKind::TooLarge),
-            2 => Some(BodyErrorKind::TooSlow),
-            _ => Some(BodyErrorKind::Malformed),
-        }
-    }
-}
-
 /// A request body that ends with a [`BodyError`] when it is too large or comes too slowly.
 pub(crate) struct RequestBody {
     incoming: Incoming,
@@ -46,7 +21,6 @@ pub(crate) struct RequestBody {
     bytes: Option<u64>,
     seen: u64,
     pace: Pace,
-    fate: Fate,
     stats: Stats,
     /// HTTP/1.1 cannot take the next request before this body is done.
     exchange: Option<Arc<Vitals>>,
@@ -60,21 +34,9 @@ impl RequestBody {
         limits: &Limits,
         stats: Stats,
         exchange: Option<Arc<Vitals>>,
-    ) -> (Self, Fate) {
-        let fate = Fate::default();
+    ) -> Self {
         let pace = Pace::new(limits.body_idle, limits.byte_rate);
-        let body = Self {
-            incoming,
-            limit,
-            bytes: None,
-            seen: 0,
-            pace,
-            fate: fate.clone(),
-            stats,
-            exchange,
-            over: false,
-        };
-        (body, fate)
+        Self { incoming, limit, bytes: None, seen: 0, pace, stats, exchange, over: false }
     }
 
     fn end(&mut self, complete: bool) {
@@ -85,7 +47,7 @@ impl RequestBody {
         }
     }
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.fate.failed(error.kind());
+        self.limit.failed(error.kind());
         self.stats.ended(Ending::Body);
         self.end(false);
         Poll::Ready(Some(Err(error)))

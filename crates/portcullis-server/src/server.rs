@@ -276,7 +276,8 @@ impl Server {
     }
 
     /// Serves on one single-threaded runtime for each processor, with a service of its own from `make` for each of them, until
-    /// the server has drained. Blocks the thread; not to be called on a runtime.
+    /// the server has drained. Blocks the thread; not to be called on a runtime. What `make` makes is one worker's: whatever
+    /// all of them must share, as a quota in memory, is made before and cloned.
     ///
     /// # Errors
     /// As [`open`](Self::open); the first error of `make`, which ends the server.

@@ -129,6 +129,8 @@ impl Staged for EdgeLayer {
 /// - The client address, the scheme, the request id (`x-request-id`) and the trace (`traceparent`) continue only what
 ///   a trusted hop sent; for everyone else they are made anew, and what the client sent is dropped.
 /// - Headers that begin with [`OWN_PREFIX`], in any spelling, are dropped.
+/// - An answer that takes a request body which failed for a failure of the server's, or for just any bad request, is corrected
+///   ([`BodyLimit::correction`](crate::BodyLimit::correction)).
 /// - Every answer carries the request id and the [`SecurityHeaders`].
 #[derive(Clone)]
 pub struct Edge<S> {
@@ -334,6 +336,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.call.poll(cx))?;
+        if let Some(problem) =
+            this.context.body_limit_known().and_then(|limit| limit.correction(response.status()))
+        {
+            this.context.note("edge", || problem.to_string());
+            response = problem.respond(this.context);
+        }
         this.context.add_standard_headers(response.headers_mut());
         Poll::Ready(Ok(response))
     }

@@ -2,6 +2,7 @@
 use portcullis_core::EdgeLayer;
 use portcullis_testkit::{Contract, get};
 
+mod broken_bodies;
 mod clients;
 mod forwarding_of_ids;
 mod own_headers;
