@@ -59,8 +59,8 @@ pub use refusable::Refusable;
 pub use request_id::RequestId;
 pub use revocation::{Revocation, Revoked};
 pub use route::{
-    Access, Methods, Requirement, Route, RouteExt, RouteLayer, RouteOption, RouteTable, Routes,
-    Rule, WithOptions, authenticated, optional, policy, public, require,
+    Access, Methods, Requirement, Route, RouteExt, RouteLayer, RouteMatch, RouteOption, RouteTable,
+    Routes, Rule, WithOptions, authenticated, optional, policy, public, require,
 };
 pub use secret::Secret;
 pub use stack::Stack;

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{OnlyFrom, Route, RouteTable};
 use crate::problem::kinds;
-use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem, Refusable, Target};
+use crate::{Body, BoxError, ConfigErrors, Context, Dialect, Problem, Refusable};
 
 /// Applies [`Guard`].
 #[derive(Clone, Debug)]
@@ -81,9 +81,10 @@ impl GuardLayer {
         };
         if !route.methods().include(method) {
             // A preflight that nobody answered travels under the route that it asks about.
-            let path = context.and_then(Context::target).map_or("", Target::path);
-            let allow =
-                route.table().allowed(path).cloned().unwrap_or(HeaderValue::from_static(""));
+            let target = context.and_then(Context::target);
+            let (host, path) = target.map_or(("", ""), |target| (target.host(), target.path()));
+            let allow = route.table().allowed(host, path).cloned();
+            let allow = allow.unwrap_or(HeaderValue::from_static(""));
             return Some(Problem::new(kinds::METHOD_NOT_ALLOWED).header(ALLOW, allow));
         }
         // A public route may be reached without a route layer, unless that was to look where the client is.

@@ -12,7 +12,7 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Found, Guardedness, MaxBody, OnlyFrom, Route, RouteTable, Streaming, front};
+use super::{Asked, Found, Guardedness, MaxBody, OnlyFrom, Route, RouteTable, Streaming, front};
 use crate::problem::kinds;
 use crate::stack::{CanonicalTarget, KnownRoutes, Plan, Staged};
 use crate::target::{TargetRules, other_spelling};
@@ -142,12 +142,19 @@ fn route<B>(
     }
     // A preflight travels under the route that it asks about, unless the path has a route for OPTIONS itself.
     let preflight = preflight_method(request);
-    let preflight =
-        preflight.filter(|_| matches!(table.find(&Method::OPTIONS, path), Found::Options(_)));
-    let method = preflight.as_ref().unwrap_or(request.method());
-    let found = table.find(method, path);
+    let asked = Asked {
+        method: request.method(),
+        path,
+        target: context.target(),
+        headers: request.headers(),
+        client: context.client(),
+    };
+    let preflight = preflight.filter(|_| matches!(table.find(&asked), Found::Options(_)));
+    let asked = Asked { method: preflight.as_ref().unwrap_or(request.method()), ..asked };
+    let found = table.find(&asked);
     if let Some(other) = other_spelling(path)
-        && let (Found::Route(this), Found::Route(that)) = (&found, table.find(method, &other))
+        && let (Found::Route(this), Found::Route(that)) =
+            (&found, table.find(&Asked { path: &other, ..asked }))
         && *this != that
     {
         let detail = "the path has another spelling that leads to another route: send reserved characters raw";

@@ -7,6 +7,7 @@ mod dispatch;
 mod front;
 mod guard;
 mod layer;
+mod matching;
 mod options;
 mod routes;
 mod rule;
@@ -19,6 +20,8 @@ pub use dispatch::{Dispatch, DispatchFuture};
 pub use front::{MaxBody, OnlyFrom, RouteExt, Streaming};
 pub use guard::{Guard, GuardFuture, GuardLayer, adopt_problem};
 pub use layer::{RouteLayer, RouteService};
+pub(crate) use matching::Asked;
+pub use matching::RouteMatch;
 pub use options::{RouteOption, RouteOptions, WithOptions};
 pub use routes::{RouteDraft, Routes, RoutesBuilder};
 pub use rule::{
@@ -67,6 +70,10 @@ impl Route {
     /// Its methods.
     pub fn methods(&self) -> &Methods {
         &self.entry().methods
+    }
+    /// What it asks of a request beside path and method.
+    pub fn matching(&self) -> &RouteMatch {
+        &self.entry().matching
     }
     /// What it asks of the caller.
     pub fn access(&self) -> &Access {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use http::Method;
 
 use super::{
-    CatchAll, Dispatch, Guardedness, Methods, Open, Restricted, RouteLayer, RouteOption,
-    RouteOptions, RouteTable, Rule, TableBuilder, WithOptions, authenticated, optional, policy,
-    public, require,
+    CatchAll, Dispatch, Guardedness, Methods, Open, Restricted, RouteLayer, RouteMatch,
+    RouteOption, RouteOptions, RouteTable, Rule, TableBuilder, WithOptions, authenticated,
+    optional, policy, public, require,
 };
-use crate::ConfigErrors;
 use crate::stack::Endpoints;
+use crate::{ConfigError, ConfigErrors};
 
 /// A table of routes with an endpoint for each: any tower services.
 ///
@@ -107,6 +107,7 @@ pub struct RouteDraft<E, G> {
     builder: RoutesBuilder<E, G>,
     template: String,
     methods: Methods,
+    matching: RouteMatch,
     endpoint: E,
 }
 
@@ -117,6 +118,7 @@ impl<E, G: Guardedness> RoutesBuilder<E, G> {
             builder: self,
             template: template.to_owned(),
             methods: methods.into(),
+            matching: RouteMatch::default(),
             endpoint,
         }
     }
@@ -171,10 +173,26 @@ impl<E, G: Guardedness> RoutesBuilder<E, G> {
 }
 
 impl<E, G: Guardedness> RouteDraft<E, G> {
+    /// Only for this host, without a port: `shop.example`, or `*.shop.example` for all names below it. Said several times, one
+    /// of them must be it. Default: every host. What is wrong with it shows when the routes are built.
+    pub fn host(mut self, pattern: &str) -> Self {
+        match std::mem::take(&mut self.matching).host(pattern) {
+            Ok(matching) => self.matching = matching,
+            Err(message) => {
+                let place = format!("route `{} {}`", self.methods, self.template);
+                self.builder.table.error(ConfigError::new(place, message));
+            }
+        }
+        self
+    }
+    /// Only for requests that have all this. Default: whatever they have.
+    pub fn matching(self, matching: RouteMatch) -> Self {
+        Self { matching, ..self }
+    }
     /// States the access by a [`Rule`].
     pub fn rule<A: Guardedness>(self, rule: Rule<A>) -> RoutesBuilder<E, G::With<A>> {
-        let Self { mut builder, template, methods, endpoint } = self;
-        builder.table.add(&template, methods, rule);
+        let Self { mut builder, template, methods, matching, endpoint } = self;
+        builder.table.add_matching(&template, methods, matching, rule);
         builder.endpoints.push(endpoint);
         builder.of_kind()
     }

@@ -1,9 +1,12 @@
 //! The table of routes, and how a request finds its own.
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
+use super::matching::{Asked, Condition, HostPattern, RouteMatch};
 use super::{Access, Route, RouteOptions, Rule};
 use crate::target::{TargetRules, canonical_path};
 use crate::{ConfigError, ConfigErrors};
@@ -11,19 +14,32 @@ use crate::{ConfigError, ConfigErrors};
 /// A frozen table of routes. One table is one identity: a decision about a route of one table says nothing about the
 /// same path in another.
 ///
-/// A static segment wins over a parameter or a catch-all, and a longer template over a catch-all that begins further up,
-/// whatever the order in which routes are added. In one and the same place there is a parameter or a catch-all, not both.
-/// HEAD is answered by GET.
+/// Which route a request gets does not depend on the order in which they were added:
+///
+/// 1. a route for the very host wins over one for all hosts below a name (the longer name first), and that over one for every
+///    host; where none for a host answers the request, the next less exact one is asked;
+/// 2. a static segment wins over a parameter or a catch-all, and a longer template over a catch-all that begins further up. In one
+///    and the same place there is a parameter or a catch-all, not both;
+/// 3. a route that names the method wins over one for every method. HEAD is answered by GET;
+/// 4. more conditions (header, query, client) win over fewer. Two routes with as many that both hold are taken in the order in which
+///    they were added.
+///
+/// Routes between which nothing of this decides are an error.
 pub struct RouteTable {
     pub(super) entries: Vec<Entry>,
-    paths: matchit::Router<Endpoints>,
+    exact: HashMap<Box<str>, Paths>,
+    below: HashMap<Box<str>, Paths>,
+    any: Paths,
     errors: ConfigErrors,
 }
+
+type Paths = matchit::Router<Endpoints>;
 
 pub(super) struct Entry {
     pub(super) name: Option<Arc<str>>,
     pub(super) template: Arc<str>,
     pub(super) methods: Methods,
+    pub(super) matching: RouteMatch,
     pub(super) access: Access,
     pub(super) options: RouteOptions,
 }
@@ -68,12 +84,29 @@ impl fmt::Display for Methods {
     }
 }
 
-/// The routes that share a path template.
+/// The routes that share a host and a path template, the one that is asked first in front.
 #[derive(Debug, Default)]
 struct Endpoints {
-    by_method: Vec<(Method, usize)>,
-    any: Option<usize>,
+    candidates: Vec<Candidate>,
     allow: Option<HeaderValue>,
+}
+
+/// A route, for one of its methods.
+#[derive(Clone, Debug)]
+struct Candidate {
+    /// None is every method.
+    method: Option<Method>,
+    conditions: Arc<[Condition]>,
+    index: usize,
+}
+
+impl Candidate {
+    fn is_for(&self, method: &Method) -> bool {
+        self.method.as_ref().is_none_or(|own| own == method)
+    }
+    fn is_like(&self, other: &Self) -> bool {
+        self.method == other.method && self.conditions == other.conditions
+    }
 }
 
 /// What a path and a method lead to.
@@ -104,9 +137,19 @@ pub enum CatchAll {
 pub struct TableBuilder {
     catch_all: CatchAll,
     table: RouteTable,
+    hosts: Vec<HostDraft>,
+    places: HashMap<Option<HostPattern>, usize>,
+    names: HashSet<Arc<str>>,
+}
+
+/// The routes of one host, or of every host.
+#[derive(Debug)]
+struct HostDraft {
+    host: Option<HostPattern>,
     templates: Vec<(String, Endpoints)>,
-    /// What the catch-alls match beside their template: pattern, methods, route.
-    bare: Vec<(String, Methods, usize)>,
+    places: HashMap<String, usize>,
+    /// What the catch-alls match beside their template.
+    bare: Vec<(String, Vec<Candidate>)>,
 }
 
 impl TableBuilder {
@@ -114,17 +157,29 @@ impl TableBuilder {
     pub fn new(catch_all: CatchAll) -> Self {
         let table = RouteTable {
             entries: Vec::new(),
-            paths: matchit::Router::new(),
+            exact: HashMap::new(),
+            below: HashMap::new(),
+            any: Paths::new(),
             errors: ConfigErrors::default(),
         };
-        Self { catch_all, table, templates: Vec::new(), bare: Vec::new() }
+        let (hosts, places, names) = (Vec::new(), HashMap::new(), HashSet::new());
+        Self { catch_all, table, hosts, places, names }
     }
 
     /// Adds a route. What is wrong with it is told when the table is checked.
     pub fn add<G>(&mut self, template: &str, methods: impl Into<Methods>, rule: Rule<G>) {
         self.add_all(&[template], template, methods.into(), rule);
     }
-
+    /// Adds a route for requests that also have what `matching` asks for.
+    pub fn add_matching<G>(
+        &mut self,
+        template: &str,
+        methods: Methods,
+        matching: RouteMatch,
+        rule: Rule<G>,
+    ) {
+        self.add_entry(&[template], template, methods, matching, rule);
+    }
     /// Adds a route that is called `template` and matches every one of `patterns`.
     pub fn add_all<G>(
         &mut self,
@@ -133,22 +188,38 @@ impl TableBuilder {
         methods: Methods,
         rule: Rule<G>,
     ) {
+        self.add_entry(patterns, template, methods, RouteMatch::default(), rule);
+    }
+
+    fn add_entry<G>(
+        &mut self,
+        patterns: &[&str],
+        template: &str,
+        methods: Methods,
+        matching: RouteMatch,
+        rule: Rule<G>,
+    ) {
         let index = self.table.entries.len();
-        let place = format!("route `{methods} {template}`");
-        for pattern in patterns {
-            let added =
-                check_template(pattern).and_then(|()| self.insert(pattern, &methods, index));
-            if let Err(message) = added {
-                // One mistake, however many patterns have it.
-                self.table.errors.push(ConfigError::new(&place, message));
-                break;
-            }
+        let candidates = candidates(&methods, &matching, index);
+        let mut hosts: Vec<_> = matching.hosts.iter().map(Some).collect();
+        if hosts.is_empty() {
+            hosts.push(None);
+        }
+        let added = patterns.iter().try_for_each(|pattern| {
+            check_template(pattern)?;
+            hosts.iter().try_for_each(|host| self.insert(*host, pattern, &candidates))
+        });
+        if let Err(message) = added {
+            // One mistake, however many patterns have it.
+            let place = format!("route `{methods} {template}`");
+            self.table.errors.push(ConfigError::new(place, message));
         }
         let Rule { access, options, .. } = rule;
         self.table.entries.push(Entry {
             name: None,
             template: template.into(),
             methods,
+            matching,
             access,
             options,
         });
@@ -161,13 +232,14 @@ impl TableBuilder {
 
     /// Gives the route that was added last a name.
     pub fn name_last(&mut self, name: &str) {
-        if self.table.entries.iter().any(|entry| entry.name.as_deref() == Some(name)) {
+        let name: Arc<str> = name.into();
+        if !self.names.insert(Arc::clone(&name)) {
             self.table
                 .errors
                 .push(ConfigError::new(format!("route `{name}`"), "the name stands twice"));
         }
         if let Some(entry) = self.table.entries.last_mut() {
-            entry.name = Some(name.into());
+            entry.name = Some(name);
         }
     }
     pub(super) fn last_options(&mut self) -> Option<&mut RouteOptions> {
@@ -177,42 +249,87 @@ impl TableBuilder {
         self.table.entries.last().map(|entry| &entry.options)
     }
 
-    fn insert(&mut self, pattern: &str, methods: &Methods, index: usize) -> Result<(), String> {
-        let added = self.endpoints(pattern).add(methods, index);
-        added.map_err(|method| {
-            format!("`{method} {pattern}` has a route already; remove one of the two")
+    fn insert(
+        &mut self,
+        host: Option<&HostPattern>,
+        pattern: &str,
+        candidates: &[Candidate],
+    ) -> Result<(), String> {
+        let bare = self.catch_all == CatchAll::Bare;
+        let draft = self.host(host);
+        draft.endpoints(pattern).add(candidates).map_err(|taken| {
+            let method = taken.method.as_ref().map_or("*", Method::as_str);
+            let host = host.map(|host| format!(" at {host}")).unwrap_or_default();
+            format!("`{method} {pattern}`{host} has a route already; remove one of the two")
         })?;
-        if self.catch_all == CatchAll::Bare
-            && let Some((prefix, _)) = pattern.split_once("/{*")
-        {
+        if bare && let Some((prefix, _)) = pattern.split_once("/{*") {
             let bare = [format!("{prefix}/"), prefix.to_owned()];
             let bare = bare.into_iter().filter(|pattern| !pattern.is_empty());
-            self.bare.extend(bare.map(|pattern| (pattern, methods.clone(), index)));
+            draft.bare.extend(bare.map(|pattern| (pattern, candidates.to_vec())));
         }
         Ok(())
     }
 
+    fn host(&mut self, host: Option<&HostPattern>) -> &mut HostDraft {
+        let at = *self.places.entry(host.cloned()).or_insert_with(|| {
+            self.hosts.push(HostDraft {
+                host: host.cloned(),
+                templates: Vec::new(),
+                places: HashMap::new(),
+                bare: Vec::new(),
+            });
+            self.hosts.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "it was found or added just now")]
+        &mut self.hosts[at]
+    }
+
+    /// Freezes the table. What is wrong with it stands in [`RouteTable::errors`], and a request that meets such a table
+    /// is refused.
+    pub fn build(mut self) -> Arc<RouteTable> {
+        for draft in std::mem::take(&mut self.hosts) {
+            let host = draft.host.clone();
+            let paths = draft.build(&mut self.table.errors);
+            match host {
+                None => self.table.any = paths,
+                Some(HostPattern::Exact(name)) => _ = self.table.exact.insert(name, paths),
+                Some(HostPattern::Below(name)) => _ = self.table.below.insert(name, paths),
+            }
+        }
+        Arc::new(self.table)
+    }
+}
+
+/// What a route is to a request, for each of its methods.
+fn candidates(methods: &Methods, matching: &RouteMatch, index: usize) -> Vec<Candidate> {
+    let conditions: Arc<[Condition]> = matching.conditions.iter().cloned().collect();
+    let of = |method| Candidate { method, conditions: Arc::clone(&conditions), index };
+    match methods {
+        Methods::Any => vec![of(None)],
+        Methods::These(methods) => methods.iter().cloned().map(|method| of(Some(method))).collect(),
+    }
+}
+
+impl HostDraft {
     fn endpoints(&mut self, pattern: &str) -> &mut Endpoints {
-        let at = self.templates.iter().position(|(known, _)| known == pattern);
-        let at = at.unwrap_or_else(|| {
+        let at = self.places.get(pattern).copied().unwrap_or_else(|| {
             self.templates.push((pattern.to_owned(), Endpoints::default()));
+            self.places.insert(pattern.to_owned(), self.templates.len() - 1);
             self.templates.len() - 1
         });
         #[expect(clippy::indexing_slicing, reason = "it was found or added just now")]
         &mut self.templates[at].1
     }
 
-    /// Freezes the table. What is wrong with it stands in [`RouteTable::errors`], and a request that meets such a table
-    /// is refused.
-    pub fn build(mut self) -> Arc<RouteTable> {
+    fn build(mut self, errors: &mut ConfigErrors) -> Paths {
         // A route that names the bare prefix itself wins over the catch-all that also matches it.
-        for (pattern, methods, index) in std::mem::take(&mut self.bare) {
-            self.endpoints(&pattern).add_missing(&methods, index);
+        for (pattern, candidates) in std::mem::take(&mut self.bare) {
+            self.endpoints(&pattern).add_missing(candidates);
         }
-        let Self { mut table, templates, .. } = self;
-        for (pattern, mut endpoints) in templates {
+        let mut paths = Paths::new();
+        for (pattern, mut endpoints) in self.templates {
             endpoints.finish();
-            if let Err(error) = table.paths.insert(&pattern, endpoints) {
+            if let Err(error) = paths.insert(&pattern, endpoints) {
                 let message = match error {
                     matchit::InsertError::Conflict { with } => {
                         format!(
@@ -221,80 +338,98 @@ impl TableBuilder {
                     }
                     other => other.to_string(),
                 };
-                table.errors.push(ConfigError::new(format!("route `{pattern}`"), message));
+                errors.push(ConfigError::new(format!("route `{pattern}`"), message));
             }
         }
-        Arc::new(table)
+        paths
     }
 }
 
 impl Endpoints {
-    fn add(&mut self, methods: &Methods, index: usize) -> Result<(), Method> {
-        let Methods::These(methods) = methods else {
-            return if self.any.replace(index).is_none() {
-                Ok(())
-            } else {
-                Err(Method::from_bytes(b"*").unwrap_or_default())
-            };
-        };
-        for method in methods {
-            if self.by_method.iter().any(|(known, _)| known == method) {
-                return Err(method.clone());
+    fn add(&mut self, candidates: &[Candidate]) -> Result<(), Candidate> {
+        for candidate in candidates {
+            if self.candidates.iter().any(|known| known.is_like(candidate)) {
+                return Err(candidate.clone());
             }
-            self.by_method.push((method.clone(), index));
+            self.candidates.push(candidate.clone());
         }
         Ok(())
     }
     /// Adds what no other route answers.
-    fn add_missing(&mut self, methods: &Methods, index: usize) {
-        match methods {
-            Methods::Any => _ = self.any.get_or_insert(index),
-            Methods::These(methods) => {
-                for method in methods {
-                    if !self.by_method.iter().any(|(known, _)| known == method) {
-                        self.by_method.push((method.clone(), index));
-                    }
-                }
+    fn add_missing(&mut self, candidates: Vec<Candidate>) {
+        for candidate in candidates {
+            if !self.candidates.iter().any(|known| known.is_like(&candidate)) {
+                self.candidates.push(candidate);
             }
         }
     }
-    /// Lets GET answer HEAD, and writes down what is allowed.
+    /// Lets GET answer HEAD, puts first what is asked first, and writes down what is allowed.
     fn finish(&mut self) {
-        let find = |wanted: &Method| {
-            self.by_method.iter().find(|(method, _)| method == wanted).map(|(_, index)| *index)
-        };
-        if let (Some(get), None) = (find(&Method::GET), find(&Method::HEAD)) {
-            self.by_method.push((Method::HEAD, get));
-        }
-        let mut names: Vec<_> = self.by_method.iter().map(|(method, _)| method.as_str()).collect();
-        if !names.contains(&"OPTIONS") {
-            names.push("OPTIONS");
-        }
+        let is = |candidate: &Candidate, method| candidate.method.as_ref() == Some(method);
+        let heads = self.candidates.iter().filter(|candidate| is(candidate, &Method::GET)).cloned();
+        let heads: Vec<_> =
+            heads.map(|get| Candidate { method: Some(Method::HEAD), ..get }).collect();
+        self.add_missing(heads);
+        self.candidates.sort_by_key(|candidate| {
+            (candidate.method.is_none(), Reverse(candidate.conditions.len()))
+        });
+        let methods = self.candidates.iter().filter_map(|candidate| candidate.method.as_ref());
+        let mut names: Vec<_> = methods.map(Method::as_str).collect();
+        names.push("OPTIONS");
         names.sort_unstable();
+        names.dedup();
         self.allow = HeaderValue::try_from(names.join(", ")).ok();
+    }
+
+    fn find(&self, asked: &Asked<'_>) -> Found<'_> {
+        static NO_METHOD: HeaderValue = HeaderValue::from_static("");
+        let mut has_method = false;
+        for candidate in &self.candidates {
+            if candidate.is_for(asked.method) {
+                if asked.meets(&candidate.conditions) {
+                    return Found::Route(candidate.index);
+                }
+                has_method = true;
+            }
+        }
+        let allow = self.allow.as_ref().unwrap_or(&NO_METHOD);
+        match asked.method {
+            // Some route would, of another request.
+            _ if has_method => Found::Nothing,
+            &Method::OPTIONS => Found::Options(allow),
+            _ => Found::MethodNotAllowed(allow),
+        }
     }
 }
 
 impl RouteTable {
-    pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
-        const NOTHING: HeaderValue = HeaderValue::from_static("");
-        static NO_METHOD: HeaderValue = NOTHING;
-        let Ok(matchit::Match { value: endpoints, .. }) = self.paths.at(path) else {
-            return Found::Nothing;
-        };
-        let by_method =
-            endpoints.by_method.iter().find(|(known, _)| known == method).map(|(_, index)| *index);
-        match by_method.or(endpoints.any) {
-            Some(index) => Found::Route(index),
-            None if method == Method::OPTIONS => {
-                Found::Options(endpoints.allow.as_ref().unwrap_or(&NO_METHOD))
-            }
-            None => Found::MethodNotAllowed(endpoints.allow.as_ref().unwrap_or(&NO_METHOD)),
-        }
+    /// The paths of whatever may answer this host, the most exact first.
+    fn paths<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Paths> {
+        let exact = if self.exact.is_empty() { None } else { self.exact.get(host) };
+        let above = (!self.below.is_empty())
+            .then(|| std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.')));
+        let below = above.into_iter().flatten().filter_map(|(_, name)| self.below.get(name));
+        exact.into_iter().chain(below).chain(Some(&self.any))
     }
-    /// The methods that some route answers at `path`, as a value for `Allow`.
-    pub(super) fn allowed(&self, path: &str) -> Option<&HeaderValue> {
-        self.paths.at(path).ok()?.value.allow.as_ref()
+
+    pub(crate) fn find(&self, asked: &Asked<'_>) -> Found<'_> {
+        let mut found = Found::Nothing;
+        for paths in self.paths(asked.host()) {
+            let Ok(matchit::Match { value: endpoints, .. }) = paths.at(asked.path) else {
+                continue;
+            };
+            match endpoints.find(asked) {
+                route @ Found::Route(_) => return route,
+                Found::Nothing => {}
+                other if matches!(found, Found::Nothing) => found = other,
+                _ => {}
+            }
+        }
+        found
+    }
+    /// The methods that some route answers at `path` of `host`, as a value for `Allow`.
+    pub(super) fn allowed(&self, host: &str, path: &str) -> Option<&HeaderValue> {
+        self.paths(host).find_map(|paths| paths.at(path).ok())?.value.allow.as_ref()
     }
     /// The routes, in the order in which they were added.
     pub fn routes(self: &Arc<Self>) -> impl ExactSizeIterator<Item = Route> {
