@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod address;
+mod balance;
+mod body;
+mod connect;
+mod discover;
+mod error;
+mod health;
+mod pool;
+mod proxy;
+mod redirect;
+mod send;
+mod server;
+mod stats;
+mod upstream;
+
+pub use balance::{Balance, HashKey};
+pub use connect::UpstreamTls;
+pub use discover::{Discover, Discovered};
+pub use error::kinds;
+pub use health::{HealthCheck, Outliers};
+pub use proxy::{Forwarding, Host, IdentityFact, Proxy, ProxyFuture, Split};
+pub use redirect::Redirect;
+pub use stats::UpstreamStats;
+pub use upstream::{ServerState, Upstream, UpstreamBuilder};

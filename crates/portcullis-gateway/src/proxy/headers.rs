@@ -1,0 +1,370 @@
+//! Headers on their way through: what stays here, what is made anew, and what passes.
+use std::fmt::Write;
+
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use portcullis_core::{Context, Identity};
+
+use super::{Forwarding, Host, Proxy};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+pub(super) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// How we call ourselves in `Via` (RFC 9110, section 7.6.3).
+const VIA_11: HeaderValue = HeaderValue::from_static("1.1 portcullis");
+const VIA_20: HeaderValue = HeaderValue::from_static("2.0 portcullis");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+/// What belongs to one connection (RFC 9110, section 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ]
+    .contains(name)
+}
+
+/// What a client may not take away by naming it in `Connection`: without it the message would be another one.
+fn is_essential(name: &HeaderName) -> bool {
+    [HOST, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, COOKIE, http::header::AUTHORIZATION]
+        .contains(name)
+}
+
+/// Names by which a request would say of itself where it comes from, or that it is another one. Servers believe them of a proxy.
+fn is_a_claim(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || name.starts_with("x-original-")
+        || name.starts_with("x-rewrite-")
+        || matches!(
+            name,
+            "forwarded"
+                | "x-forwarded"
+                | "x-real-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "true-client-ip"
+                | "x-host"
+                | "x-method-override"
+                | "x-http-method"
+                | "x-http-method-override"
+        )
+}
+
+/// A name as servers read it that take `_` and `.` for `-`.
+pub(super) fn fold(name: &str) -> String {
+    name.chars()
+        .map(|c| if matches!(c, '_' | '.' | ' ') { '-' } else { c.to_ascii_lowercase() })
+        .collect()
+}
+
+impl Proxy {
+    /// Makes the client's headers those of the request to a server. What `upgrade` names stays.
+    pub(super) fn clean(
+        &self,
+        headers: &mut HeaderMap,
+        context: &Context,
+        upgrade: Option<&HeaderValue>,
+    ) {
+        let trailers = wants_trailers(headers);
+        let mut dropped: Vec<HeaderName> = listed(headers);
+        for name in headers.keys() {
+            if self.is_dropped(name) {
+                dropped.push(name.clone());
+            }
+        }
+        if let Some(consumed) = context.consumed() {
+            dropped.extend_from_slice(consumed.headers());
+            for cookie in consumed.cookies() {
+                drop_cookie(headers, cookie);
+            }
+        }
+        for name in dropped {
+            headers.remove(name);
+        }
+        if trailers {
+            headers.insert(TE, TRAILERS);
+        }
+        if let Some(protocol) = upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, protocol.clone());
+        }
+    }
+
+    fn is_dropped(&self, name: &HeaderName) -> bool {
+        let text = name.as_str();
+        if text.bytes().any(|byte| matches!(byte, b'_' | b'.')) {
+            let folded = fold(text);
+            return is_a_claim(&folded) || self.0.written.contains(folded.as_str());
+        }
+        is_hop_by_hop(name) || *name == EXPECT || is_a_claim(text) || self.0.written.contains(text)
+    }
+
+    /// Adds what we say of the request ourselves.
+    pub(super) fn introduce(&self, headers: &mut HeaderMap, context: &Context, version: Version) {
+        let via = if version == Version::HTTP_2 { VIA_20 } else { VIA_11 };
+        headers.append(VIA, via);
+        if let Some(id) = context.request_id() {
+            headers.insert(X_REQUEST_ID, id.header_value());
+        }
+        if let Some(trace) = context.trace() {
+            headers.insert(TRACEPARENT, trace.header_value());
+        }
+        self.forward(headers, context);
+        let identity = context.identity();
+        for (name, fact) in &self.0.identity {
+            // A value that no header can hold is left out: the name was dropped before.
+            let value = identity.and_then(|identity| fact.of(identity));
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(name.clone(), value);
+            }
+        }
+        for (name, value) in &self.0.request_headers {
+            match value {
+                Some(value) => drop(headers.insert(name.clone(), value.clone())),
+                None => drop(headers.remove(name)),
+            }
+        }
+    }
+
+    /// The `Host` of the request; `None` is the server's own.
+    pub(super) fn host_header(&self, context: &Context) -> Option<HeaderValue> {
+        match (&self.0.host, context.target()) {
+            (Host::Set(host), _) => Some(host.clone()),
+            (Host::Keep, Some(target)) if !target.authority().is_empty() => {
+                HeaderValue::try_from(target.authority()).ok()
+            }
+            _ => None,
+        }
+    }
+
+    fn forward(&self, headers: &mut HeaderMap, context: &Context) {
+        let peer = context.connection().and_then(portcullis_core::Connection::peer);
+        let client = context.client().map(portcullis_core::ClientAddr::ip);
+        let hop = peer.map(|peer| peer.ip().to_canonical()).filter(|peer| Some(*peer) != client);
+        let scheme = context.scheme().as_str();
+        let host = context
+            .target()
+            .map(portcullis_core::Target::authority)
+            .filter(|host| !host.is_empty());
+        let mut put = |name: HeaderName, value: &str| {
+            let value = HeaderValue::try_from(value);
+            value.into_iter().for_each(|value| drop(headers.insert(name.clone(), value)));
+        };
+        if matches!(self.0.forwarding, Forwarding::XForwarded | Forwarding::Both) {
+            let mut chain = client.map(|client| client.to_string()).unwrap_or_default();
+            if let Some(hop) = hop {
+                let comma = if chain.is_empty() { "" } else { ", " };
+                drop(write!(chain, "{comma}{hop}"));
+            }
+            if !chain.is_empty() {
+                put(X_FORWARDED_FOR, &chain);
+            }
+            put(X_FORWARDED_PROTO, scheme);
+            host.into_iter().for_each(|host| put(X_FORWARDED_HOST, host));
+        }
+        if matches!(self.0.forwarding, Forwarding::Forwarded | Forwarding::Both) {
+            let node = |ip: std::net::IpAddr| match ip {
+                std::net::IpAddr::V4(ip) => ip.to_string(),
+                std::net::IpAddr::V6(ip) => format!("\"[{ip}]\""),
+            };
+            let mut element =
+                format!("for={};proto={scheme}", client.map_or("unknown".to_owned(), node));
+            host.into_iter().for_each(|host| drop(write!(element, ";host=\"{host}\"")));
+            hop.into_iter().for_each(|hop| drop(write!(element, ", for={}", node(hop))));
+            put(FORWARDED, &element);
+        }
+    }
+
+    /// Makes a server's headers those of our answer.
+    pub(super) fn clean_answer(&self, headers: &mut HeaderMap, version: Version) {
+        let mut dropped = listed(headers);
+        dropped.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
+        for name in dropped {
+            headers.remove(name);
+        }
+        headers.append(VIA, if version == Version::HTTP_2 { VIA_20 } else { VIA_11 });
+        for (name, value) in &self.0.response_headers {
+            match value {
+                Some(value) => drop(headers.insert(name.clone(), value.clone())),
+                None => drop(headers.remove(name)),
+            }
+        }
+    }
+}
+
+/// Something about the caller that a server is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdentityFact {
+    /// Who they are.
+    Subject,
+    /// Their roles, separated by commas.
+    Roles,
+    /// Their tenant.
+    Tenant,
+}
+
+impl IdentityFact {
+    fn of(&self, identity: &Identity) -> Option<String> {
+        match self {
+            Self::Subject => Some(identity.subject().to_owned()),
+            Self::Roles => {
+                let roles: Vec<_> = identity.roles().collect();
+                Some(roles.join(","))
+            }
+            Self::Tenant => identity.tenant().map(ToOwned::to_owned),
+        }
+    }
+}
+
+/// The names that `Connection` lists, as far as they may be taken away.
+fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for value in headers.get_all(CONNECTION) {
+        for name in value.as_bytes().split(|byte| *byte == b',') {
+            let name = name.trim_ascii();
+            if name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
+            if let Ok(name) = HeaderName::from_bytes(name)
+                && !is_essential(&name)
+            {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// Whether the client takes trailers, which gRPC needs to hear.
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().any(|value| {
+        let parts = value.as_bytes().split(|byte| *byte == b',');
+        parts.map(<[u8]>::trim_ascii).any(|part| part.eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// The protocol that the client wants to change to, where it says so properly (RFC 9110, section 7.8). HTTP/2 by upgrade is none.
+pub(super) fn wanted_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 {
+        return None;
+    }
+    let protocol = headers.get(UPGRADE)?;
+    let listed = headers.get_all(CONNECTION).iter().any(|value| {
+        let parts = value.as_bytes().split(|byte| *byte == b',');
+        parts.map(<[u8]>::trim_ascii).any(|part| part.eq_ignore_ascii_case(b"upgrade"))
+    });
+    let is_h2c = protocol
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"h2c"));
+    (listed && !is_h2c).then(|| protocol.clone())
+}
+
+/// The value of a cookie.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs =
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Takes one cookie out of the header, and leaves the others.
+fn drop_cookie(headers: &mut HeaderMap, name: &str) {
+    if cookie(headers, name).is_none() {
+        return;
+    }
+    let mut lines = Vec::new();
+    for line in headers.get_all(COOKIE) {
+        let Ok(text) = line.to_str() else {
+            lines.push(line.clone());
+            continue;
+        };
+        let kept: Vec<_> = text
+            .split(';')
+            .map(str::trim)
+            .filter(|pair| pair.split('=').next().map(str::trim) != Some(name))
+            .collect();
+        lines.extend(HeaderValue::try_from(kept.join("; ")).ok().filter(|_| !kept.is_empty()));
+    }
+    headers.remove(COOKIE);
+    for line in lines {
+        headers.append(COOKIE, line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_what_is_not_essential_can_be_taken_away() {
+        let headers = map(&[
+            ("connection", "close, X-Mine, Host, authorization"),
+            ("connection", "keep-alive,content-length , x-yours"),
+        ]);
+        assert_eq!(listed(&headers), ["x-mine", "x-yours"]);
+    }
+
+    #[test]
+    fn one_cookie_goes_and_the_others_stay() {
+        for (line, want) in [
+            ("a=1; sid=2; b=3", Some("a=1; b=3")),
+            ("sid=2", None),
+            ("xsid=2; sid2=3", Some("xsid=2; sid2=3")),
+            ("sid=2;sid=3;c=4", Some("c=4")),
+        ] {
+            let mut headers = map(&[("cookie", line)]);
+            drop_cookie(&mut headers, "sid");
+            let left = headers.get(COOKIE).map(|value| value.to_str().unwrap());
+            assert_eq!(left, want, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_said_twice_and_is_not_http2() {
+        for (lines, version, want) in [
+            (&[("connection", "Upgrade"), ("upgrade", "websocket")][..], Version::HTTP_11, true),
+            (
+                &[("connection", "keep-alive, upgrade"), ("upgrade", "websocket")],
+                Version::HTTP_11,
+                true,
+            ),
+            (&[("upgrade", "websocket")], Version::HTTP_11, false),
+            (&[("connection", "upgrade")], Version::HTTP_11, false),
+            (&[("connection", "upgrade"), ("upgrade", "h2c")], Version::HTTP_11, false),
+            (&[("connection", "upgrade"), ("upgrade", "websocket")], Version::HTTP_10, false),
+        ] {
+            assert_eq!(
+                wanted_upgrade(&map(lines), version).is_some(),
+                want,
+                "{lines:?} {version:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! The reverse proxy: an endpoint that passes requests on to an upstream.
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll};
+
+use bytes::Bytes;
+use http::header::{HOST, SET_COOKIE};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as HttpBody;
+use hyper::upgrade::OnUpgrade;
+use portcullis_core::{Body, BoxError, Context, Problem};
+use tower_service::Service;
+
+use crate::balance::{Balance, HashKey};
+use crate::error::{kinds, sent, unsent};
+use crate::send::Route;
+use crate::server::{fingerprint, mix};
+use crate::upstream::Upstream;
+
+mod headers;
+mod mirror;
+mod rewrite;
+mod split;
+mod tunnel;
+
+pub use headers::IdentityFact;
+pub use split::Split;
+
+use headers::{
+    FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, cookie, fold, wanted_upgrade,
+};
+use mirror::Mirror;
+use rewrite::Rewrite;
+
+/// How many informational responses of one answer are passed on.
+const MAX_INFORMATIONAL: usize = 16;
+
+/// An endpoint that passes requests on to an upstream, and its answers back. Cheap to clone.
+///
+/// Bodies are streamed both ways, and nobody reads more than the other side takes. The path is the one that was routed and
+/// authorized, or a rewrite of it that is declared here. What belongs to one connection stays on it (RFC 9110, section 7.6.1).
+/// `X-Forwarded-*` and `Forwarded` are made anew from what the edge has found out; what the client sent of them, and of other
+/// headers that servers believe of proxies, is dropped, in every spelling that some server takes for the same.
+/// Trailers, informational responses and changes of protocol (WebSocket) pass.
+///
+/// ```
+/// use portcullis_core::Routes;
+/// use portcullis_gateway::{Proxy, Upstream};
+/// let catalog = Upstream::builder("catalog").server("http://127.0.0.1:9001").build()?;
+/// let routes = Routes::builder()
+///     .get("/books/{*rest}", Proxy::to(&catalog).strip_prefix("/books")).public()
+///     .build()?;
+/// # Ok::<(), portcullis_core::ConfigErrors>(())
+/// ```
+#[derive(Clone)]
+pub struct Proxy(Arc<Settings>);
+
+#[derive(Clone)]
+struct Settings {
+    split: Split,
+    rewrite: Rewrite,
+    host: Host,
+    forwarding: Forwarding,
+    identity: Vec<(HeaderName, IdentityFact)>,
+    request_headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    response_headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    /// What only we may say, in the spelling that others are folded to.
+    written: HashSet<Box<str>>,
+    mirror: Option<Mirror>,
+    faults: Vec<String>,
+}
+
+/// Which `Host` servers see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Host {
+    /// The one that the client asked for.
+    #[default]
+    Keep,
+    /// The server's own.
+    Server,
+    /// This one.
+    Set(HeaderValue),
+}
+
+/// In which headers servers are told where a request comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forwarding {
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Both.
+    Both,
+    /// In none.
+    Nothing,
+}
+
+impl Proxy {
+    /// Passes requests on to this upstream.
+    pub fn to(upstream: &Upstream) -> Self {
+        Self::split(Split::new().to(1, upstream))
+    }
+    /// Passes requests on to one of several upstreams, as the split says.
+    pub fn split(split: Split) -> Self {
+        let written = [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
+        let written = written.iter().map(|name| name.as_str().into());
+        Self(Arc::new(Settings {
+            split,
+            rewrite: Rewrite::Keep,
+            host: Host::Keep,
+            forwarding: Forwarding::default(),
+            identity: Vec::new(),
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            written: written.chain([Box::from("x-request-id"), Box::from("traceparent")]).collect(),
+            mirror: None,
+            faults: Vec::new(),
+        }))
+    }
+    fn edit(mut self, edit: impl FnOnce(&mut Settings)) -> Self {
+        edit(Arc::make_mut(&mut self.0));
+        self
+    }
+    fn rewritten(self, rewrite: Result<Rewrite, String>) -> Self {
+        self.edit(|settings| match rewrite {
+            Ok(rewrite) => settings.rewrite = rewrite,
+            Err(fault) => settings.faults.push(fault),
+        })
+    }
+    /// Takes this prefix off the path: `/books/7` becomes `/7` without `/books`. The path of the route begins with it.
+    #[must_use]
+    pub fn strip_prefix(self, prefix: &str) -> Self {
+        self.rewritten(Rewrite::strip(prefix))
+    }
+    /// Puts this in front of the path.
+    #[must_use]
+    pub fn add_prefix(self, prefix: &str) -> Self {
+        self.rewritten(Rewrite::add(prefix))
+    }
+    /// Makes the path of this template and the parameters of the route's: `/v2/{rest}`.
+    #[must_use]
+    pub fn rewrite_path(self, template: &str) -> Self {
+        self.rewritten(Rewrite::template(template))
+    }
+    /// Which `Host` servers see. Default: the client's.
+    #[must_use]
+    pub fn host(self, host: Host) -> Self {
+        self.edit(|settings| settings.host = host)
+    }
+    /// In which headers servers are told where a request comes from. Default: [`Forwarding::XForwarded`].
+    #[must_use]
+    pub fn forwarding(self, forwarding: Forwarding) -> Self {
+        self.edit(|settings| settings.forwarding = forwarding)
+    }
+    /// Tells servers something about the caller in this header, which nobody else can then send. Where there is no caller, or
+    /// nothing to say, the header is not there.
+    #[must_use]
+    pub fn identity_header(self, name: HeaderName, fact: IdentityFact) -> Self {
+        self.edit(|settings| {
+            settings.written.insert(fold(name.as_str()).into());
+            settings.identity.push((name, fact));
+        })
+    }
+    /// Gives requests this header, in place of the client's.
+    #[must_use]
+    pub fn set_request_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.edit(|settings| {
+            settings.written.insert(fold(name.as_str()).into());
+            settings.request_headers.push((name, Some(value)));
+        })
+    }
+    /// Takes this header from requests, in every spelling.
+    #[must_use]
+    pub fn remove_request_header(self, name: HeaderName) -> Self {
+        self.edit(|settings| {
+            settings.written.insert(fold(name.as_str()).into());
+            settings.request_headers.push((name, None));
+        })
+    }
+    /// Gives answers this header, in place of the server's.
+    #[must_use]
+    pub fn set_response_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.edit(|settings| settings.response_headers.push((name, Some(value))))
+    }
+    /// Takes this header from answers.
+    #[must_use]
+    pub fn remove_response_header(self, name: HeaderName) -> Self {
+        self.edit(|settings| settings.response_headers.push((name, None)))
+    }
+    /// Sends a share of the requests, from 0 to 1, to a shadow as well, and throws its answers away. Bodies over 64 KiB are not
+    /// copied, and neither are requests while 100 copies are on their way.
+    #[must_use]
+    pub fn mirror(self, upstream: &Upstream, share: f64) -> Self {
+        self.edit(|settings| settings.mirror = Some(Mirror::new(upstream.clone(), share)))
+    }
+    /// What cannot work at a route with this template.
+    pub fn faults(&self, template: &str) -> Vec<String> {
+        let mut faults = self.0.faults.clone();
+        faults.extend(self.0.rewrite.fault(template));
+        faults.extend(self.0.split.fault());
+        faults
+    }
+
+    async fn answer(self, mut request: Request<Body>) -> Response<Body> {
+        let context = Context::of(&mut request);
+        let version = request.version();
+        let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
+        match self.pass_on(&context, request, on_upgrade).await {
+            Ok(response) => response,
+            Err(problem) => {
+                context.note("gateway", || problem.to_string());
+                let mut response = problem.respond(&context);
+                *response.version_mut() = version;
+                response
+            }
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        context: &Context,
+        request: Request<Body>,
+        on_upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Body>, Problem> {
+        let deadline = context.deadline();
+        let now = context.clock().now();
+        if deadline.is_expired(now) {
+            return Err(unsent(kinds::UPSTREAM_TIMEOUT, "the time for the request is over"));
+        }
+        let (upstream, split_cookie) = self.0.split.choose(context, request.headers())?;
+        let version = request.version();
+        let upgrade = wanted_upgrade(request.headers(), version).filter(|_| on_upgrade.is_some());
+        let route = route(upstream, context, request.headers());
+        let outbound = self.outbound(context, request, upgrade.as_ref())?;
+        context.note("gateway", || format!("to upstream `{}`", upstream.name()));
+        let answered = upstream.send(outbound, route, deadline.remaining(now)).await?;
+        let mut response = answered.response;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let (Some(client), Some(_)) = (on_upgrade, upgrade) else {
+                let cause = "it changed the protocol unasked";
+                return Err(sent(kinds::UPSTREAM_INVALID, cause));
+            };
+            let server = hyper::upgrade::on(&mut response);
+            return Ok(self.change_protocol(response.map(drop), (client, server), context));
+        }
+        let server_version = response.version();
+        self.clean_answer(response.headers_mut(), server_version);
+        if let Balance::StickyCookie(name) = &upstream.0.rules.balance
+            && route.sticky != Some(answered.server)
+        {
+            remember(&mut response, name, &format!("{:016x}", answered.server), context);
+        }
+        if let Some((name, value)) = split_cookie {
+            remember(&mut response, &name, &value, context);
+        }
+        *response.version_mut() = Version::HTTP_11;
+        response.extensions_mut().clear();
+        Ok(response.map(Body::new))
+    }
+
+    /// The request as servers see it.
+    fn outbound(
+        &self,
+        context: &Context,
+        request: Request<Body>,
+        upgrade: Option<&HeaderValue>,
+    ) -> Result<Request<Body>, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let path = match context.target() {
+            Some(target) => self.0.rewrite.apply(context, target)?,
+            None => parts
+                .uri
+                .path_and_query()
+                .cloned()
+                .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
+        };
+        self.clean(&mut parts.headers, context, upgrade);
+        self.introduce(&mut parts.headers, context, parts.version);
+        match self.host_header(context) {
+            Some(host) => drop(parts.headers.insert(HOST, host)),
+            // The one that is chosen says its own.
+            None => drop(parts.headers.remove(HOST)),
+        }
+        let mut outbound = Request::new(body);
+        *outbound.method_mut() = parts.method;
+        *outbound.uri_mut() = Uri::from(path);
+        *outbound.headers_mut() = parts.headers;
+        if let Some(informational) = context.informational().cloned() {
+            let sent = std::sync::atomic::AtomicUsize::new(0);
+            hyper::ext::on_informational(&mut outbound, move |early| {
+                let count = sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                // We have said that we go on ourselves, when the server began to read.
+                if count < MAX_INFORMATIONAL && early.status() != StatusCode::CONTINUE {
+                    let mut passed = Response::new(());
+                    *passed.status_mut() = early.status();
+                    *passed.headers_mut() = early.headers().clone();
+                    informational.send(passed);
+                }
+            });
+        }
+        Ok(match &self.0.mirror {
+            Some(mirror) => mirror.copy(outbound),
+            None => outbound,
+        })
+    }
+
+    fn change_protocol(
+        &self,
+        mut response: Response<()>,
+        (client, server): (OnUpgrade, OnUpgrade),
+        context: &Context,
+    ) -> Response<Body> {
+        let protocol = response.headers().get(http::header::UPGRADE).cloned();
+        self.clean_answer(response.headers_mut(), Version::HTTP_11);
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+        protocol
+            .into_iter()
+            .for_each(|protocol| drop(headers.insert(http::header::UPGRADE, protocol)));
+        response.extensions_mut().clear();
+        tunnel::carry(client, server, context);
+        response.map(|()| Body::empty())
+    }
+}
+
+/// What the choice of a server goes by.
+fn route(upstream: &Upstream, context: &Context, headers: &http::HeaderMap) -> Route {
+    match &upstream.0.rules.balance {
+        Balance::Hash(HashKey::Header(name)) => {
+            let value = headers.get(name).map(|value| value.as_bytes());
+            let key = value.map(|value| fingerprint(&String::from_utf8_lossy(value)));
+            Route { key, sticky: None }
+        }
+        Balance::Hash(HashKey::Address) => Route { key: client_key(context), sticky: None },
+        Balance::Hash(HashKey::Identity) => {
+            let key = context.identity().map(identity_key).or_else(|| client_key(context));
+            Route { key, sticky: None }
+        }
+        Balance::StickyCookie(name) => {
+            let sticky = cookie(headers, name).and_then(|id| u64::from_str_radix(id, 16).ok());
+            Route { key: None, sticky }
+        }
+        _ => Route::default(),
+    }
+}
+
+fn client_key(context: &Context) -> Option<u64> {
+    context.client().map(|client| fold_bits(client.key().to_bits()))
+}
+
+fn identity_key(identity: &portcullis_core::Identity) -> u64 {
+    fold_bits(identity.fingerprint())
+}
+
+fn fold_bits(bits: u128) -> u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+    let (high, low) = ((bits >> 64) as u64, bits as u64);
+    mix(high.rotate_left(32) ^ low)
+}
+
+/// Lets the client come back to where it was.
+fn remember<B>(response: &mut Response<B>, name: &str, value: &str, context: &Context) {
+    let secure = if context.scheme() == portcullis_core::Scheme::Https { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}");
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
+
+impl<B> Service<Request<B>> for Proxy
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ProxyFuture;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: Request<B>) -> ProxyFuture {
+        ProxyFuture(Box::pin(self.clone().answer(request.map(Body::new))))
+    }
+}
+
+/// The response future of [`Proxy`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ProxyFuture(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
+
+impl Future for ProxyFuture {
+    type Output = Result<Response<Body>, Infallible>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl fmt::Debug for ProxyFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyFuture")
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("to", &self.0.split).finish_non_exhaustive()
+    }
+}

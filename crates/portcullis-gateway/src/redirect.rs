@@ -1,0 +1,83 @@
+//! An endpoint that sends clients elsewhere.
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll};
+
+use http::header::LOCATION;
+use http::{HeaderValue, Request, Response, StatusCode};
+use portcullis_core::problem::kinds::TARGET_INVALID;
+use portcullis_core::{Body, Context, Problem, Target};
+use tower_service::Service;
+
+/// An endpoint that sends clients elsewhere. Cheap to clone.
+///
+/// In its address `{host}`, `{path}` and `{query}` stand for what was asked for: `https://{host}{path}{query}`. `{query}` has its
+/// question mark, and is empty without a query.
+///
+/// ```
+/// use portcullis_core::Routes;
+/// use portcullis_gateway::Redirect;
+/// let routes = Routes::builder()
+///     .get("/old/{*rest}", Redirect::permanent("https://new.example{path}{query}")).public()
+///     .build()?;
+/// # Ok::<(), portcullis_core::ConfigErrors>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    status: StatusCode,
+    to: Arc<str>,
+}
+
+impl Redirect {
+    /// For now, with the same method (307).
+    pub fn temporary(to: impl Into<Arc<str>>) -> Self {
+        Self { status: StatusCode::TEMPORARY_REDIRECT, to: to.into() }
+    }
+    /// For good, with the same method (308).
+    pub fn permanent(to: impl Into<Arc<str>>) -> Self {
+        Self { status: StatusCode::PERMANENT_REDIRECT, to: to.into() }
+    }
+    /// With this status, where it is a redirection.
+    ///
+    /// # Errors
+    /// That it is none of 301, 302, 303, 307, 308.
+    pub fn with_status(self, status: u16) -> Result<Self, String> {
+        match (status, StatusCode::from_u16(status)) {
+            (301 | 302 | 303 | 307 | 308, Ok(status)) => Ok(Self { status, ..self }),
+            _ => Err(format!("{status} is no redirection: say 301, 302, 303, 307 or 308")),
+        }
+    }
+
+    fn location(&self, target: Option<&Target>) -> Option<HeaderValue> {
+        let (host, path, query) = target
+            .map_or(("", "/", None), |target| (target.authority(), target.path(), target.query()));
+        // A path that begins with two slashes would be read as a host.
+        if self.to.starts_with("{path}") && path.starts_with("//") {
+            return None;
+        }
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let to = self.to.replace("{host}", host).replace("{path}", path).replace("{query}", &query);
+        HeaderValue::try_from(to).ok()
+    }
+}
+
+impl<B> Service<Request<B>> for Redirect {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let context = Context::of(&mut request);
+        let Some(location) = self.location(context.target()) else {
+            return ready(Ok(Problem::new(TARGET_INVALID).respond(&context)));
+        };
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(LOCATION, location);
+        ready(Ok(response))
+    }
+}

@@ -1,0 +1,423 @@
+//! Sends a request to one of the servers of an upstream.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body as HttpBody;
+use hyper::body::Incoming;
+use portcullis_core::{Body, End, Problem, ProblemKind, Watch};
+use tokio::time::timeout;
+
+use crate::balance::{InFlight, Wish};
+use crate::body::{Lease, UpstreamBody};
+use crate::connect::{ConnectError, Sender};
+use crate::error::{broken, kinds, sent, unsent};
+use crate::health::failed;
+use crate::pool::{Kept, Stream};
+use crate::server::Server;
+use crate::upstream::{Inner, Upstream};
+
+/// What the choice of a server goes by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Route {
+    pub(crate) key: Option<u64>,
+    pub(crate) sticky: Option<u64>,
+}
+
+/// An answer, and which server gave it.
+pub(crate) struct Answered {
+    pub(crate) response: Response<UpstreamBody>,
+    pub(crate) server: u64,
+}
+
+impl Upstream {
+    /// Sends the request, and waits for the head of the answer. `limit` is what is left of the request's own time.
+    ///
+    /// What a server may have seen is not sent again, but for this: a request without a body whose method is safe (RFC 9110, section
+    /// 9.2.1), on a connection that was used before and broke before any answer. What surely nobody has seen goes to another
+    /// connection, or another server.
+    ///
+    /// # Cancellation
+    /// The connection closes, or the stream is reset; nothing is kept.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Body>,
+        route: Route,
+        limit: Option<Duration>,
+    ) -> Result<Answered, Problem> {
+        if !self.0.is_started()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            self.start(&runtime);
+        }
+        let mut counted = Counted { upstream: &self.0, done: false };
+        let limit = limit.map_or(self.0.timeout, |limit| limit.min(self.0.timeout));
+        let progress = Progress::of(&mut request);
+        let mut tried: Vec<u64> = Vec::new();
+        let mut last: Option<Problem> = None;
+        // On a server whose kept connection broke, the next attempt takes a new one.
+        let mut again: Option<Arc<Server>> = None;
+        loop {
+            let servers = self.0.servers.load();
+            let wish = Wish { key: route.key, server: route.sticky, not: &tried };
+            let fresh = again.is_some();
+            let chosen = again
+                .take()
+                .or_else(|| self.0.rules.choose(&servers, wish, self.0.now()).map(Arc::clone));
+            let Some(server) = chosen else {
+                let problem = last.unwrap_or_else(|| {
+                    unsent(
+                        kinds::UPSTREAM_UNAVAILABLE,
+                        format!("upstream `{}` has no server", self.0.name),
+                    )
+                });
+                return Err(counted.problem(problem));
+            };
+            let attempt = Attempt::begin(&self.0, server);
+            let (connection, reused) = match self.0.connection(attempt.server(), fresh).await {
+                Ok(connected) => connected,
+                Err(problem) => {
+                    let hard = problem.kind() == kinds::UPSTREAM_UNREACHABLE;
+                    tracing::debug!(upstream = %self.0.name, server = %attempt.server().origin, cause = ?problem.cause_error().map(ToString::to_string), "cannot send");
+                    tried.push(attempt.server().id);
+                    attempt.could_not(&servers, hard);
+                    last = Some(problem);
+                    continue;
+                }
+            };
+            let copy = (reused && request.method().is_safe() && request.body().is_end_stream())
+                .then(|| head_of(&request));
+            match attempt.send(connection, request, limit, progress.as_ref(), &servers).await {
+                Ok(answered) => {
+                    counted.answered();
+                    return Ok(answered);
+                }
+                Err(Failure { unseen: Some(back), .. }) if reused => {
+                    request = *back.request;
+                    again = Some(back.server);
+                }
+                Err(Failure { unseen: Some(back), problem, .. }) => {
+                    request = *back.request;
+                    tried.push(back.server.id);
+                    last = Some(problem);
+                }
+                Err(Failure { broke: Some(server), problem, .. }) => match copy {
+                    Some(copy) if problem.kind() == kinds::UPSTREAM_FAILED => {
+                        request = copy;
+                        again = Some(server);
+                    }
+                    _ => return Err(counted.problem(problem)),
+                },
+                Err(Failure { problem, .. }) => return Err(counted.problem(problem)),
+            }
+            self.0.counters.resent.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// The request again, without its body, which is empty. What the sender is told by callbacks it is told again.
+fn head_of(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
+}
+
+impl Inner {
+    /// A connection to the server, and whether it was used before.
+    async fn connection(&self, server: &Arc<Server>, fresh: bool) -> Result<(Kept, bool), Problem> {
+        if !fresh && let Some(kept) = server.pool.take(self.instant()) {
+            return Ok((kept, true));
+        }
+        let slot = match timeout(self.connector.timeout, server.pool.slot(self.instant())).await {
+            Ok(Ok(slot)) => slot,
+            Ok(Err(kept)) if !fresh => return Ok((kept, true)),
+            Ok(Err(_)) | Err(_) => {
+                let cause = format!("every connection to {} is in use", server.origin);
+                return Err(unsent(kinds::UPSTREAM_UNAVAILABLE, cause));
+            }
+        };
+        let opened = self.connector.open(&server.origin, slot).await;
+        match opened.map_err(|error: ConnectError| unsent(kinds::UPSTREAM_UNREACHABLE, error))? {
+            Sender::Http1(sender) => Ok((Kept::Http1(sender), false)),
+            Sender::Http2(sender) => {
+                let stream = server.pool.share(server, sender.clone(), self.instant());
+                Ok((Kept::Http2(sender, stream), false))
+            }
+        }
+    }
+}
+
+/// What came of an attempt that brought no answer.
+struct Failure {
+    problem: Problem,
+    /// Nobody has seen the request.
+    unseen: Option<Back>,
+    /// The connection broke; the server may have seen it.
+    broke: Option<Arc<Server>>,
+}
+
+struct Back {
+    request: Box<Request<Body>>,
+    server: Arc<Server>,
+}
+
+/// One request to one server, from the choice to the head of the answer.
+struct Attempt {
+    upstream: Arc<Inner>,
+    in_flight: Option<InFlight>,
+    server: Arc<Server>,
+    began: Instant,
+}
+
+impl Attempt {
+    fn begin(upstream: &Arc<Inner>, server: Arc<Server>) -> Self {
+        let in_flight = Some(InFlight::new(Arc::clone(&server)));
+        Self { upstream: Arc::clone(upstream), in_flight, server, began: upstream.instant() }
+    }
+    fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+    fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
+    /// Nothing was sent.
+    fn could_not(mut self, servers: &[Arc<Server>], hard: bool) {
+        self.in_flight = None;
+        if hard {
+            self.blame(servers, true);
+        }
+    }
+    fn blame(&self, servers: &[Arc<Server>], hard: bool) {
+        let now = self.upstream.now();
+        if let Some(time) = failed(&self.server, servers, &self.upstream.outliers, hard, now) {
+            self.upstream.counters.ejected.fetch_add(1, Relaxed);
+            tracing::warn!(upstream = %self.upstream.name, server = %self.server.origin, "the server keeps failing: left alone for {time:?}");
+        }
+    }
+
+    async fn send(
+        mut self,
+        connection: Kept,
+        mut request: Request<Body>,
+        limit: Duration,
+        progress: Option<&Progress>,
+        servers: &[Arc<Server>],
+    ) -> Result<Answered, Failure> {
+        let (mut sender, held, kept);
+        let result = match connection {
+            Kept::Http1(http1) => {
+                *request.version_mut() = Version::HTTP_11;
+                if !request.headers().contains_key(HOST) {
+                    request.headers_mut().insert(HOST, self.server.origin.host_header());
+                }
+                sender = http1;
+                let answer = sender.try_send_request(request);
+                kept = Some(sender);
+                held = None;
+                in_time(answer, limit, progress).await
+            }
+            Kept::Http2(mut http2, stream) => {
+                for_http2(&mut request, &self.server);
+                held = Some(stream);
+                kept = None;
+                in_time(http2.try_send_request(request), limit, progress).await
+            }
+        };
+        let now = self.upstream.instant();
+        match result {
+            Ok(Ok(response)) => {
+                self.judge(&response, now, servers);
+                Ok(self.lease(response, kept, held))
+            }
+            Ok(Err(mut error)) => {
+                self.in_flight = None;
+                if let Some(mut request) = error.take_message() {
+                    back_to_http1(&mut request);
+                    let back =
+                        Back { request: Box::new(request), server: Arc::clone(&self.server) };
+                    let problem = unsent(kinds::UPSTREAM_UNREACHABLE, error.into_error());
+                    return Err(Failure { problem, unseen: Some(back), broke: None });
+                }
+                let (problem, to_blame) = broken(error.into_error());
+                let is_invalid = problem.kind() == kinds::UPSTREAM_INVALID;
+                if to_blame && (kept.is_none() || is_invalid || !problem_is_race(&problem)) {
+                    self.blame(servers, false);
+                }
+                let broke = to_blame.then(|| Arc::clone(&self.server));
+                Err(Failure { problem, unseen: None, broke })
+            }
+            Err(()) => {
+                self.blame(servers, false);
+                let cause = format!("{} sent no answer within {limit:?}", self.server.origin);
+                let problem = sent(kinds::UPSTREAM_TIMEOUT, cause);
+                Err(Failure { problem, unseen: None, broke: None })
+            }
+        }
+    }
+
+    /// What the head of the answer says about the server.
+    fn judge(&mut self, response: &Response<Incoming>, now: Instant, servers: &[Arc<Server>]) {
+        self.server.load.took(self.elapsed(now), self.upstream.since(now));
+        let is_failure = matches!(
+            response.status(),
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        if is_failure {
+            self.blame(servers, false);
+        } else {
+            self.server.ejection.succeeded();
+        }
+    }
+
+    /// The answer, which gives back what it holds when it is over.
+    fn lease(
+        mut self,
+        response: Response<Incoming>,
+        sender: Option<hyper::client::conn::http1::SendRequest<Body>>,
+        stream: Option<Stream>,
+    ) -> Answered {
+        let server = self.server.id;
+        let lease = Lease {
+            in_flight: self.in_flight.take(),
+            sender: sender.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS),
+            stream,
+            upstream: Arc::clone(&self.upstream),
+        };
+        let idle = self.upstream.body_idle;
+        let response = response.map(|incoming| UpstreamBody::new(incoming, lease, idle));
+        Answered { response, server }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.in_flight.take().is_some() {
+            // The client went away, or nobody waited any longer.
+            let now = self.upstream.instant();
+            self.server.load.gave_up(self.elapsed(now), self.upstream.since(now));
+        }
+    }
+}
+
+/// Whether a failure may only be that the server closed a connection which it had kept for long enough.
+fn problem_is_race(problem: &Problem) -> bool {
+    problem.kind() == kinds::UPSTREAM_FAILED
+}
+
+/// Gives the request the form that HTTP/2 needs.
+fn for_http2(request: &mut Request<Body>, server: &Server) {
+    *request.version_mut() = Version::HTTP_2;
+    let host = request.headers_mut().remove(HOST).unwrap_or_else(|| server.origin.host_header());
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    let scheme = if server.origin.scheme() == "https" { "https" } else { "http" };
+    parts.scheme = scheme.parse().ok();
+    parts.authority = host.to_str().ok().and_then(|host| host.parse().ok());
+    if parts.authority.is_none() {
+        parts.authority = server.origin.host.parse().ok();
+    }
+    *request.uri_mut() = http::Uri::from_parts(parts).unwrap_or_default();
+}
+
+/// Undoes [`for_http2`].
+fn back_to_http1(request: &mut Request<Body>) {
+    let Some(authority) = request.uri().authority() else { return };
+    if let Ok(host) = http::HeaderValue::try_from(authority.as_str()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map(http::Uri::from).unwrap_or_default();
+}
+
+/// The answer, unless it takes too long. While the request's body is on its way, only a pause counts.
+async fn in_time<F: Future>(
+    answer: F,
+    limit: Duration,
+    progress: Option<&Progress>,
+) -> Result<F::Output, ()> {
+    let mut answer = std::pin::pin!(answer);
+    let mut seen = progress.map(Progress::now);
+    loop {
+        if let Ok(answered) = timeout(limit, answer.as_mut()).await {
+            return Ok(answered);
+        }
+        let now = progress.map(Progress::now);
+        if now == seen {
+            return Err(());
+        }
+        seen = now;
+    }
+}
+
+/// How much of a request's body has been taken.
+struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    fn of(request: &mut Request<Body>) -> Option<Self> {
+        if request.body().is_end_stream() {
+            return None;
+        }
+        let taken = Arc::new(AtomicU64::new(0));
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = body.watched(Taken(Arc::clone(&taken)));
+        Some(Self(taken))
+    }
+    fn now(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+struct Taken(Arc<AtomicU64>);
+
+impl Watch for Taken {
+    fn data(&mut self, data: &Bytes) {
+        self.0.fetch_add(data.len() as u64 + 1, Relaxed);
+    }
+    fn end(&mut self, _how: End) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Counts what came of a request, also if nobody waits for it.
+struct Counted<'a> {
+    upstream: &'a Inner,
+    done: bool,
+}
+
+impl Counted<'_> {
+    fn answered(&mut self) {
+        self.done = true;
+        self.upstream.counters.answered.fetch_add(1, Relaxed);
+    }
+    fn problem(&mut self, problem: Problem) -> Problem {
+        self.done = true;
+        let counters = &self.upstream.counters;
+        let is = |kind: ProblemKind| problem.kind() == kind;
+        let counter = if is(kinds::UPSTREAM_UNREACHABLE) {
+            &counters.unreachable
+        } else if is(kinds::UPSTREAM_TIMEOUT) {
+            &counters.timed_out
+        } else if is(kinds::UPSTREAM_UNAVAILABLE) {
+            &counters.unavailable
+        } else {
+            &counters.failed
+        };
+        counter.fetch_add(1, Relaxed);
+        problem
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.upstream.counters.cancelled.fetch_add(1, Relaxed);
+        }
+    }
+}
