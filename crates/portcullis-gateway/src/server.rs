@@ -76,7 +76,7 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
     }))
 }
 
-/// Spreads the bits of a hash (the finish of SplitMix64).
+/// Spreads the bits of a hash (the finish of `SplitMix64`).
 pub(crate) fn mix(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

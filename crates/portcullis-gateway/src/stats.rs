@@ -45,6 +45,9 @@ impl UpstreamStats {
     }
 }
 
+/// A name, what it means, and where its value is.
+struct Family<F>(&'static str, &'static str, F);
+
 impl MetricSource for UpstreamStats {
     fn write(&self, out: &mut String) {
         let mut family =
@@ -53,7 +56,7 @@ impl MetricSource for UpstreamStats {
                 let mut text = String::new();
                 lines(&mut text);
                 if !text.is_empty() {
-                    drop(writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}"));
+                    _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
                     out.push_str(&text);
                 }
                 out.len() > before
@@ -67,60 +70,62 @@ impl MetricSource for UpstreamStats {
                 for upstream in &self.0 {
                     for (outcome, count) in upstream.0.counters.outcomes() {
                         let name = escape(upstream.name());
-                        drop(writeln!(
+                        _ = writeln!(
                             out,
                             "{requests}{{upstream=\"{name}\",outcome=\"{outcome}\"}} {count}"
-                        ));
+                        );
                     }
                 }
             },
         );
-        let counters: [(&str, &str, fn(&Counters) -> &AtomicU64); 2] = [
-            (
+        let counters: [Family<fn(&Counters) -> &AtomicU64>; 2] = [
+            Family(
                 "portcullis_upstream_resent_total",
                 "Requests sent again, because nobody had seen them or it was safe.",
                 |counters| &counters.resent,
             ),
-            (
+            Family(
                 "portcullis_upstream_ejections_total",
                 "How often a server was left alone for a while.",
                 |counters| &counters.ejected,
             ),
         ];
-        for (metric, help, of) in counters {
+        for Family(metric, help, of) in counters {
             family(metric, "counter", help, &mut |out| {
                 for upstream in &self.0 {
                     let (name, count) =
                         (escape(upstream.name()), of(&upstream.0.counters).load(Relaxed));
-                    drop(writeln!(out, "{metric}{{upstream=\"{name}\"}} {count}"));
+                    _ = writeln!(out, "{metric}{{upstream=\"{name}\"}} {count}");
                 }
             });
         }
         let states: Vec<_> =
             self.0.iter().map(|upstream| (escape(upstream.name()), upstream.servers())).collect();
-        let gauges: [(&str, &str, fn(&crate::ServerState) -> usize); 3] = [
-            ("portcullis_upstream_available", "Whether requests are sent to a server.", |state| {
-                usize::from(state.is_well && !state.is_ejected)
-            }),
-            (
+        let gauges: [Family<fn(&crate::ServerState) -> usize>; 3] = [
+            Family(
+                "portcullis_upstream_available",
+                "Whether requests are sent to a server.",
+                |state| usize::from(state.is_well && !state.is_ejected),
+            ),
+            Family(
                 "portcullis_upstream_in_flight",
                 "Requests that a server has not answered.",
                 |state| state.in_flight,
             ),
-            ("portcullis_upstream_connections", "Open connections to a server.", |state| {
+            Family("portcullis_upstream_connections", "Open connections to a server.", |state| {
                 state.connections
             }),
         ];
-        for (metric, help, of) in gauges {
+        for Family(metric, help, of) in gauges {
             family(metric, "gauge", help, &mut |out| {
                 for (name, servers) in &states {
                     for state in servers {
                         let server = escape(&state.url);
-                        drop(writeln!(
+                        _ = writeln!(
                             out,
                             "{metric}{{upstream=\"{name}\",server=\"{server}\"}} {}",
                             of(state)
-                        ));
+                        );
                     }
                 }
             });

@@ -162,7 +162,7 @@ impl Inner {
             .iter()
             .map(|spec| {
                 let known = before.iter().find(|server| server.is(spec));
-                known.map(Arc::clone).unwrap_or_else(|| {
+                known.cloned().unwrap_or_else(|| {
                     let server = Server::new(spec, Pool::new(self.pool), now);
                     fresh.push(Arc::clone(&server));
                     server

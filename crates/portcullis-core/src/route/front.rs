@@ -1,5 +1,6 @@
 //! The options that the route layer itself reads.
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -23,6 +24,9 @@ impl MaxBody {
 impl RouteOption for MaxBody {
     const NAME: &'static str = "body limit";
     const READ_BY: &'static str = READ_BY;
+    fn describe(&self) -> String {
+        format!("body limit: {} B", self.0)
+    }
 }
 
 /// That requests to the route may take as long as they like.
@@ -32,6 +36,25 @@ pub struct Streaming;
 impl RouteOption for Streaming {
     const NAME: &'static str = "streaming";
     const READ_BY: &'static str = READ_BY;
+}
+
+/// How long a request to the route may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimit(Duration);
+
+impl TimeLimit {
+    /// The limit.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl RouteOption for TimeLimit {
+    const NAME: &'static str = "time limit";
+    const READ_BY: &'static str = READ_BY;
+    fn describe(&self) -> String {
+        format!("time limit: {:?}", self.0)
+    }
 }
 
 /// The networks that the route is open to.
@@ -52,6 +75,10 @@ impl OnlyFrom {
 impl RouteOption for OnlyFrom {
     const NAME: &'static str = "only from";
     const READ_BY: &'static str = READ_BY;
+    fn describe(&self) -> String {
+        let networks: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        format!("only from: {}", networks.join(" "))
+    }
 }
 
 /// Lets a route say what the route layer sees to before anybody further in.
@@ -79,6 +106,13 @@ pub trait RouteExt: WithOptions {
     #[must_use]
     fn streaming(self) -> Self {
         self.with_option(Streaming)
+    }
+    /// How long a request may take, from its beginning to the head of its answer. It becomes the request's
+    /// [`Deadline`](crate::Deadline), which whoever waits for something else spends: the gateway, for one. Default: no limit of the
+    /// route's own.
+    #[must_use]
+    fn time_limit(self, time: Duration) -> Self {
+        self.with_option(TimeLimit(time))
     }
     /// Opens the route only to clients in these networks; everybody else, and whoever's address is not known, gets 403
     /// `address-not-allowed` before anybody asks who they are. Default: everybody. Said again, the last word holds.
@@ -111,6 +145,9 @@ pub(super) fn apply(options: &RouteOptions, context: &Context) -> Result<(), Pro
     }
     if let Some(limit) = options.get::<MaxBody>() {
         context.body_limit().set(limit.bytes());
+    }
+    if let Some(limit) = options.get::<TimeLimit>() {
+        context.limit_time(limit.duration());
     }
     if options.get::<Streaming>().is_some() {
         context.body_limit().lift_rate();

@@ -12,7 +12,9 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Asked, Found, Guardedness, MaxBody, OnlyFrom, Route, RouteTable, Streaming, front};
+use super::{
+    Asked, Found, Guardedness, MaxBody, OnlyFrom, Route, RouteTable, Streaming, TimeLimit, front,
+};
 use crate::problem::kinds;
 use crate::stack::{CanonicalTarget, KnownRoutes, Plan, Staged};
 use crate::target::{TargetRules, other_spelling};
@@ -76,6 +78,7 @@ impl<G: Guardedness> Staged for RouteLayer<G> {
         plan.reads::<MaxBody>([]);
         plan.reads::<OnlyFrom>([]);
         plan.reads::<Streaming>([]);
+        plan.reads::<TimeLimit>([]);
     }
 }
 

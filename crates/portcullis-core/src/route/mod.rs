@@ -17,7 +17,7 @@ mod tests;
 
 pub use access::{Access, Requirement};
 pub use dispatch::{Dispatch, DispatchFuture};
-pub use front::{MaxBody, OnlyFrom, RouteExt, Streaming};
+pub use front::{MaxBody, OnlyFrom, RouteExt, Streaming, TimeLimit};
 pub use guard::{Guard, GuardFuture, GuardLayer, adopt_problem};
 pub use layer::{RouteLayer, RouteService};
 pub(crate) use matching::Asked;

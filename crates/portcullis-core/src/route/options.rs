@@ -15,6 +15,15 @@ pub trait RouteOption: Any + Send + Sync + fmt::Debug {
     fn names(&self) -> Vec<Arc<str>> {
         Vec::new()
     }
+    /// The option in words, for a table of routes. Default: its name, and the names in it.
+    fn describe(&self) -> String {
+        let names = self.names();
+        if names.is_empty() {
+            Self::NAME.to_owned()
+        } else {
+            format!("{}: {}", Self::NAME, names.join(" "))
+        }
+    }
 }
 
 /// The options of one route: at most one of each type, frozen when the table is built.
@@ -26,6 +35,7 @@ pub(crate) trait AnyOption: Send + Sync + fmt::Debug {
     fn name(&self) -> &'static str;
     fn read_by(&self) -> &'static str;
     fn names(&self) -> Vec<Arc<str>>;
+    fn describe(&self) -> String;
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -38,6 +48,9 @@ impl<O: RouteOption> AnyOption for O {
     }
     fn names(&self) -> Vec<Arc<str>> {
         RouteOption::names(self)
+    }
+    fn describe(&self) -> String {
+        RouteOption::describe(self)
     }
     fn as_any(&self) -> &dyn Any {
         self
@@ -54,6 +67,10 @@ impl RouteOptions {
     /// Whether there is no option.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+    /// What each of them says, such as `limit: orders`.
+    pub fn describe(&self) -> impl ExactSizeIterator<Item = String> {
+        self.0.iter().map(|(_, option)| option.describe())
     }
     pub(crate) fn set<O: RouteOption>(&mut self, option: O) {
         let id = TypeId::of::<O>();

@@ -57,6 +57,10 @@ impl<E, G: Guardedness> Routes<E, G> {
     pub fn table(&self) -> &Arc<RouteTable> {
         &self.table
     }
+    /// The endpoints, in the order of the table's routes.
+    pub fn endpoints(&self) -> &[E] {
+        &self.endpoints
+    }
     /// The service that calls the endpoint of the matched route.
     pub fn into_service(self) -> Dispatch<E> {
         Dispatch::new(self.table, self.endpoints)

@@ -111,7 +111,7 @@ impl Pool {
         Self { limits, shelves, open: Arc::new(open) }
     }
 
-    fn own(&self) -> usize {
+    fn own() -> usize {
         SHELF.with(|own| own % SHELVES)
     }
     fn shelf(&self, at: usize) -> MutexGuard<'_, Shelf> {
@@ -121,11 +121,11 @@ impl Pool {
 
     /// A connection that can take a request now.
     pub(crate) fn take(&self, now: Instant) -> Option<Kept> {
-        self.shelf(self.own()).take(now)
+        self.shelf(Self::own()).take(now)
     }
     /// As [`take`](Self::take), from other threads too.
     fn take_anywhere(&self, now: Instant) -> Option<Kept> {
-        let own = self.own();
+        let own = Self::own();
         (own..own + SHELVES).find_map(|at| self.shelf(at).take(now))
     }
 
@@ -170,11 +170,11 @@ impl Pool {
         if sender.is_closed() || server.is_gone() || self.limits.idle.is_zero() {
             return;
         }
-        let own = self.own();
-        let mut shelf = self.shelf(own);
-        shelf.idle.push(Idle { sender, since: now });
-        let sweep = !std::mem::replace(&mut shelf.is_swept, true);
-        drop(shelf);
+        let own = Self::own();
+        let mut place = self.shelf(own);
+        place.idle.push(Idle { sender, since: now });
+        let sweep = !std::mem::replace(&mut place.is_swept, true);
+        drop(place);
         self.open.tell();
         if sweep {
             self.sweep(own, server);
@@ -188,11 +188,11 @@ impl Pool {
         now: Instant,
     ) -> Stream {
         let streams = Arc::new(AtomicUsize::new(1));
-        let own = self.own();
-        let mut shelf = self.shelf(own);
-        shelf.shared.push(Shared { sender, streams: Arc::clone(&streams), since: now });
-        let sweep = !std::mem::replace(&mut shelf.is_swept, true);
-        drop(shelf);
+        let own = Self::own();
+        let mut place = self.shelf(own);
+        place.shared.push(Shared { sender, streams: Arc::clone(&streams), since: now });
+        let sweep = !std::mem::replace(&mut place.is_swept, true);
+        drop(place);
         if sweep {
             self.sweep(own, server);
         }
@@ -214,9 +214,9 @@ impl Pool {
     /// Closes whatever is not in use.
     pub(crate) fn close_idle(&self) {
         for at in 0..SHELVES {
-            let mut shelf = self.shelf(at);
-            shelf.idle.clear();
-            shelf.shared.clear();
+            let mut place = self.shelf(at);
+            place.idle.clear();
+            place.shared.clear();
         }
     }
     /// How many connections are open.
@@ -229,16 +229,16 @@ impl Pool {
 fn sweep_once(server: &Weak<Server>, at: usize, idle: Duration) -> bool {
     let Some(server) = server.upgrade() else { return false };
     let now = tokio::time::Instant::now().into_std();
-    let mut shelf = server.pool.shelf(at);
+    let mut place = server.pool.shelf(at);
     let is_old = |since: Instant| now.saturating_duration_since(since) >= idle;
-    shelf.idle.retain(|kept| !kept.sender.is_closed() && !is_old(kept.since));
-    shelf.shared.retain(|kept| {
+    place.idle.retain(|kept| !kept.sender.is_closed() && !is_old(kept.since));
+    place.shared.retain(|kept| {
         let in_use = kept.streams.load(Relaxed) > 0;
         !kept.sender.is_closed() && (in_use || !is_old(kept.since))
     });
-    let empty = shelf.idle.is_empty() && shelf.shared.is_empty();
+    let empty = place.idle.is_empty() && place.shared.is_empty();
     if empty {
-        shelf.is_swept = false;
+        place.is_swept = false;
     }
     !empty
 }

@@ -164,20 +164,23 @@ impl Proxy {
             .map(portcullis_core::Target::authority)
             .filter(|host| !host.is_empty());
         let mut put = |name: HeaderName, value: &str| {
-            let value = HeaderValue::try_from(value);
-            value.into_iter().for_each(|value| drop(headers.insert(name.clone(), value)));
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
         };
         if matches!(self.0.forwarding, Forwarding::XForwarded | Forwarding::Both) {
             let mut chain = client.map(|client| client.to_string()).unwrap_or_default();
             if let Some(hop) = hop {
                 let comma = if chain.is_empty() { "" } else { ", " };
-                drop(write!(chain, "{comma}{hop}"));
+                _ = write!(chain, "{comma}{hop}");
             }
             if !chain.is_empty() {
                 put(X_FORWARDED_FOR, &chain);
             }
             put(X_FORWARDED_PROTO, scheme);
-            host.into_iter().for_each(|host| put(X_FORWARDED_HOST, host));
+            if let Some(host) = host {
+                put(X_FORWARDED_HOST, host);
+            }
         }
         if matches!(self.0.forwarding, Forwarding::Forwarded | Forwarding::Both) {
             let node = |ip: std::net::IpAddr| match ip {
@@ -186,8 +189,12 @@ impl Proxy {
             };
             let mut element =
                 format!("for={};proto={scheme}", client.map_or("unknown".to_owned(), node));
-            host.into_iter().for_each(|host| drop(write!(element, ";host=\"{host}\"")));
-            hop.into_iter().for_each(|hop| drop(write!(element, ", for={}", node(hop))));
+            if let Some(host) = host {
+                _ = write!(element, ";host=\"{host}\"");
+            }
+            if let Some(hop) = hop {
+                _ = write!(element, ", for={}", node(hop));
+            }
             put(FORWARDED, &element);
         }
     }

@@ -320,9 +320,9 @@ impl Proxy {
         self.clean_answer(response.headers_mut(), Version::HTTP_11);
         let headers = response.headers_mut();
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
-        protocol
-            .into_iter()
-            .for_each(|protocol| drop(headers.insert(http::header::UPGRADE, protocol)));
+        if let Some(protocol) = protocol {
+            headers.insert(http::header::UPGRADE, protocol);
+        }
         response.extensions_mut().clear();
         tunnel::carry(client, server, context);
         response.map(|()| Body::empty())
@@ -333,7 +333,7 @@ impl Proxy {
 fn route(upstream: &Upstream, context: &Context, headers: &http::HeaderMap) -> Route {
     match &upstream.0.rules.balance {
         Balance::Hash(HashKey::Header(name)) => {
-            let value = headers.get(name).map(|value| value.as_bytes());
+            let value = headers.get(name).map(HeaderValue::as_bytes);
             let key = value.map(|value| fingerprint(&String::from_utf8_lossy(value)));
             Route { key, sticky: None }
         }

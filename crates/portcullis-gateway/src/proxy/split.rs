@@ -25,6 +25,9 @@ pub struct Split {
     sticky: Sticky,
 }
 
+/// The name and the value of a cookie.
+pub(super) type Cookie = (Arc<str>, String);
+
 /// How the same client gets the same upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Sticky {
@@ -69,7 +72,7 @@ impl Split {
         &self,
         context: &Context,
         headers: &HeaderMap,
-    ) -> Result<(&Upstream, Option<(Arc<str>, String)>), Problem> {
+    ) -> Result<(&Upstream, Option<Cookie>), Problem> {
         if let [(_, only)] = self.shares.as_slice() {
             return Ok((only, None));
         }

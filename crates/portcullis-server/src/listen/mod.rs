@@ -51,6 +51,13 @@ impl Listen {
         Self { text: format!("unix:{}", path.as_ref().display()) }
     }
 
+    /// Whether it means a place. Nothing is opened.
+    ///
+    /// # Errors
+    /// What is wrong with it, and how to mend it.
+    pub fn check(&self) -> Result<(), String> {
+        self.parse().map(drop).map_err(|error| error.message().to_owned())
+    }
     pub(crate) fn parse(&self) -> Result<Place, ConfigError> {
         let text = self.text.as_str();
         if let Some(path) = text.strip_prefix("unix:") {

@@ -1,0 +1,115 @@
+#![doc = include_str!("../README.md")]
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use portcullis_config::{FileErrors, Gateway, schema};
+
+mod log;
+mod routes;
+
+/// An API gateway from a configuration file.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway until it is told to end.
+    Serve(File),
+    /// Tells everything that is wrong with a file; nothing, and exit code 0, when it is sound.
+    Check(File),
+    /// Prints the routes.
+    Routes {
+        #[command(flatten)]
+        file: File,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints a JSON Schema of the file, for editors.
+    Schema,
+}
+
+#[derive(Debug, clap::Args)]
+struct File {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "portcullis.toml")]
+    config: PathBuf,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+enum Failure {
+    File(FileErrors),
+    Other(Box<dyn std::error::Error>),
+}
+
+impl<E: Into<Box<dyn std::error::Error>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        match error.downcast::<FileErrors>() {
+            Ok(errors) => Self::File(*errors),
+            Err(error) => Self::Other(error),
+        }
+    }
+}
+
+/// Does what the command line says.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let done = match arguments.command {
+        Command::Serve(file) => serve(&file),
+        Command::Check(file) => Gateway::read(file.config).map(drop).map_err(Into::into),
+        Command::Routes { file, json } => print_routes(&file, json),
+        Command::Schema => print(&format!("{:#}\n", schema())),
+    };
+    let Err(failure) = done else { return ExitCode::SUCCESS };
+    let mut err = io::stderr().lock();
+    // Where nobody reads what is wrong there is nobody to tell.
+    drop(match failure {
+        Failure::File(errors) => {
+            let mut written = Ok(());
+            for error in errors.iter() {
+                written = written.and_then(|()| writeln!(err, "error: {error}"));
+            }
+            written
+        }
+        Failure::Other(error) => writeln!(err, "error: {error}"),
+    });
+    ExitCode::FAILURE
+}
+
+fn serve(file: &File) -> Result<(), Failure> {
+    let gateway = Gateway::read(&file.config)?;
+    log::install(gateway.access_log())?;
+    let server = gateway.server()?.drain_on_signals().open()?;
+    let places = server.places().into_iter();
+    let said: Vec<_> = places.map(|place| format!("listening on {place}\n")).collect();
+    print(&format!("{}ready\n", said.concat()))?;
+    server.run(|worker| {
+        if worker.index == 0 {
+            gateway.start(&worker.shared);
+        }
+        gateway.service()
+    })?;
+    Ok(())
+}
+
+fn print_routes(file: &File, json: bool) -> Result<(), Failure> {
+    let gateway = Gateway::read(&file.config)?;
+    print(&if json { routes::json(&gateway) } else { routes::table(&gateway) })
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read it has seen enough, as `head` has.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}

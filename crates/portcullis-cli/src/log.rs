@@ -1,0 +1,24 @@
+//! Where the log goes.
+use portcullis_config::AccessLog;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// Writes the log to the standard error. `RUST_LOG` says what is in it; by default everything from `info` on.
+pub(crate) fn install(access_log: AccessLog) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = filter(access_log)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match access_log {
+        AccessLog::Json => subscriber.json().flatten_event(true).try_init(),
+        _ => subscriber.try_init(),
+    }
+    .map_err(|error| format!("the log cannot be set up: {error}").into())
+}
+
+fn filter(access_log: AccessLog) -> Result<EnvFilter, ParseError> {
+    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
+    let filter = EnvFilter::builder().parse(asked.as_deref().unwrap_or("info"))?;
+    Ok(match access_log {
+        AccessLog::Off => filter.add_directive("portcullis::access=off".parse()?),
+        _ => filter,
+    })
+}

@@ -1,0 +1,58 @@
+//! Where a route ends.
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Ready;
+use std::pin::Pin;
+use std::task::{Context as Cx, Poll};
+
+use http::{Request, Response};
+use portcullis_core::Body;
+use portcullis_gateway::{Proxy, ProxyFuture, Redirect};
+use tower_service::Service;
+
+/// Where a route ends.
+#[derive(Clone, Debug)]
+pub(crate) enum Endpoint {
+    Proxy(Box<Proxy>, String),
+    Redirect(Redirect, String),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Proxy(_, text) | Self::Redirect(_, text) => f.write_str(text),
+        }
+    }
+}
+
+impl Service<Request<Body>> for Endpoint {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = EndpointFuture;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: Request<Body>) -> EndpointFuture {
+        match self {
+            Self::Proxy(proxy, _) => EndpointFuture::Proxy(proxy.call(request)),
+            Self::Redirect(redirect, _) => EndpointFuture::Ready(redirect.call(request)),
+        }
+    }
+}
+
+/// The response future of [`Endpoint`].
+pub(crate) enum EndpointFuture {
+    Proxy(ProxyFuture),
+    Ready(Ready<Result<Response<Body>, Infallible>>),
+}
+
+impl Future for EndpointFuture {
+    type Output = Result<Response<Body>, Infallible>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Proxy(call) => Pin::new(call).poll(cx),
+            Self::Ready(answer) => Pin::new(answer).poll(cx),
+        }
+    }
+}

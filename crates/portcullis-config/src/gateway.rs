@@ -1,0 +1,261 @@
+//! The gateway that a file describes.
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::{Request, Response};
+use portcullis_authn::{ApiKeys, AuthenticateLayer};
+use portcullis_authz::{AuthorizeLayer, Roles};
+use portcullis_core::route::{Open, Restricted};
+use portcullis_core::stack::OptionalService;
+use portcullis_core::{
+    Body, ConfigErrors, EdgeLayer, Readiness, Route, RouteLayer, Routes, Stack, TrustedProxies,
+    stage,
+};
+use portcullis_gateway::{Upstream, UpstreamStats};
+use portcullis_ratelimit::RateLimitLayer;
+use portcullis_server::{Admin, Server, Tls};
+use portcullis_telemetry::{Metrics, ObserveLayer, Operations};
+use tower_service::Service;
+
+use crate::endpoint::Endpoint;
+use crate::read::{self, ServerSettings};
+use crate::reader::{Reading, Span};
+use crate::source::{FileErrors, Source};
+
+/// The gateway that a file describes: everything that the file says has been checked, and nothing has been opened yet.
+#[derive(Debug)]
+pub struct Gateway {
+    source: Source,
+    settings: ServerSettings,
+    access_log: AccessLog,
+    upstreams: Vec<Upstream>,
+    routes: Routes<Endpoint, Restricted>,
+    places: HashMap<String, Span>,
+    keys: ApiKeys,
+    roles: Roles,
+    by_address: RateLimitLayer<stage::PreLimit>,
+    by_identity: RateLimitLayer<stage::Limit>,
+    has_limits: bool,
+    metrics: Metrics,
+    readiness: Readiness,
+}
+
+/// How requests are written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessLog {
+    /// A line of text. The default.
+    #[default]
+    Text,
+    /// An object of JSON.
+    Json,
+    /// Not at all.
+    Off,
+}
+
+/// What [`Gateway::read`] found.
+pub(crate) struct Parts {
+    pub(crate) settings: ServerSettings,
+    pub(crate) access_log: AccessLog,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) routes: Option<Routes<Endpoint, Restricted>>,
+    pub(crate) places: HashMap<String, Span>,
+    pub(crate) keys: ApiKeys,
+    pub(crate) roles: Option<Roles>,
+    pub(crate) by_address: RateLimitLayer<stage::PreLimit>,
+    pub(crate) by_identity: RateLimitLayer<stage::Limit>,
+    pub(crate) has_limits: bool,
+}
+
+impl Gateway {
+    /// Reads a file. `${NAME}` in it is taken from the environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once: with the file itself, and with what it says.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, FileErrors> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let mut errors = FileErrors::default();
+            let source = Source::new(&name, "");
+            let error = source.error(None, "", format!("it cannot be read: {error}"));
+            errors.push(error.hint("name the file with `--config FILE`"));
+            errors
+        })?;
+        Self::parse(&name, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads the text of a file with this name. `variable` knows the environment.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(
+        name: &str,
+        text: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, FileErrors> {
+        let source = Source::new(name, text);
+        let reading = Reading { source: &source, errors: RefCell::default(), variable };
+        let parts = read::file(&reading, text);
+        let mut errors = reading.errors.into_inner();
+        let Some(Parts {
+            settings,
+            access_log,
+            upstreams,
+            routes: Some(routes),
+            places,
+            keys,
+            roles: Some(roles),
+            by_address,
+            by_identity,
+            has_limits,
+        }) = parts.filter(|_| errors.is_empty())
+        else {
+            if errors.is_empty() {
+                errors.push(source.error(None, "", "it says nothing that can be served"));
+            }
+            return Err(errors.or(()).err().unwrap_or_default());
+        };
+        let gateway = Self {
+            source,
+            settings,
+            access_log,
+            upstreams,
+            routes,
+            places,
+            keys,
+            roles,
+            by_address,
+            by_identity,
+            has_limits,
+            metrics: Metrics::default(),
+            readiness: Readiness::new(),
+        };
+        gateway.service().map(drop)?;
+        Ok(gateway)
+    }
+
+    /// How requests are to be written down. Whoever installs the subscriber of `tracing` sees to it.
+    pub fn access_log(&self) -> AccessLog {
+        self.access_log
+    }
+    /// The upstreams.
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
+    }
+    /// The routes, in the order of the file.
+    pub fn routes(&self) -> impl ExactSizeIterator<Item = (Route, String)> {
+        let ends: Vec<_> = self.routes.endpoints().iter().map(ToString::to_string).collect();
+        self.routes.table().routes().zip(ends)
+    }
+
+    /// A service of one worker's own. What all workers share (limits, metrics, the state of servers) is shared.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn service(
+        &self,
+    ) -> Result<
+        impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+        + use<>,
+        FileErrors,
+    > {
+        let edge = EdgeLayer::new().trusted_proxies(self.settings.trusted_proxies.clone());
+        let observe = ObserveLayer::default().metrics(self.metrics.clone());
+        let table = self.routes.table();
+        let all_public = table.routes().all(|route| route.access().is_public());
+        if all_public && !self.has_limits {
+            // Nobody is asked who they are, so nobody need find out.
+            let open = Stack::new()
+                .layer(observe)
+                .layer(edge)
+                .layer(RouteLayer::<Open>::new(Arc::clone(table)))
+                .around(self.routes.clone());
+            return Ok(OptionalService::Without(self.placed(open)?));
+        }
+        let guarded = Stack::new()
+            .layer(observe)
+            .layer(edge)
+            .layer(self.routes.layer())
+            .layer(self.by_address.clone())
+            .layer(AuthenticateLayer::new().api_keys(self.keys.clone()))
+            .layer(self.by_identity.clone())
+            .layer(AuthorizeLayer::new(self.roles.clone()))
+            .around(self.routes.clone());
+        Ok(OptionalService::With(self.placed(guarded)?))
+    }
+
+    /// Says where in the file it is that does not fit.
+    fn placed<T>(&self, result: Result<T, ConfigErrors>) -> Result<T, FileErrors> {
+        result.map_err(|errors| {
+            let mut placed = FileErrors::default();
+            for error in &errors {
+                let span = self.places.get(error.place());
+                placed.push(self.source.error(span, error.place(), error.message()));
+            }
+            placed.or(()).err().unwrap_or_default()
+        })
+    }
+
+    /// The server that the file describes. Nothing is opened.
+    ///
+    /// # Errors
+    /// What is wrong with its certificates.
+    pub fn server(&self) -> Result<Server, ConfigErrors> {
+        let settings = &self.settings;
+        let mut listen = settings.listen.iter().cloned();
+        let first = listen.next().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
+        let mut server = listen.fold(Server::bind(first), Server::listen);
+        server = server
+            .limits(settings.limits.clone())
+            .proxy_protocol(TrustedProxies::new(settings.proxy_protocol.iter().copied()))
+            .allow(settings.allow.iter().copied())
+            .deny(settings.deny.iter().copied())
+            .readiness(self.readiness.clone());
+        let mut admin = Admin::new(server.handle(), server.stats());
+        if let Some(builder) = settings.tls.clone() {
+            let tls: Tls = builder.build()?;
+            admin = admin.tls(tls.clone());
+            server = server.tls(tls);
+        }
+        if let Some(path) = &settings.handover {
+            server = server.handover(PathBuf::from(path));
+        }
+        if let Some(workers) = settings.workers {
+            server = server.workers(workers);
+        }
+        if let Some(observe) = &settings.observe {
+            let stats = UpstreamStats::new(self.upstreams.iter().cloned());
+            let metrics = self.metrics.clone().with_source(server.stats()).with_source(stats);
+            let operations = Operations::new().readiness(self.readiness.clone()).metrics(metrics);
+            server = server.side(observe.as_str(), operations);
+        }
+        if let Some(place) = &settings.admin {
+            let token = settings.admin_token.clone();
+            admin = token.into_iter().fold(admin, Admin::token);
+            admin = settings.admin_host.iter().cloned().fold(admin, Admin::host);
+            server = server.admin(place.as_str(), admin);
+        }
+        Ok(server)
+    }
+
+    /// Begins health checks and discovery on `runtime`. The gateway is ready once every upstream is known.
+    pub fn start(&self, runtime: &tokio::runtime::Handle) {
+        for upstream in &self.upstreams {
+            upstream.start(runtime);
+            let known = self.readiness.expect(format!("upstream {}", upstream.name()));
+            let upstream = upstream.clone();
+            runtime.spawn(async move {
+                upstream.ready().await;
+                known.ready();
+            });
+        }
+    }
+}

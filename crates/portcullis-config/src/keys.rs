@@ -1,0 +1,363 @@
+//! Which keys there are. What reads the file and what describes it go by the same list.
+
+/// What stands at a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Text,
+    Flag,
+    Whole,
+    /// Between 0 and 1.
+    Share,
+    /// `30s`, `500ms`, `2m`, `1h`.
+    Duration,
+    /// `64KiB`, `2MiB`, or bytes.
+    Size,
+    /// `100/s`, `60/min`, `1000/h`.
+    Rate,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+    Texts,
+    /// Text by name.
+    TextMap,
+    /// Weights by name.
+    WeightMap,
+    Table(&'static [Key]),
+    Tables(&'static [Key]),
+    /// Tables by name.
+    Named(&'static [Key]),
+    /// Any of these.
+    Either(&'static [Kind]),
+}
+
+/// A key, and what is said of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) about: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, about }
+}
+
+pub(crate) const FILE: &[Key] = &[
+    key("server", Kind::Table(SERVER), "Where clients connect, and what they may take."),
+    key("telemetry", Kind::Table(TELEMETRY), "What is told about requests."),
+    key("auth", Kind::Table(AUTH), "How callers say who they are."),
+    key("roles", Kind::Named(ROLE), "What the roles permit, by their names."),
+    key("limits", Kind::Named(LIMIT), "Quotas, by their names."),
+    key(
+        "upstreams",
+        Kind::Named(UPSTREAM),
+        "The servers behind the gateway, by the names of what they do.",
+    ),
+    key("routes", Kind::Tables(ROUTE), "Which requests go where, and who may send them."),
+];
+
+pub(crate) const SERVER: &[Key] = &[
+    key(
+        "listen",
+        Kind::Either(&[Kind::Text, Kind::Texts]),
+        "Where clients connect: `http://127.0.0.1:8080`, `https://0.0.0.0:443`, `unix:/run/x.sock`. Default: `http://127.0.0.1:8080`.",
+    ),
+    key("observe", Kind::Text, "Where `/healthz`, `/readyz` and `/metrics` are. Default: nowhere."),
+    key(
+        "admin",
+        Kind::Text,
+        "Where operators drain, close and reload: a Unix socket, or an address together with `admin_token` and `admin_host`. Default: nowhere.",
+    ),
+    key(
+        "admin_token",
+        Kind::Text,
+        "What operators send as a bearer token; needed where `admin` is an address.",
+    ),
+    key(
+        "admin_host",
+        Kind::Text,
+        "The `Host` that operators name; needed where `admin` is an address.",
+    ),
+    key(
+        "workers",
+        Kind::Whole,
+        "How many workers, each with a runtime of its own. Default: one for each processor.",
+    ),
+    key(
+        "trusted_proxies",
+        Kind::Texts,
+        "Networks of proxies whose forwarding headers are believed. Default: nobody's.",
+    ),
+    key(
+        "proxy_protocol",
+        Kind::Texts,
+        "Networks whose connections begin with a PROXY header. Default: none.",
+    ),
+    key("allow", Kind::Texts, "The only networks that may connect. Default: all."),
+    key("deny", Kind::Texts, "Networks that may not connect. Default: none."),
+    key(
+        "drain",
+        Kind::Duration,
+        "How long requests have to finish when the gateway ends. Default: 30s.",
+    ),
+    key(
+        "handover",
+        Kind::Text,
+        "A Unix socket by which the next process takes the listening sockets over. Default: none.",
+    ),
+    key("certs", Kind::Tables(CERT), "Certificates of `https` listeners."),
+    key(
+        "client_ca",
+        Kind::Text,
+        "A PEM file with the authorities that clients' certificates come from; clients must then show one. Default: clients are not asked.",
+    ),
+    key(
+        "body_limit",
+        Kind::Size,
+        "How large request bodies may be where a route does not say. Default: 2MiB.",
+    ),
+    key("header_timeout", Kind::Duration, "How long the head of a request may take. Default: 10s."),
+    key("idle_timeout", Kind::Duration, "How long a connection may do nothing. Default: 75s."),
+    key(
+        "max_connections",
+        Kind::Whole,
+        "How many connections there may be. Default: nine tenths of the file descriptors.",
+    ),
+    key(
+        "max_connections_per_address",
+        Kind::Whole,
+        "How many connections one address may have. Default: 1024.",
+    ),
+];
+
+pub(crate) const CERT: &[Key] = &[
+    key("cert", Kind::Text, "The chain, in PEM."),
+    key("key", Kind::Text, "The key, in PEM."),
+    key("names", Kind::Texts, "The names that it is shown for. Default: those in the certificate."),
+];
+
+pub(crate) const TELEMETRY: &[Key] = &[key(
+    "access_log",
+    Kind::OneOf(&["json", "text", "off"]),
+    "How requests are written down. Default: text.",
+)];
+
+pub(crate) const AUTH: &[Key] = &[key("api_key", Kind::Table(API_KEY), "API keys.")];
+
+pub(crate) const API_KEY: &[Key] = &[
+    key("header", Kind::Text, "The header that carries the key. Default: `x-api-key`."),
+    key("keys", Kind::Tables(ONE_API_KEY), "The keys."),
+];
+
+pub(crate) const ONE_API_KEY: &[Key] = &[
+    key("id", Kind::Text, "Whose key it is, for logs and limits."),
+    key("hash", Kind::Text, "The SHA-256 digest of the key, in hexadecimal digits."),
+    key("roles", Kind::Texts, "The caller's roles. Default: none."),
+    key("tenant", Kind::Text, "The caller's tenant. Default: none."),
+];
+
+pub(crate) const ROLE: &[Key] = &[
+    key(
+        "permissions",
+        Kind::Texts,
+        "What it permits: `orders:write`, `orders:*`. Default: nothing.",
+    ),
+    key("inherits", Kind::Texts, "Roles whose permissions it has too. Default: none."),
+];
+
+pub(crate) const LIMIT: &[Key] = &[
+    key("rate", Kind::Rate, "How many requests, as `100/s`, `60/min` or `1000/h`."),
+    key("burst", Kind::Whole, "How many at once. Default: as many as in one unit of time."),
+    key("key", Kind::OneOf(&["address", "identity"]), "What is counted by. Default: address."),
+];
+
+pub(crate) const UPSTREAM: &[Key] = &[
+    key(
+        "servers",
+        Kind::Either(&[Kind::Texts, Kind::Tables(UPSTREAM_SERVER)]),
+        "Where the servers are: `http://127.0.0.1:9001`, `https://api.example`, `h2c://10.0.0.7:50051`, `unix:/run/api.sock`.",
+    ),
+    key("srv", Kind::Text, "The SRV records that name the servers, such as `_api._tcp.example`."),
+    key(
+        "scheme",
+        Kind::OneOf(&["http", "https", "h2c"]),
+        "What servers speak that SRV records name. Default: http.",
+    ),
+    key("file", Kind::Text, "A file with a server a line, which is looked at every second."),
+    key(
+        "balance",
+        Kind::Text,
+        "How requests are shared out: `p2c`, `round_robin`, `least_requests`, `hash:header:NAME`, `hash:address`, `hash:identity`, `sticky:COOKIE`. Default: p2c.",
+    ),
+    key("connect_timeout", Kind::Duration, "How long a connection may take to open. Default: 1s."),
+    key("timeout", Kind::Duration, "How long the head of an answer may take. Default: 30s."),
+    key("body_idle", Kind::Duration, "How long the body of an answer may pause. Default: 60s."),
+    key("idle_timeout", Kind::Duration, "How long an unused connection is kept. Default: 60s."),
+    key("connections", Kind::Whole, "How many connections one server may have. Default: 1024."),
+    key(
+        "health",
+        Kind::Table(HEALTH),
+        "How servers are asked whether they are well. Default: they are not.",
+    ),
+    key("outliers", Kind::Table(OUTLIERS), "When a server that keeps failing is left alone."),
+    key(
+        "slow_start",
+        Kind::Duration,
+        "For how long a server that is new, or well again, gets less than its share. Default: 0s.",
+    ),
+    key(
+        "panic_threshold",
+        Kind::Share,
+        "Below which share of available servers health is not believed. Default: 0.",
+    ),
+    key(
+        "ca",
+        Kind::Text,
+        "A PEM file with the authorities that servers' certificates come from. Default: those that the machine trusts.",
+    ),
+    key("client_cert", Kind::Text, "Our own certificate, in PEM, for servers that ask for it."),
+    key("client_key", Kind::Text, "The key of `client_cert`, in PEM."),
+    key(
+        "http1_only",
+        Kind::Flag,
+        "Speaks HTTP/1.1 also to servers that offer HTTP/2. Default: false.",
+    ),
+    key(
+        "host",
+        Kind::Text,
+        "The `Host` that servers see: `keep`, `server`, or a name. Default: keep.",
+    ),
+    key(
+        "forwarding",
+        Kind::OneOf(&["x-forwarded", "forwarded", "both", "none"]),
+        "The headers that say where a request comes from. Default: x-forwarded.",
+    ),
+    key("identity", Kind::Table(IDENTITY), "Headers that say who is calling. Default: none."),
+];
+
+pub(crate) const UPSTREAM_SERVER: &[Key] = &[
+    key("url", Kind::Text, "Where it is."),
+    key("weight", Kind::Whole, "How much more it gets than one of weight 1. Default: 1."),
+    key(
+        "priority",
+        Kind::Whole,
+        "It gets requests once those of lower numbers are not available. Default: 0.",
+    ),
+];
+
+pub(crate) const HEALTH: &[Key] = &[
+    key("path", Kind::Text, "Asked for by GET; every 2xx is well."),
+    key("tcp", Kind::Flag, "Opens a connection, and no more."),
+    key(
+        "grpc",
+        Kind::Text,
+        "Asks `grpc.health.v1.Health` for this service; empty is the server as a whole.",
+    ),
+    key("host", Kind::Text, "The `Host` that is named. Default: the server's own."),
+    key("interval", Kind::Duration, "How often. Default: 2s."),
+    key("timeout", Kind::Duration, "How long an answer may take. Default: 1s."),
+    key("fall", Kind::Whole, "Failures in a row until it is not well. Default: 3."),
+    key("rise", Kind::Whole, "Successes in a row until it is well again. Default: 2."),
+];
+
+pub(crate) const OUTLIERS: &[Key] = &[
+    key("failures", Kind::Whole, "Failures in a row; 0 turns it off. Default: 5."),
+    key("base", Kind::Duration, "For how long at first. Default: 10s."),
+    key("longest", Kind::Duration, "For how long at most. Default: 5m."),
+    key("most", Kind::Share, "Which share of the servers at a time. Default: 0.3."),
+];
+
+pub(crate) const IDENTITY: &[Key] = &[
+    key("subject", Kind::Text, "The header for who they are."),
+    key("roles", Kind::Text, "The header for their roles."),
+    key("tenant", Kind::Text, "The header for their tenant."),
+];
+
+pub(crate) const ROUTE: &[Key] = &[
+    key("name", Kind::Text, "What it is called. Default: nothing."),
+    key("match", Kind::Table(MATCH), "Which requests it is for."),
+    key(
+        "access",
+        Kind::Either(&[Kind::OneOf(&["public", "optional", "authenticated"]), Kind::Table(ACCESS)]),
+        "Who may call: `public`, `optional`, `authenticated`, `{ permission = \"orders:write\" }`.",
+    ),
+    key("limits", Kind::Texts, "The limits that count its requests. Default: none."),
+    key(
+        "to",
+        Kind::Either(&[Kind::Text, Kind::WeightMap]),
+        "The upstream, or upstreams with their shares: `{ stable = 95, canary = 5 }`.",
+    ),
+    key(
+        "sticky",
+        Kind::Text,
+        "How a client stays with its share: `identity` or `cookie:NAME`. Default: it does not.",
+    ),
+    key("mirror", Kind::Table(MIRROR), "Where copies of the requests go. Default: nowhere."),
+    key("redirect", Kind::Text, "Sends clients elsewhere: `https://{host}{path}{query}`."),
+    key(
+        "status",
+        Kind::Whole,
+        "The status of a redirect: 301, 302, 303, 307 or 308. Default: 308.",
+    ),
+    key("strip_prefix", Kind::Text, "Taken off the path. Default: nothing."),
+    key("add_prefix", Kind::Text, "Put in front of the path. Default: nothing."),
+    key(
+        "rewrite",
+        Kind::Text,
+        "The path for the server, of the parameters of the path: `/v2/{rest}`. Default: as it is.",
+    ),
+    key(
+        "request_headers",
+        Kind::TextMap,
+        "Headers that requests get; an empty value takes the header away.",
+    ),
+    key(
+        "response_headers",
+        Kind::TextMap,
+        "Headers that answers get; an empty value takes the header away.",
+    ),
+    key("body_limit", Kind::Size, "How large request bodies may be. Default: the server's."),
+    key("streaming", Kind::Flag, "Requests may take as long as they like. Default: false."),
+    key(
+        "timeout",
+        Kind::Duration,
+        "How long a request may take, up to the head of its answer. Default: the upstream's.",
+    ),
+    key("only_from", Kind::Texts, "The only networks that may call. Default: all."),
+];
+
+pub(crate) const MATCH: &[Key] = &[
+    key("path", Kind::Text, "The path: `/books/{id}`, `/books/{*rest}`."),
+    key("methods", Kind::Texts, "The methods; GET includes HEAD. Default: all."),
+    key("hosts", Kind::Texts, "The hosts: `shop.example`, `*.shop.example`. Default: all."),
+    key("headers", Kind::TextMap, "Headers that a request has; with an empty value, any."),
+    key(
+        "query",
+        Kind::TextMap,
+        "Parameters of the query that a request has; with an empty value, any.",
+    ),
+    key("addresses", Kind::Texts, "Networks that a request comes from."),
+];
+
+pub(crate) const ACCESS: &[Key] =
+    &[key("permission", Kind::Text, "What the caller's roles must permit.")];
+
+pub(crate) const MIRROR: &[Key] = &[
+    key("to", Kind::Text, "The upstream."),
+    key("share", Kind::Share, "Which share of the requests. Default: 1."),
+];
+
+/// Keys of the format that belong to what is not built yet: a message of their own is better than "unknown".
+pub(crate) const LATER: &[&str] = &[
+    "stores",
+    "cache",
+    "session",
+    "jwt",
+    "breaker",
+    "retries",
+    "plans",
+    "store",
+    "on_store_failure",
+    "replicas",
+    "step_up",
+    "policy",
+];

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod endpoint;
+mod gateway;
+mod keys;
+mod read;
+mod reader;
+mod schema;
+mod source;
+
+pub use gateway::{AccessLog, Gateway};
+pub use schema::schema;
+pub use source::{FileError, FileErrors};

@@ -1,0 +1,145 @@
+//! `[auth]`, `[roles]`, `[limits]`: who may do what, and how often.
+use std::collections::{HashMap, HashSet};
+
+use portcullis_authn::{ApiKey, ApiKeys};
+use portcullis_authz::Roles;
+use portcullis_core::stage;
+use portcullis_ratelimit::{Key, Quota, RateLimitLayer, per_hour, per_minute, per_second};
+
+use super::{header_name, no_roles};
+use crate::keys;
+use crate::reader::{Reading, Span, Table, nearest};
+
+pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>) -> ApiKeys {
+    let mut all = ApiKeys::new();
+    let Some(table) = auth.and_then(|auth| auth.table("api_key", keys::API_KEY)) else {
+        return all;
+    };
+    if let Some(header) = table.parsed("header", header_name) {
+        all = all.header(header.value);
+    }
+    for key in table.tables("keys", keys::ONE_API_KEY) {
+        let id = key.needed("id", "id = \"ci\"");
+        if key.get("hash").is_none() {
+            key.missing("hash", "hash = \"(printf %s KEY | sha256sum)\"");
+        }
+        let hash = key.parsed("hash", digest);
+        let roles = key.texts("roles");
+        let tenant = key.text("tenant");
+        let (Some(id), Some(hash)) = (id, hash) else { continue };
+        places.insert(format!("API key `{}`", id.value), key.span.clone());
+        let mut one = ApiKey::from_sha256(id.value, hash.value);
+        one = roles.into_iter().fold(one, |one, role| one.role(role.value));
+        one = tenant.into_iter().fold(one, |one, tenant| one.tenant(tenant.value));
+        all = all.key(one);
+    }
+    all
+}
+
+fn digest(text: &str) -> Result<[u8; 32], String> {
+    let wrong =
+        || "a digest is 64 hexadecimal digits: `printf %s KEY | sha256sum` prints it".to_owned();
+    let mut digest = [0; 32];
+    let pairs: Vec<_> = text.as_bytes().chunks(2).collect();
+    if pairs.len() != digest.len() {
+        return Err(wrong());
+    }
+    for (byte, pair) in digest.iter_mut().zip(pairs) {
+        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+        *byte = Some(pair)
+            .filter(|pair| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            .ok_or_else(wrong)?;
+    }
+    Ok(digest)
+}
+
+pub(super) fn roles(reading: &Reading<'_>, tables: &[(String, Table<'_>)]) -> Option<Roles> {
+    let mut builder = Roles::builder();
+    let mut spans: HashMap<&str, &Span> = HashMap::new();
+    for (name, table) in tables {
+        spans.insert(name, &table.span);
+        builder = builder.role(name);
+        for permission in table.texts("permissions") {
+            builder = builder.permits(&permission.value);
+        }
+        for inherited in table.texts("inherits") {
+            if !tables.iter().any(|(known, _)| *known == inherited.value) {
+                let error = reading.source.error(
+                    Some(&inherited.span),
+                    &inherited.place,
+                    format!("there is no role `{}`", inherited.value),
+                );
+                let near = nearest(&inherited.value, tables.iter().map(|(name, _)| name.as_str()));
+                reading.error(match near {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint(format!("add `[roles.{}]`", inherited.value)),
+                });
+                continue;
+            }
+            builder = builder.inherits(&inherited.value);
+        }
+    }
+    match builder.build() {
+        Ok(roles) => Some(roles),
+        Err(errors) => {
+            for error in &errors {
+                let named =
+                    spans.iter().find(|(name, _)| error.place().contains(&format!("`{name}`")));
+                let span = named.map(|(_, span)| *span);
+                reading.error(reading.source.error(span, error.place(), error.message()));
+            }
+            no_roles()
+        }
+    }
+}
+
+/// The limits, by where they count.
+pub(super) struct Quotas {
+    pub(super) names: HashSet<String>,
+    pub(super) by_address: RateLimitLayer<stage::PreLimit>,
+    pub(super) by_identity: RateLimitLayer<stage::Limit>,
+}
+
+pub(super) fn limits(tables: &[(String, Table<'_>)]) -> Quotas {
+    let mut quotas = Quotas {
+        names: HashSet::new(),
+        by_address: RateLimitLayer::before_authentication(),
+        by_identity: RateLimitLayer::in_memory(),
+    };
+    for (name, table) in tables {
+        if table.get("rate").is_none() {
+            table.missing("rate", "rate = \"100/s\"");
+        }
+        let rate = table.parsed("rate", rate);
+        let burst = table.whole("burst", 1..=u64::from(u32::MAX));
+        let key = table.word("key", &["address", "identity"]).unwrap_or("address");
+        quotas.names.insert(name.clone());
+        let Some(mut quota) = rate.map(|rate| rate.value) else { continue };
+        if let Some(burst) = burst.and_then(|burst| u32::try_from(burst.value).ok()) {
+            quota = quota.burst(burst);
+        }
+        // Each at the earliest stage that has its key.
+        if key == "identity" {
+            quotas.by_identity = quotas.by_identity.quota(name, quota.by(Key::Identity));
+        } else {
+            quotas.by_address = quotas.by_address.quota(name, quota.by(Key::Address));
+        }
+    }
+    quotas
+}
+
+fn rate(text: &str) -> Result<Quota, String> {
+    let wrong = || format!("`{text}` is no rate: write `100/s`, `60/min` or `1000/h`");
+    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let number: u32 = number.trim().parse().map_err(|_| wrong())?;
+    if number == 0 {
+        return Err("a rate of 0 lets nobody through: leave the route out instead".to_owned());
+    }
+    Ok(match unit.trim() {
+        "s" => per_second(number),
+        "min" | "m" => per_minute(number),
+        "h" => per_hour(number),
+        _ => return Err(wrong()),
+    })
+}

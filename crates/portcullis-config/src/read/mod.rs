@@ -1,0 +1,95 @@
+//! What the tables of a file mean.
+use std::collections::HashMap;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use portcullis_authz::Roles;
+use toml::de::DeTable;
+
+use crate::gateway::{AccessLog, Parts};
+use crate::keys;
+use crate::reader::{Reading, Span, Table};
+
+mod auth;
+mod routes;
+mod server;
+mod upstreams;
+
+pub(crate) use server::ServerSettings;
+
+/// Reads a whole file. What is wrong stands in `reading`; `None` is a file that is no TOML.
+pub(crate) fn file(reading: &Reading<'_>, text: &str) -> Option<Parts> {
+    let (parsed, syntax) = DeTable::parse_recoverable(text);
+    for error in syntax {
+        let error = reading.source.error(error.span().as_ref(), "", error.message().to_owned());
+        reading.error(error.hint("the file is TOML"));
+    }
+    if !reading.errors.borrow().is_empty() {
+        return None;
+    }
+    // What is read borrows from what was parsed, and both end here.
+    let file = reading_table(reading, &parsed);
+    Some(parts(reading, &file))
+}
+
+fn reading_table<'a>(
+    reading: &'a Reading<'a>,
+    parsed: &'a toml::Spanned<DeTable<'a>>,
+) -> Table<'a> {
+    reading.table("", parsed.span(), parsed.get_ref(), keys::FILE)
+}
+
+fn parts(reading: &Reading<'_>, file: &Table<'_>) -> Parts {
+    let settings = server::read(reading, file.table("server", keys::SERVER).as_ref());
+    let access_log = file.table("telemetry", keys::TELEMETRY).and_then(|telemetry| {
+        Some(match telemetry.word("access_log", &["json", "text", "off"])? {
+            "json" => AccessLog::Json,
+            "off" => AccessLog::Off,
+            _ => AccessLog::Text,
+        })
+    });
+    let mut places: HashMap<String, Span> = HashMap::new();
+    let api_keys = auth::keys(file.table("auth", keys::AUTH).as_ref(), &mut places);
+    let roles = auth::roles(reading, &file.named("roles", keys::ROLE));
+    let limits = auth::limits(&file.named("limits", keys::LIMIT));
+    let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
+    let tables = file.tables("routes", keys::ROUTE);
+    if tables.is_empty() && file.get("routes").is_none() {
+        let example = "[[routes]]\n    match = { path = \"/{*rest}\" }\n    access = \"public\"\n    to = \"NAME\"";
+        reading.error(
+            reading.source.error(None, "", "there is no route").hint(format!("add\n    {example}")),
+        );
+    }
+    let routes = routes::read(reading, &tables, &upstreams, &limits, &mut places);
+    Parts {
+        settings,
+        access_log: access_log.unwrap_or_default(),
+        upstreams: upstreams.into_iter().filter_map(|upstream| upstream.built).collect(),
+        routes,
+        places,
+        keys: api_keys,
+        roles,
+        has_limits: !limits.names.is_empty(),
+        by_address: limits.by_address,
+        by_identity: limits.by_identity,
+    }
+}
+
+/// No roles at all.
+fn no_roles() -> Option<Roles> {
+    Roles::builder().build().ok()
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let net = text.parse::<IpNet>();
+    net.or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("`{text}` is no network: write `10.0.0.0/8`, `::1/128` or an address"))
+}
+
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    text.parse().map_err(|_| format!("`{text}` is no header name"))
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::try_from(text).map_err(|_| format!("`{text}` is no header value"))
+}

@@ -1,0 +1,316 @@
+//! `[[routes]]`: which requests go where.
+use std::collections::HashMap;
+
+use http::Method;
+use portcullis_core::route::{Methods, Restricted};
+use portcullis_core::{
+    RouteExt, RouteMatch, Routes, Rule, authenticated, optional, public, require,
+};
+use portcullis_gateway::{Proxy, Redirect, Split};
+use portcullis_ratelimit::LimitExt;
+
+use super::auth::Quotas;
+use super::upstreams::Read;
+use super::{header_name, header_value, network};
+use crate::endpoint::Endpoint;
+use crate::keys;
+use crate::reader::{At, Reading, Span, Table, nearest};
+
+pub(super) fn read(
+    reading: &Reading<'_>,
+    tables: &[Table<'_>],
+    upstreams: &[Read],
+    limits: &Quotas,
+    places: &mut HashMap<String, Span>,
+) -> Option<Routes<Endpoint, Restricted>> {
+    let mut builder = Routes::builder().restricted();
+    for table in tables {
+        let name = table.text("name");
+        let request = matching(table);
+        let rule = access(table).map(|rule| options(table, limits, rule));
+        let template = request.as_ref().map(|(template, ..)| template.as_str());
+        let endpoint = endpoint(table, upstreams, template.unwrap_or_default());
+        let (Some((template, methods, matching)), Some(rule), Some(endpoint)) =
+            (request, rule, endpoint)
+        else {
+            continue;
+        };
+        places.entry(format!("route `{methods} {template}`")).or_insert(table.span.clone());
+        places.entry(format!("route `{template}`")).or_insert(table.span.clone());
+        builder = builder.on(methods, &template, endpoint).matching(matching).rule(rule);
+        if let Some(name) = name {
+            places.entry(format!("route `{}`", name.value)).or_insert(name.span);
+            builder = builder.name(&name.value);
+        }
+    }
+    match builder.build() {
+        Ok(routes) => Some(routes),
+        Err(errors) => {
+            for error in &errors {
+                let span = places.get(error.place());
+                reading.error(reading.source.error(span, error.place(), error.message()));
+            }
+            None
+        }
+    }
+}
+
+fn matching(table: &Table<'_>) -> Option<(String, Methods, RouteMatch)> {
+    if table.get("match").is_none() {
+        table.missing("match", "match = { path = \"/{*rest}\" }");
+    }
+    let asked = table.table("match", keys::MATCH)?;
+    let path = asked.needed("path", "path = \"/{*rest}\"");
+    let methods = asked.parsed_all("methods", |method| {
+        let known = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        Method::from_bytes(method.as_bytes())
+            .ok()
+            .filter(|_| known && !method.is_empty())
+            .ok_or_else(|| format!("`{method}` is no method: write `GET`"))
+    });
+    let mut matching = RouteMatch::default();
+    for host in asked.texts("hosts") {
+        match std::mem::take(&mut matching).host(&host.value) {
+            Ok(with) => matching = with,
+            Err(message) => asked.push(asked.error_at(&host.span, "hosts", message)),
+        }
+    }
+    for (name, value) in asked.text_map("headers") {
+        match header_name(&name.value) {
+            Ok(name) => matching = matching.header(name, given(&value.value)),
+            Err(message) => asked.push(asked.error_at(&name.span, "headers", message)),
+        }
+    }
+    for (name, value) in asked.text_map("query") {
+        matching = matching.query(&name.value, given(&value.value));
+    }
+    let addresses = asked.parsed_all("addresses", network);
+    if !addresses.is_empty() {
+        matching = matching.client_in(addresses);
+    }
+    let methods =
+        if asked.get("methods").is_none() { Methods::Any } else { Methods::These(methods) };
+    Some((path?.value, methods, matching))
+}
+
+fn given(value: &str) -> Option<&str> {
+    (!value.is_empty()).then_some(value)
+}
+
+fn access(table: &Table<'_>) -> Option<Rule<Restricted>> {
+    const WORDS: &[&str] = &["public", "optional", "authenticated"];
+    let Some(value) = table.get("access") else {
+        let error = table.error("it does not say who may call: `access` is missing");
+        table.push(error.hint(
+            "add `access = \"public\"`, `\"authenticated\"` or `{ permission = \"orders:write\" }`",
+        ));
+        return None;
+    };
+    if value.get_ref().is_table() {
+        let access = table.table("access", keys::ACCESS)?;
+        let permission = access.needed("permission", "permission = \"orders:write\"")?;
+        return Some(require(permission.value));
+    }
+    Some(match table.word("access", WORDS)? {
+        "public" => public().restricted(),
+        "optional" => optional(),
+        _ => authenticated(),
+    })
+}
+
+fn options(table: &Table<'_>, limits: &Quotas, mut rule: Rule<Restricted>) -> Rule<Restricted> {
+    for limit in table.texts("limits") {
+        if limits.names.contains(&limit.value) {
+            rule = rule.limit(&limit.value);
+            continue;
+        }
+        unknown(table, "limits", "limit", &limit, limits.names.iter().map(String::as_str));
+    }
+    if let Some(bytes) = table.size("body_limit") {
+        rule = rule.body_limit(bytes);
+    }
+    if table.flag("streaming") == Some(true) {
+        rule = rule.streaming();
+    }
+    if let Some(time) = table.duration("timeout") {
+        rule = rule.time_limit(time);
+    }
+    let networks = table.parsed_all("only_from", network);
+    if networks.is_empty() { rule } else { rule.only_from(networks) }
+}
+
+fn unknown<'a>(
+    table: &Table<'_>,
+    key: &str,
+    what: &str,
+    name: &At<String>,
+    known: impl Iterator<Item = &'a str>,
+) {
+    let error = table.error_at(&name.span, key, format!("there is no {what} `{}`", name.value));
+    table.push(match nearest(&name.value, known) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("add `[{what}s.{}]`", name.value)),
+    });
+}
+
+fn endpoint(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoint> {
+    let redirect = table.text("redirect");
+    let status = table.whole("status", 300..=399);
+    match (table.get("to").is_some(), redirect) {
+        (true, None) => {
+            if let Some(status) = status {
+                table.push(table.error_at(&status.span, "status", "only a redirect has a status"));
+            }
+            proxy(table, upstreams, template)
+        }
+        (false, Some(to)) => {
+            let redirect = Redirect::permanent(to.value.as_str());
+            let text = format!("redirect to {}", to.value);
+            let Some(status) = status else { return Some(Endpoint::Redirect(redirect, text)) };
+            match redirect.with_status(u16::try_from(status.value).unwrap_or_default()) {
+                Ok(redirect) => Some(Endpoint::Redirect(redirect, text)),
+                Err(message) => {
+                    table.push(table.error_at(&status.span, "status", message));
+                    None
+                }
+            }
+        }
+        (true, Some(to)) => {
+            let error = table.error_at(
+                &to.span,
+                "redirect",
+                "a route leads to an upstream or elsewhere, not both",
+            );
+            table.push(error.hint("keep `to` or `redirect`"));
+            None
+        }
+        (false, None) => {
+            let error = table.error("it leads nowhere: `to` is missing");
+            table.push(error.hint(
+                "add `to = \"NAME\"` with the name of an upstream, or `redirect = \"https://..\"`",
+            ));
+            None
+        }
+    }
+}
+
+fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoint> {
+    let shares = shares(table);
+    let mut split = Split::new();
+    let mut first: Option<&Read> = None;
+    let mut complete = true;
+    for (name, weight) in &shares {
+        let Some(read) = upstreams.iter().find(|read| read.name == name.value) else {
+            unknown(table, "to", "upstream", name, upstreams.iter().map(|read| read.name.as_str()));
+            complete = false;
+            continue;
+        };
+        first = first.or(Some(read));
+        match &read.built {
+            Some(upstream) => split = split.to(*weight, upstream),
+            None => complete = false,
+        }
+    }
+    if let Some(sticky) = table.text("sticky") {
+        split = match sticky.value.split_once(':') {
+            None if sticky.value == "identity" => split.sticky_by_identity(),
+            Some(("cookie", name)) if !name.is_empty() => split.sticky_by_cookie(name),
+            _ => {
+                let message = format!(
+                    "`{}` is no way to stay: write `identity` or `cookie:NAME`",
+                    sticky.value
+                );
+                table.push(table.error_at(&sticky.span, "sticky", message));
+                split
+            }
+        };
+    }
+    let names: Vec<_> = shares.iter().map(|(name, _)| name.value.as_str()).collect();
+    let text = names.join("|");
+    let mut proxy = Proxy::split(split);
+    if let Some(read) = first {
+        proxy = proxy.host(read.host.clone()).forwarding(read.forwarding);
+        for (name, fact) in &read.identity {
+            proxy = proxy.identity_header(name.clone(), fact.clone());
+        }
+    }
+    let mut paths: Vec<&str> = Vec::new();
+    let mut faults = Vec::new();
+    for (key, set) in [
+        ("strip_prefix", Proxy::strip_prefix as fn(Proxy, &str) -> Proxy),
+        ("add_prefix", Proxy::add_prefix),
+        ("rewrite", Proxy::rewrite_path),
+    ] {
+        if let Some(text) = table.text(key) {
+            paths.push(key);
+            proxy = set(proxy, &text.value);
+            faults.push((key, text.span));
+        }
+    }
+    if paths.len() > 1 {
+        table.push(
+            table
+                .error(format!("`{}` exclude each other", paths.join("` and `")))
+                .hint("`rewrite` can say both"),
+        );
+    } else if let Some((key, span)) = faults.first() {
+        let wrong = if template.is_empty() { Vec::new() } else { proxy.faults(template) };
+        for fault in wrong {
+            table.push(table.error_at(span, key, fault));
+        }
+    }
+    proxy = rewritten_headers(table, proxy);
+    if let Some(mirror) = table.table("mirror", keys::MIRROR) {
+        let share = mirror.share("share").unwrap_or(1.0);
+        if let Some(name) = mirror.needed("to", "to = \"shadow\"") {
+            match upstreams.iter().find(|read| read.name == name.value) {
+                Some(Read { built: Some(upstream), .. }) => proxy = proxy.mirror(upstream, share),
+                Some(_) => complete = false,
+                None => unknown(
+                    &mirror,
+                    "to",
+                    "upstream",
+                    &name,
+                    upstreams.iter().map(|read| read.name.as_str()),
+                ),
+            }
+        }
+    }
+    complete.then(|| Endpoint::Proxy(Box::new(proxy), text))
+}
+
+fn shares(table: &Table<'_>) -> Vec<(At<String>, u32)> {
+    let Some(value) = table.get("to") else { return Vec::new() };
+    if let Some(weights) = value.get_ref().as_table() {
+        let shares = table.weights("to", weights);
+        if shares.iter().all(|(_, weight)| *weight == 0) {
+            table.push(
+                table
+                    .error_at(&value.span(), "to", "no upstream has a share")
+                    .hint("write `{ stable = 95, canary = 5 }`"),
+            );
+        }
+        return shares;
+    }
+    table.text("to").map(|name| (name, 1)).into_iter().collect()
+}
+
+fn rewritten_headers(table: &Table<'_>, mut proxy: Proxy) -> Proxy {
+    for (key, is_request) in [("request_headers", true), ("response_headers", false)] {
+        for (name, value) in table.text_map(key) {
+            let parsed = header_name(&name.value)
+                .and_then(|name| Ok((name, given(&value.value).map(header_value).transpose()?)));
+            proxy = match (parsed, is_request) {
+                (Ok((name, Some(value))), true) => proxy.set_request_header(name, value),
+                (Ok((name, None)), true) => proxy.remove_request_header(name),
+                (Ok((name, Some(value))), false) => proxy.set_response_header(name, value),
+                (Ok((name, None)), false) => proxy.remove_response_header(name),
+                (Err(message), _) => {
+                    table.push(table.error_at(&value.span, key, message));
+                    proxy
+                }
+            };
+        }
+    }
+    proxy
+}

@@ -1,0 +1,229 @@
+//! `[upstreams]`: the servers behind the gateway.
+use http::HeaderName;
+use portcullis_gateway::{
+    Balance, Forwarding, HealthCheck, Host, IdentityFact, Outliers, Upstream, UpstreamBuilder,
+    UpstreamTls,
+};
+
+use super::{header_name, header_value};
+use crate::keys;
+use crate::reader::{Reading, Span, Table};
+
+/// An upstream, and how requests look that are passed on to it.
+pub(crate) struct Read {
+    pub(crate) name: String,
+    /// Nothing, where something is wrong with it.
+    pub(crate) built: Option<Upstream>,
+    pub(crate) host: Host,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) identity: Vec<(HeaderName, IdentityFact)>,
+}
+
+pub(super) fn read(reading: &Reading<'_>, tables: &[(String, Table<'_>)]) -> Vec<Read> {
+    tables.iter().map(|(name, table)| one(reading, name, table)).collect()
+}
+
+fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
+    let mut builder = Upstream::builder(name);
+    let servers = servers(table);
+    let servers_span = table.get("servers").map(toml::Spanned::span);
+    builder = servers.iter().fold(builder, |builder, (url, weight, priority)| {
+        builder.weighted_server(url, *weight, *priority)
+    });
+    let scheme = table.word("scheme", &["http", "https", "h2c"]);
+    if let Some(srv) = table.text("srv") {
+        builder = builder.srv(srv.value, scheme.unwrap_or("http"));
+    }
+    if let Some(file) = table.text("file") {
+        builder = builder.file(file.value);
+    }
+    if let Some(balance) = table.parsed("balance", str::parse::<Balance>) {
+        builder = builder.balance(balance.value);
+    }
+    builder = times(builder, table);
+    if let Some(check) = table.table("health", keys::HEALTH).and_then(|table| health(&table)) {
+        builder = builder.health(check);
+    }
+    if let Some(outliers) = table.table("outliers", keys::OUTLIERS) {
+        builder = builder.outliers(self::outliers(&outliers));
+    }
+    builder = builder.tls(tls(table));
+    let host = table.parsed("host", |text| {
+        Ok(match text {
+            "keep" => Host::Keep,
+            "server" => Host::Server,
+            name => Host::Set(header_value(name)?),
+        })
+    });
+    let forwarding = table.word("forwarding", &["x-forwarded", "forwarded", "both", "none"]);
+    let identity = table.table("identity", keys::IDENTITY).map(|table| identity(&table));
+    let before = reading.errors.borrow().iter().len();
+    let built = match builder.build() {
+        Ok(upstream) => Some(upstream),
+        Err(errors) => {
+            for error in &errors {
+                let span =
+                    if error.message().contains("server") { servers_span.as_ref() } else { None };
+                let span = span.unwrap_or(&table.span);
+                push(reading, span, &table.place, error.message());
+            }
+            None
+        }
+    };
+    let sound = reading.errors.borrow().iter().len() == before;
+    Read {
+        name: name.to_owned(),
+        built: built.filter(|_| sound),
+        host: host.map(|at| at.value).unwrap_or_default(),
+        forwarding: match forwarding {
+            Some("forwarded") => Forwarding::Forwarded,
+            Some("both") => Forwarding::Both,
+            Some("none") => Forwarding::Nothing,
+            _ => Forwarding::XForwarded,
+        },
+        identity: identity.unwrap_or_default(),
+    }
+}
+
+fn push(reading: &Reading<'_>, span: &Span, place: &str, message: &str) {
+    let error = reading.source.error(Some(span), place, message);
+    reading.error(if message.contains("it has no server") {
+        reading
+            .source
+            .error(Some(span), place, "it has no server")
+            .hint("add `servers = [\"http://127.0.0.1:9001\"]`, `srv` or `file`")
+    } else {
+        error
+    });
+}
+
+fn servers(table: &Table<'_>) -> Vec<(String, u32, u32)> {
+    let is_tables = table.get("servers").is_some_and(|value| {
+        value.get_ref().as_array().is_some_and(|all| all.iter().any(|one| one.get_ref().is_table()))
+    });
+    if !is_tables {
+        return table.texts("servers").into_iter().map(|url| (url.value, 1, 0)).collect();
+    }
+    let mut servers = Vec::new();
+    for server in table.tables("servers", keys::UPSTREAM_SERVER) {
+        let number = |key, range| {
+            server.whole(key, range).and_then(|number| u32::try_from(number.value).ok())
+        };
+        let weight = number("weight", 1..=1_000_000).unwrap_or(1);
+        let priority = number("priority", 0..=1_000).unwrap_or(0);
+        if let Some(url) = server.needed("url", "url = \"http://127.0.0.1:9001\"") {
+            servers.push((url.value, weight, priority));
+        }
+    }
+    servers
+}
+
+fn times(mut builder: UpstreamBuilder, table: &Table<'_>) -> UpstreamBuilder {
+    type Set<T> = fn(UpstreamBuilder, T) -> UpstreamBuilder;
+    let times: [(&str, Set<std::time::Duration>); 5] = [
+        ("connect_timeout", UpstreamBuilder::connect_timeout),
+        ("timeout", UpstreamBuilder::timeout),
+        ("body_idle", UpstreamBuilder::body_idle),
+        ("idle_timeout", UpstreamBuilder::idle_timeout),
+        ("slow_start", UpstreamBuilder::slow_start),
+    ];
+    for (key, set) in times {
+        if let Some(time) = table.duration(key) {
+            builder = set(builder, time);
+        }
+    }
+    if let Some(most) = table.whole("connections", 1..=1_000_000) {
+        builder = builder.connections(usize::try_from(most.value).unwrap_or(usize::MAX));
+    }
+    if let Some(share) = table.share("panic_threshold") {
+        builder = builder.panic_threshold(share);
+    }
+    builder
+}
+
+fn health(table: &Table<'_>) -> Option<HealthCheck> {
+    let path = table.parsed("path", |path| {
+        if path.starts_with('/') {
+            return Ok(path.to_owned());
+        }
+        Err(format!("`{path}`: a path begins with `/`"))
+    });
+    let (tcp, grpc) = (table.flag("tcp") == Some(true), table.text("grpc"));
+    let mut check = match (&path, tcp, &grpc) {
+        (Some(path), false, None) => HealthCheck::http(path.value.as_str()),
+        (None, true, None) => HealthCheck::tcp(),
+        (None, false, Some(service)) => HealthCheck::grpc(service.value.as_str()),
+        (None, false, None) if table.get("path").is_some() => return None,
+        (None, false, None) => {
+            table.push(
+                table
+                    .error("it does not say how")
+                    .hint("add `path = \"/healthz\"`, `tcp = true` or `grpc = \"\"`"),
+            );
+            return None;
+        }
+        _ => {
+            table.push(
+                table.error("`path`, `tcp` and `grpc` exclude each other").hint("keep one of them"),
+            );
+            return None;
+        }
+    };
+    if let Some(host) = table.parsed("host", header_value) {
+        check = check.host(host.value);
+    }
+    if let Some(time) = table.duration("interval") {
+        if time.is_zero() {
+            table.push(table.error("an `interval` of 0 would ask without end").hint("write `2s`"));
+        }
+        check = check.interval(time);
+    }
+    if let Some(time) = table.duration("timeout") {
+        check = check.timeout(time);
+    }
+    let count = |key| table.whole(key, 1..=1_000).and_then(|count| u32::try_from(count.value).ok());
+    check = count("fall").into_iter().fold(check, HealthCheck::fall);
+    Some(count("rise").into_iter().fold(check, HealthCheck::rise))
+}
+
+fn outliers(table: &Table<'_>) -> Outliers {
+    let mut outliers = Outliers::new();
+    if let Some(count) = table.whole("failures", 0..=1_000_000) {
+        outliers = outliers.failures(u32::try_from(count.value).unwrap_or(u32::MAX));
+    }
+    if let Some(time) = table.duration("base") {
+        outliers = outliers.base(time);
+    }
+    if let Some(time) = table.duration("longest") {
+        outliers = outliers.longest(time);
+    }
+    table.share("most").into_iter().fold(outliers, Outliers::most)
+}
+
+fn tls(table: &Table<'_>) -> UpstreamTls {
+    let mut tls = UpstreamTls::new();
+    if let Some(ca) = table.text("ca") {
+        tls = tls.ca(ca.value);
+    }
+    match (table.text("client_cert"), table.text("client_key")) {
+        (Some(cert), Some(key)) => tls = tls.client_certificate(cert.value, key.value),
+        (Some(at), None) => {
+            table.push(table.error_at(&at.span, "client_cert", "it needs `client_key`"));
+        }
+        (None, Some(at)) => {
+            table.push(table.error_at(&at.span, "client_key", "it needs `client_cert`"));
+        }
+        (None, None) => {}
+    }
+    if table.flag("http1_only") == Some(true) { tls.http1_only() } else { tls }
+}
+
+fn identity(table: &Table<'_>) -> Vec<(HeaderName, IdentityFact)> {
+    let facts = [
+        ("subject", IdentityFact::Subject),
+        ("roles", IdentityFact::Roles),
+        ("tenant", IdentityFact::Tenant),
+    ];
+    let read = |(key, fact)| Some((table.parsed(key, header_name)?.value, fact));
+    facts.into_iter().filter_map(read).collect()
+}

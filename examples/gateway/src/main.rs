@@ -1,0 +1,35 @@
+//! Three small servers for a gateway to stand in front of. See the README beside this file's folder.
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use portcullis::Body;
+use portcullis::server::Server;
+use tower::service_fn;
+
+/// Says who answers, and what it was asked.
+async fn answer(name: &'static str, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let header = |name: &str| {
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or("nobody").to_owned()
+    };
+    let (path, user) = (request.uri().path(), header("x-user"));
+    let text = format!("{name}: {} {path} for {user}\n", request.method());
+    Ok(Response::new(Body::from(text)))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut servers = tokio::task::JoinSet::new();
+    for (name, place) in [
+        ("catalog 1", "http://127.0.0.1:9001"),
+        ("catalog 2", "http://127.0.0.1:9002"),
+        ("desk", "http://127.0.0.1:9003"),
+    ] {
+        let server = Server::bind(place).drain_on_signals().open()?;
+        servers.spawn(server.serve(service_fn(move |request| answer(name, request))));
+    }
+    while let Some(served) = servers.join_next().await {
+        served??;
+    }
+    Ok(())
+}
