@@ -14,11 +14,12 @@ pub(crate) fn install(access_log: AccessLog) -> Result<(), Box<dyn std::error::E
     .map_err(|error| format!("the log cannot be set up: {error}").into())
 }
 
+/// Everything from `info` on, but for the spans and lines of requests.
+const WITHOUT_REQUESTS: &str =
+    "info,portcullis=off,portcullis_cli=info,portcullis_gateway=info,portcullis_server=info";
+
 fn filter(access_log: AccessLog) -> Result<EnvFilter, ParseError> {
     let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
-    let filter = EnvFilter::builder().parse(asked.as_deref().unwrap_or("info"))?;
-    Ok(match access_log {
-        AccessLog::Off => filter.add_directive("portcullis::access=off".parse()?),
-        _ => filter,
-    })
+    let default = if access_log == AccessLog::Off { WITHOUT_REQUESTS } else { "info" };
+    EnvFilter::builder().parse(asked.as_deref().unwrap_or(default))
 }

@@ -135,6 +135,15 @@ impl Inner {
         if !fresh && let Some(kept) = server.pool.take(self.instant()) {
             return Ok((kept, true));
         }
+        // In a box, since it is large and seldom needed: every request would be as large.
+        Box::pin(self.new_connection(server, fresh)).await
+    }
+
+    async fn new_connection(
+        &self,
+        server: &Arc<Server>,
+        fresh: bool,
+    ) -> Result<(Kept, bool), Problem> {
         let slot = match timeout(self.connector.timeout, server.pool.slot(self.instant())).await {
             Ok(Ok(slot)) => slot,
             Ok(Err(kept)) if !fresh => return Ok((kept, true)),

@@ -91,6 +91,11 @@ impl<S> Front<S> {
     fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
         screen(request, &self.vitals.shared().limits)
             .map_err(|refusal| refusal.problem(&self.vitals.shared().limits))?;
+        if self.vitals.takes_two_ends() {
+            // RFC 9112, section 6.1, lets a server go by the transfer coding; a proxy in front may have gone by the length.
+            let detail = "the request has both `Transfer-Encoding` and `Content-Length`";
+            return Err(Problem::new(kinds::REQUEST_INVALID).detail(detail));
+        }
         let misdirected = self.names.as_ref().is_some_and(|names| !names.cover(request));
         if misdirected {
             let detail = "this connection was opened for another host";

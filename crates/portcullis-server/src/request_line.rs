@@ -1,12 +1,26 @@
-//! The beginning of a request, looked at while hyper has not read it: hyper says that a head is too large, but not what of it.
+//! The head of a request, looked at while hyper has not read it: hyper says that a head is too large, but not what of it; and of two
+//! statements about where a message ends it shows one.
+use memchr::memchr;
+
 use crate::screen::METHOD_BYTES;
 
-/// What is known of the request line that is being read.
+/// What is known of the head that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct RequestLine {
     long_method: Option<bool>,
     ended: bool,
+    /// How the line begins that is being read, and how much of that is known.
+    begin: [u8; NAME],
+    known: usize,
+    transfer_encoding: bool,
+    content_length: bool,
+    /// The request line has been seen.
+    began: bool,
+    over: bool,
 }
+
+/// As much of a line as tells the two headers apart from all others.
+const NAME: usize = "transfer-encoding:".len();
 
 /// What of a head that is too large is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +31,11 @@ pub(crate) enum Part {
 }
 
 impl RequestLine {
-    /// More of it came, or of what follows it. Costs a look through the line once.
+    /// More of it came, or of what follows it. Costs one look through the head.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        if !self.over {
+            self.look_at_lines(bytes);
+        }
         if self.ended {
             return;
         }
@@ -30,6 +47,46 @@ impl RequestLine {
         let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
         let line = begins.and_then(|at| bytes.get(at..)).unwrap_or_default();
         self.ended = line.contains(&b'\n');
+    }
+    /// Whether the head says in two ways where the message ends.
+    pub(crate) fn has_two_ends(&self) -> bool {
+        self.transfer_encoding && self.content_length
+    }
+    fn look_at_lines(&mut self, mut bytes: &[u8]) {
+        loop {
+            let wanted = NAME - self.known;
+            let more = bytes.get(..wanted.min(bytes.len())).unwrap_or_default();
+            let end = memchr(b'\n', bytes);
+            let more = end.and_then(|end| more.get(..end)).unwrap_or(more);
+            if let Some(place) = self.begin.get_mut(self.known..self.known + more.len()) {
+                place.copy_from_slice(more);
+                self.known += more.len();
+            }
+            let Some(end) = end else { return };
+            self.line_ended();
+            if self.over {
+                return;
+            }
+            bytes = bytes.get(end + 1..).unwrap_or_default();
+        }
+    }
+    fn line_ended(&mut self) {
+        let begin = self.begin.get(..self.known).unwrap_or_default();
+        match begin.first().map(u8::to_ascii_lowercase) {
+            // Empty lines in front of the request line are none of the head.
+            None | Some(b'\r') => self.over = self.began,
+            Some(b't') => {
+                self.transfer_encoding |= begin.eq_ignore_ascii_case(b"transfer-encoding:");
+            }
+            Some(b'c') => {
+                self.content_length |= begin
+                    .get(.."content-length:".len())
+                    .is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:"));
+            }
+            _ => {}
+        }
+        self.began |= !matches!(begin, [] | [b'\r']);
+        self.known = 0;
     }
     /// Where the head is so large that it cannot be read.
     pub(crate) fn to_blame(&self) -> Part {
@@ -60,6 +117,23 @@ mod tests {
                 line.feed(piece.as_bytes());
             }
             assert_eq!(line.to_blame(), want, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn two_ends_are_seen_in_the_head_and_nowhere_else() {
+        for (text, want) in [
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length: 5\r\n\r\n", true),
+            ("\r\nPOST / HTTP/1.1\nCONTENT-LENGTH:5\nx: y\ntransfer-encoding:chunked\n\n", true),
+            ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\ncontent-length: 5\r\n", false),
+            ("POST / HTTP/1.1\r\ncontent-length: 5\r\nx-transfer-encoding: chunked\r\n\r\n", false),
+            ("POST / HTTP/1.1\r\ncontent-length-x: 5\r\ntransfer-encoding: chunked\r\n\r\n", false),
+        ] {
+            for step in [1, 7, 1_000] {
+                let mut line = RequestLine::default();
+                text.as_bytes().chunks(step).for_each(|piece| line.feed(piece));
+                assert_eq!(line.has_two_ends(), want, "{text:?} by {step}");
+            }
         }
     }
 }

@@ -90,6 +90,8 @@ pub(crate) struct Vitals {
     /// Invariant: true only while every byte that hyper made has been written, and the answer to the current request has
     /// not begun. Only then other bytes may be put into the stream.
     clean: AtomicBool,
+    /// The head of the request that is being read says in two ways where it ends.
+    two_ends: AtomicBool,
     /// Hyper has been given an answer that is not known to be written whole.
     answered: AtomicBool,
     /// Somebody may still read the current request's body.
@@ -127,6 +129,7 @@ impl Vitals {
             turn: AtomicU8::new(Turn::Client as u8),
             number: AtomicU64::new(0),
             clean: AtomicBool::new(true),
+            two_ends: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             body_open: AtomicBool::new(false),
             unread: AtomicBool::new(false),
@@ -240,6 +243,13 @@ impl Vitals {
     }
     pub(crate) fn has_unread(&self) -> bool {
         self.unread.load(Relaxed)
+    }
+    pub(crate) fn set_two_ends(&self) {
+        self.two_ends.store(true, Relaxed);
+    }
+    /// Whether the head of the request that has just come said in two ways where it ends. Asked once for each.
+    pub(crate) fn takes_two_ends(&self) -> bool {
+        self.two_ends.load(Relaxed) && self.two_ends.swap(false, Relaxed)
     }
     /// The client may send the next request: nothing runs, everything is written.
     #[inline]

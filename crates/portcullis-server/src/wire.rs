@@ -159,6 +159,9 @@ impl AsyncRead for Wire {
             *line = RequestLine::default();
         }
         line.feed(fresh);
+        if line.has_two_ends() {
+            vitals.set_two_ends();
+        }
         if let Some(meter) = http2 {
             if let Err(flood) = meter.feed(fresh, Tick(vitals.now())) {
                 redress.flooded(flood);
