@@ -1,1 +1,527 @@
+//! `portcullis check` says everything that is wrong with a file, with its line and how to mend it.
+use std::process::Output;
 
+use crate::support::{TempFile, program};
+
+async fn check(text: &str) -> Output {
+    let file = TempFile::new("check.toml", text);
+    program().arg("check").arg("--config").arg(&file.0).output().await.unwrap()
+}
+
+/// A sound file; the tests put something wrong into it. Its lines are counted from 1.
+const SOUND: &str = r#"[server]
+listen = ["http://127.0.0.1:0"]
+[upstreams.catalog]
+servers = ["http://127.0.0.1:9001"]
+[[routes]]
+match = { path = "/books/{*rest}", methods = ["GET"] }
+access = "public"
+to = "catalog"
+"#;
+
+#[tokio::test]
+async fn a_sound_file_is_nothing_to_talk_about() {
+    let done = check(SOUND).await;
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!((done.stdout.as_slice(), done.stderr.as_slice()), (&b""[..], &b""[..]));
+}
+
+/// What is put in the place of what, the line that is named, what is said, and the hint.
+type Row = (&'static str, &'static str, usize, &'static str, &'static str);
+
+const ROWS: &[Row] = &[
+    // The file as such.
+    ("[server]", "[server", 1, "", "the file is TOML"),
+    ("to = \"catalog\"", "to = catalog", 8, "", "the file is TOML"),
+    (
+        "access = \"public\"",
+        "access = \"public\"\naccess = \"public\"",
+        8,
+        "duplicate key",
+        "the file is TOML",
+    ),
+    // Keys.
+    ("[server]", "[sever]", 1, "sever: there is no key `sever`", "did you mean `server`?"),
+    ("listen =", "lisen =", 2, "server.lisen: there is no key `lisen`", "did you mean `listen`?"),
+    (
+        "listen =",
+        "port = 80\nlisten =",
+        2,
+        "server.port: there is no key `port`",
+        "known here: listen, observe",
+    ),
+    (
+        "servers =",
+        "server =",
+        4,
+        "upstreams.catalog.server: there is no key `server`",
+        "did you mean `servers`?",
+    ),
+    (
+        "to = \"catalog\"",
+        "upstream = \"catalog\"",
+        8,
+        "routes[0].upstream: there is no key `upstream`",
+        "known here:",
+    ),
+    ("path =", "pth =", 6, "routes[0].match.pth: there is no key `pth`", "did you mean `path`?"),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\ncache = true",
+        9,
+        "`cache` is not available in this version",
+        "take it out",
+    ),
+    // Kinds.
+    (
+        "listen = [\"http://127.0.0.1:0\"]",
+        "listen = 80",
+        2,
+        "server.listen: it must be a list of texts, and is an integer",
+        "",
+    ),
+    (
+        "listen =",
+        "workers = \"two\"\nlisten =",
+        2,
+        "server.workers: it must be a whole number, and is a string",
+        "",
+    ),
+    ("listen =", "workers = 0\nlisten =", 2, "server.workers: 0 is not between 1 and 1024", ""),
+    ("listen =", "workers = -1\nlisten =", 2, "server.workers: -1 is not between 1 and 1024", ""),
+    (
+        "listen =",
+        "drain = 30\nlisten =",
+        2,
+        "server.drain: it must be a text in quotes, and is an integer",
+        "",
+    ),
+    (
+        "listen =",
+        "drain = \"30\"\nlisten =",
+        2,
+        "server.drain: `30` is no time: write `500ms`, `30s`, `2m` or `1h`",
+        "",
+    ),
+    (
+        "listen =",
+        "body_limit = \"2MB\"\nlisten =",
+        2,
+        "server.body_limit: `2MB` is no size: write `64KiB`, `2MiB`, `1GiB`",
+        "",
+    ),
+    ("[[routes]]", "[routes]", 5, "routes: it must be a list of tables, as in `[[routes]]`", ""),
+    ("[upstreams.catalog]", "[upstreams]", 4, "upstreams.servers: it must be a table", ""),
+    // Places.
+    (
+        "http://127.0.0.1:0",
+        "ftp://127.0.0.1:0",
+        2,
+        "`ftp` is no scheme: say `http`, `https` or `unix`",
+        "",
+    ),
+    ("http://127.0.0.1:0", ":8080", 2, "for every address of the machine say `0.0.0.0:8080`", ""),
+    (
+        "http://127.0.0.1:0",
+        "https://127.0.0.1:0",
+        1,
+        "`https://127.0.0.1:0` needs a certificate",
+        "certs = [{ cert = \"tls.crt\", key = \"tls.key\" }]",
+    ),
+    (
+        "listen =",
+        "observe = \"https://127.0.0.1:1\"\nlisten =",
+        2,
+        "server.observe: it speaks no TLS",
+        "",
+    ),
+    (
+        "listen =",
+        "admin = \"127.0.0.1:9901\"\nlisten =",
+        2,
+        "server.admin: on an address it needs `admin_token`",
+        "unix:/run/portcullis.sock",
+    ),
+    (
+        "listen =",
+        "trusted_proxies = [\"10.0.0.0/99\"]\nlisten =",
+        2,
+        "`10.0.0.0/99` is no network: write `10.0.0.0/8`",
+        "",
+    ),
+    (
+        "listen =",
+        "certs = [{ cert = \"/missing.crt\", key = \"/missing.key\" }]\nlisten =",
+        2,
+        "`/missing.crt`: it cannot be read",
+        "",
+    ),
+    (
+        "listen =",
+        "certs = [{ cert = \"a.crt\" }]\nlisten =",
+        2,
+        "server.certs[0]: `key` is missing",
+        "add `key = \"tls.key\"`",
+    ),
+    // The environment.
+    (
+        "http://127.0.0.1:9001",
+        "http://${PORTCULLIS_NO_SUCH_VARIABLE}:1",
+        4,
+        "the environment has no variable `PORTCULLIS_NO_SUCH_VARIABLE`",
+        "set PORTCULLIS_NO_SUCH_VARIABLE",
+    ),
+    ("http://127.0.0.1:9001", "http://${HOME", 4, "`${` has no `}`", "write `${NAME}`"),
+    // Upstreams.
+    (
+        "http://127.0.0.1:9001",
+        "127.0.0.1:9001",
+        4,
+        "a server is a URL: write `http://127.0.0.1:9001`",
+        "",
+    ),
+    (
+        "http://127.0.0.1:9001",
+        "http://127.0.0.1:9001/api",
+        4,
+        "a server has no path: a route may rewrite the path instead",
+        "",
+    ),
+    (
+        "servers = [\"http://127.0.0.1:9001\"]",
+        "",
+        3,
+        "upstreams.catalog: it has no server",
+        "add `servers = [\"http://127.0.0.1:9001\"]`",
+    ),
+    (
+        "servers = [\"http://127.0.0.1:9001\"]",
+        "servers = [\"http://a:1\", \"http://a:1\"]",
+        4,
+        "server `http://a:1` stands twice",
+        "",
+    ),
+    (
+        "servers =",
+        "balance = \"fastest\"\nservers =",
+        4,
+        "upstreams.catalog.balance: `fastest` is no way to balance: say `p2c`",
+        "",
+    ),
+    (
+        "servers =",
+        "health = { path = \"healthz\" }\nservers =",
+        4,
+        "`healthz`: a path begins with `/`",
+        "",
+    ),
+    (
+        "servers =",
+        "health = { interval = \"1s\" }\nservers =",
+        4,
+        "upstreams.catalog.health: it does not say how",
+        "add `path = \"/healthz\"`",
+    ),
+    (
+        "servers =",
+        "health = { path = \"/\", tcp = true }\nservers =",
+        4,
+        "`path`, `tcp` and `grpc` exclude each other",
+        "keep one of them",
+    ),
+    (
+        "servers =",
+        "panic_threshold = 50\nservers =",
+        4,
+        "it must be a share between 0 and 1",
+        "a third is 0.33",
+    ),
+    ("servers =", "ca = \"/missing.pem\"\nservers = [\"https://a\"]\nx =", 4, "`/missing.pem`", ""),
+    (
+        "servers =",
+        "client_cert = \"a.pem\"\nservers =",
+        4,
+        "upstreams.catalog.client_cert: it needs `client_key`",
+        "",
+    ),
+    // Routes.
+    (
+        "access = \"public\"\n",
+        "",
+        5,
+        "it does not say who may call: `access` is missing",
+        "add `access = \"public\"`",
+    ),
+    (
+        "\"public\"",
+        "\"pubic\"",
+        7,
+        "routes[0].access: `pubic` is not one of public, optional, authenticated",
+        "did you mean `public`?",
+    ),
+    ("\"public\"", "{ permission = \"orders:write\" }", 5, "`orders:write`", ""),
+    (
+        "\"public\"",
+        "{ role = \"clerk\" }",
+        7,
+        "routes[0].access.role: there is no key `role`",
+        "known here: permission",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"katalog\"",
+        8,
+        "routes[0].to: there is no upstream `katalog`",
+        "did you mean `catalog`?",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"orders\"",
+        8,
+        "there is no upstream `orders`",
+        "add `[upstreams.orders]`",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = { catalog = 0 }",
+        8,
+        "no upstream has a share",
+        "write `{ stable = 95, canary = 5 }`",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = { catalog = \"all\" }",
+        8,
+        "routes[0].to.catalog: it must be a weight: a whole number, and is a string",
+        "",
+    ),
+    (
+        "to = \"catalog\"\n",
+        "",
+        5,
+        "routes[0]: it leads nowhere: `to` is missing",
+        "add `to = \"NAME\"`",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\nredirect = \"/\"",
+        9,
+        "a route leads to an upstream or elsewhere, not both",
+        "keep `to` or `redirect`",
+    ),
+    (
+        "to = \"catalog\"",
+        "redirect = \"/\"\nstatus = 306",
+        9,
+        "306 is no redirection: say 301, 302, 303, 307 or 308",
+        "",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\nlimits = [\"standard\"]",
+        9,
+        "routes[0].limits: there is no limit `standard`",
+        "add `[limits.standard]`",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\nstrip_prefix = \"/api\"",
+        9,
+        "the path `/books/{*rest}` does not begin with `/api/`, which is to be stripped",
+        "",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\nrewrite = \"/v2/{id}\"",
+        9,
+        "the path `/books/{*rest}` has no parameter `id`",
+        "",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\nstrip_prefix = \"/books\"\nadd_prefix = \"/v2\"",
+        5,
+        "`strip_prefix` and `add_prefix` exclude each other",
+        "`rewrite` can say both",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\nrequest_headers = { \"a b\" = \"c\" }",
+        9,
+        "`a b` is no header name",
+        "",
+    ),
+    ("/books/{*rest}", "books", 5, "a template begins with `/`", ""),
+    ("/books/{*rest}", "/books/*", 5, "`*` and `:` match only themselves", ""),
+    ("\"GET\"", "\"get\"", 6, "`get` is no method: write `GET`", ""),
+    (
+        "methods =",
+        "hosts = [\"shop.example:80\"], methods =",
+        6,
+        "`shop.example:80` is no host",
+        "",
+    ),
+    (
+        "to = \"catalog\"\n",
+        "to = \"catalog\"\n[[routes]]\nmatch = { path = \"/books/{*rest}\", methods = [\"GET\"] }\naccess = \"public\"\nto = \"catalog\"\n",
+        5,
+        "`GET /books/{*rest}` has a route already; remove one of the two",
+        "",
+    ),
+    // Roles, keys, limits.
+    (
+        "[[routes]]",
+        "[roles.clerk]\ninherits = [\"reeder\"]\n[roles.reader]\n[[routes]]",
+        6,
+        "there is no role `reeder`",
+        "did you mean `reader`?",
+    ),
+    (
+        "[[routes]]",
+        "[roles.a]\ninherits = [\"b\"]\n[roles.b]\ninherits = [\"a\"]\n[[routes]]",
+        5,
+        "role",
+        "",
+    ),
+    (
+        "[[routes]]",
+        "[auth.api_key]\nkeys = [{ id = \"ci\", hash = \"secret\" }]\n[[routes]]",
+        6,
+        "a digest is 64 hexadecimal digits",
+        "",
+    ),
+    (
+        "[[routes]]",
+        "[auth.api_key]\nkeys = [{ id = \"ci\" }]\n[[routes]]",
+        6,
+        "auth.api_key.keys[0]: `hash` is missing",
+        "sha256sum",
+    ),
+    (
+        "[[routes]]",
+        "[limits.a]\nrate = \"100\"\n[[routes]]",
+        6,
+        "`100` is no rate: write `100/s`, `60/min` or `1000/h`",
+        "",
+    ),
+    (
+        "[[routes]]",
+        "[limits.a]\nrate = \"0/s\"\n[[routes]]",
+        6,
+        "a rate of 0 lets nobody through",
+        "",
+    ),
+    (
+        "[[routes]]",
+        "[limits.a]\n[[routes]]",
+        5,
+        "limits.a: `rate` is missing",
+        "add `rate = \"100/s\"`",
+    ),
+    (
+        "[[routes]]",
+        "[limits.a]\nrate = \"1/s\"\nkey = \"user\"\n[[routes]]",
+        7,
+        "limits.a.key: `user` is not one of address, identity",
+        "",
+    ),
+    (
+        "[server]",
+        "[telemetry]\naccess_log = \"xml\"\n[server]",
+        2,
+        "telemetry.access_log: `xml` is not one of json, text, off",
+        "",
+    ),
+];
+
+#[tokio::test]
+async fn each_mistake_is_told_with_its_line_and_a_hint() {
+    assert!(ROWS.len() >= 40);
+    for (from, to, line, message, hint) in ROWS {
+        assert!(SOUND.contains(from), "{from}");
+        let text = SOUND.replacen(from, to, 1);
+        let done = check(&text).await;
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{text}\n{said}");
+        let fits = |error: &str| {
+            error.contains(&format!("check.toml:{line}: "))
+                && error.contains(message)
+                && (hint.is_empty() || error.contains("\n    hint: ") && error.contains(hint))
+        };
+        assert!(
+            said.split("error: ").any(fits),
+            "line {line}, `{message}`, hint `{hint}` in:\n{said}\nof:\n{text}"
+        );
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn everything_is_told_at_once_in_the_order_of_the_lines() {
+    let text = SOUND
+        .replace("listen =", "lisen =")
+        .replace("http://127.0.0.1:9001", "nowhere")
+        .replace("\"public\"", "\"pubic\"")
+        .replace("to = \"catalog\"", "to = \"katalog\"");
+    let said = String::from_utf8(check(&text).await.stderr).unwrap();
+    let at = |what: &str| said.find(what).unwrap_or_else(|| panic!("no `{what}` in {said}"));
+    assert!(
+        at("lisen") < at("nowhere") && at("nowhere") < at("pubic") && at("pubic") < at("katalog")
+    );
+    assert_eq!(said.matches("error: ").count(), 4, "{said}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_named() {
+    let done = program().args(["check", "--config", "/no/such/file.toml"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(
+        said.contains("/no/such/file.toml: it cannot be read") && said.contains("--config FILE"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_told_by_serve() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = TempFile::new("taken.toml", &SOUND.replace("127.0.0.1:0", &address));
+    let done = program().arg("serve").arg("--config").arg(&file.0).output().await.unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(said.contains(&address) && said.contains("another program listens there"), "{said}");
+}
+
+#[tokio::test]
+async fn routes_are_printed_for_people_and_for_programs() {
+    let file = TempFile::new("routes.toml", SOUND);
+    let print = |json: bool| {
+        let mut command = program();
+        command.arg("routes").arg("--config").arg(&file.0);
+        if json {
+            command.arg("--json");
+        }
+        async move { String::from_utf8(command.output().await.unwrap().stdout).unwrap() }
+    };
+    let table = print(false).await;
+    assert!(table.starts_with("METHODS  PATH"), "{table}");
+    assert!(table.contains("GET      /books/{*rest}      public           catalog"), "{table}");
+    let routes: serde_json::Value = serde_json::from_str(&print(true).await).unwrap();
+    assert_eq!(routes[0]["path"], "/books/{*rest}");
+    assert_eq!(routes[0]["to"], "catalog");
+}
+
+#[tokio::test]
+async fn the_schema_knows_every_table() {
+    let done = program().arg("schema").output().await.unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    for table in ["server", "telemetry", "auth", "roles", "limits", "upstreams", "routes"] {
+        assert!(schema["properties"][table].is_object(), "{table}");
+    }
+    let route = &schema["properties"]["routes"]["items"];
+    assert_eq!(route["additionalProperties"], false);
+    assert!(
+        route["properties"]["access"]["description"].as_str().unwrap().contains("Who may call")
+    );
+}

@@ -27,6 +27,8 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
     let mut builder = Upstream::builder(name);
     let servers = servers(table);
     let servers_span = table.get("servers").map(toml::Spanned::span);
+    let mut files = ["ca", "client_cert"].into_iter().filter_map(|key| table.get(key));
+    let tls_span = files.next().map(toml::Spanned::span);
     builder = servers.iter().fold(builder, |builder, (url, weight, priority)| {
         builder.weighted_server(url, *weight, *priority)
     });
@@ -62,9 +64,12 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
         Ok(upstream) => Some(upstream),
         Err(errors) => {
             for error in &errors {
-                let span =
-                    if error.message().contains("server") { servers_span.as_ref() } else { None };
-                let span = span.unwrap_or(&table.span);
+                let key = match error.message() {
+                    message if message.starts_with("tls:") => tls_span.as_ref(),
+                    message if message.contains("server") => servers_span.as_ref(),
+                    _ => None,
+                };
+                let span = key.unwrap_or(&table.span);
                 push(reading, span, &table.place, error.message());
             }
             None
