@@ -1,1 +1,388 @@
+//! What passes through the program, and what it makes of back ends that fail.
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use crate::support::{Backend, Reply, Serving, header, headers, ok, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A gateway that passes everything on to these servers; `more` is added to the upstream, `route` to the route.
+async fn open(servers: &[String], more: &str, route: &str) -> Serving {
+    let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
+    Serving::start(&format!(
+        "[server]\nlisten = [\"http://127.0.0.1:0\"]\nworkers = 1\n[telemetry]\naccess_log = \"off\"\n\
+         [upstreams.b]\nservers = [{}]\n{more}\n\
+         [[routes]]\nmatch = {{ path = \"/{{*rest}}\" }}\naccess = \"public\"\n{route}\n",
+        servers.join(", ")
+    ))
+    .await
+}
+
+async fn in_front_of(backend: &Backend) -> Serving {
+    open(&[format!("http://{}", backend.address)], "timeout = \"1s\"", "to = \"b\"").await
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: shop.example\r\n\r\n")
+}
+
+fn post(path: &str, body: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_request_and_its_answer_pass_and_what_belongs_to_a_connection_does_not() {
+    let backend = Backend::answering(|_| {
+        Reply::Bytes(
+            b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\nx-own: 1\r\nx-hop: 1\r\nconnection: keep-alive, x-hop\r\nkeep-alive: timeout=5\r\nproxy-authenticate: x\r\nserver: b\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\nok"
+                .to_vec(),
+        )
+    })
+    .await;
+    let front = in_front_of(&backend).await;
+    let request = "POST /a/b?c=d&e HTTP/1.1\r\nHost: Shop.Example:80\r\nAccept: */*\r\nX-Two: 1\r\nX-Two: 2\r\nKeep-Alive: 5\r\nProxy-Authorization: x\r\nTE: trailers, deflate\r\nVia: 1.0 before\r\nCookie: a=1; b=2\r\nAuthorization: Basic x\r\nContent-Length: 5\r\n\r\nhello";
+    let answer = front.ask(request).await;
+    assert_eq!((answer.status, answer.text().as_str()), (201, "ok"));
+    for (name, want) in [
+        ("x-own", Some("1")),
+        ("server", Some("b")),
+        ("via", Some("1.1 portcullis")),
+        ("x-hop", None),
+        ("keep-alive", None),
+        ("proxy-authenticate", None),
+    ] {
+        assert_eq!(answer.header(name), want, "{name}");
+    }
+    assert_eq!(headers(&answer.head, "set-cookie"), ["a=1", "b=2"]);
+    let seen = backend.seen();
+    let [seen] = seen.as_slice() else { panic!("{seen:#?}") };
+    assert!(
+        seen.starts_with("POST /a/b?c=d&e HTTP/1.1\r\n") && seen.ends_with("\r\n\r\nhello"),
+        "{seen}"
+    );
+    for (name, want) in [
+        ("host", &["shop.example"][..]),
+        ("accept", &["*/*"]),
+        ("x-two", &["1", "2"]),
+        ("cookie", &["a=1; b=2"]),
+        ("authorization", &["Basic x"]),
+        ("content-length", &["5"]),
+        ("te", &["trailers"]),
+        ("via", &["1.0 before", "1.1 portcullis"]),
+        ("x-forwarded-for", &["127.0.0.1"]),
+        ("x-forwarded-proto", &["http"]),
+        ("x-forwarded-host", &["shop.example"]),
+        ("keep-alive", &[]),
+        ("proxy-authorization", &[]),
+        ("connection", &[]),
+    ] {
+        assert_eq!(headers(seen, name), want, "{name} in {seen}");
+    }
+    assert_eq!(headers(seen, "x-request-id"), [answer.header("x-request-id").unwrap()]);
+    assert_eq!(headers(seen, "traceparent").len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_went_stale_fails_no_get() {
+    // It says nothing of it, and closes behind every third answer.
+    let backend = Backend::answering(|request| {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec();
+        if request.contains("/last") { Reply::ThenClose(answer) } else { Reply::Bytes(answer) }
+    })
+    .await;
+    let front = in_front_of(&backend).await;
+    let mut client = front.connect().await;
+    for round in 0..300 {
+        let path = if round % 3 == 0 { "/last" } else { "/more" };
+        client.send(get(path)).await;
+        assert_eq!(client.answer().await.unwrap().status, 200, "{round}");
+    }
+    assert!(backend.connections() >= 100);
+}
+
+#[tokio::test]
+async fn what_a_back_end_may_have_seen_is_sent_again_only_if_it_is_safe() {
+    // Every connection serves one request, and closes when the next one comes.
+    let backend = Backend::answering({
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        move |_| {
+            let count = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if count % 2 == 0 { ok("hello") } else { Reply::Close }
+        }
+    })
+    .await;
+    let front = in_front_of(&backend).await;
+    assert_eq!(front.ask(get("/first")).await.status, 200);
+    // On the kept connection it meets the close; then it comes again on a new one.
+    assert_eq!(front.ask(get("/second")).await.status, 200);
+    let seen = backend.seen();
+    assert_eq!(
+        seen.iter().filter(|request| request.starts_with("GET /second")).count(),
+        2,
+        "{seen:#?}"
+    );
+    let answer = front.ask(post("/third", "x")).await;
+    assert_eq!(answer.status, 502, "it may have been done");
+    let seen = backend.seen();
+    assert_eq!(
+        seen.iter().filter(|request| request.starts_with("POST /third")).count(),
+        1,
+        "{seen:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_back_end_that_takes_no_connection_is_passed_over() {
+    let backend = Backend::hello().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let servers = [format!("http://{closed}"), format!("http://{}", backend.address)];
+    let front = open(&servers, "", "to = \"b\"").await;
+    for round in 0..50 {
+        assert_eq!(front.ask(get("/")).await.status, 200, "{round}");
+        assert_eq!(front.ask(post("/", "x")).await.status, 200, "nothing was sent: {round}");
+    }
+    let alone = open(&servers[..1], "", "to = \"b\"").await;
+    let answer = alone.ask(get("/")).await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().contains("upstream-unreachable") && !answer.text().contains("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn a_back_end_that_does_not_answer_is_a_504_in_time() {
+    let backend = Backend::answering(|_| Reply::Never).await;
+    let front = in_front_of(&backend).await;
+    let since = Instant::now();
+    let answer = front.ask(get("/")).await;
+    assert_eq!(answer.status, 504);
+    assert!(answer.text().contains("upstream-timeout"));
+    assert!(since.elapsed() >= SECOND && since.elapsed() < 8 * SECOND, "{:?}", since.elapsed());
+    // A route's own limit may be shorter.
+    let server = [format!("http://{}", backend.address)];
+    let front = open(&server, "", "to = \"b\"\ntimeout = \"200ms\"").await;
+    let since = Instant::now();
+    assert_eq!(front.ask(get("/")).await.status, 504);
+    assert!(since.elapsed() < 8 * SECOND);
+}
+
+#[tokio::test]
+async fn hints_and_trailers_pass() {
+    let backend = Backend::answering(|_| {
+        Reply::Bytes(
+            b"HTTP/1.1 103 Early Hints\r\nlink: </s.css>\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 6\r\n\r\n"
+                .to_vec(),
+        )
+    })
+    .await;
+    let front = in_front_of(&backend).await;
+    let mut client = front.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n").await;
+    let early = client.answer().await.unwrap();
+    assert_eq!((early.status, header(&early.head, "link")), (103, Some("</s.css>")));
+    within(async {
+        while !client.read.ends_with(b"0\r\nx-sum: 6\r\n\r\n") {
+            let mut more = [0; 4096];
+            let count = client.stream.read(&mut more).await.unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&client.read));
+            client.read.extend_from_slice(&more[..count]);
+        }
+    })
+    .await;
+    let text = String::from_utf8(client.read).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    assert!(text.ends_with("3\r\nabc\r\n0\r\nx-sum: 6\r\n\r\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_protocol_is_changed_and_bytes_go_both_ways() {
+    let backend = Backend::answering(|request| {
+        if header(request, "upgrade") == Some("websocket")
+            && header(request, "connection") == Some("upgrade")
+            && header(request, "sec-websocket-key") == Some("k")
+        {
+            return Reply::Echo(
+                b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: a\r\n\r\nfirst"
+                    .to_vec(),
+            );
+        }
+        ok("no")
+    })
+    .await;
+    let front = in_front_of(&backend).await;
+    let mut client = front.connect().await;
+    client
+        .send("GET /ws HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: k\r\n\r\n")
+        .await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("upgrade"), Some("websocket"));
+    assert_eq!(answer.header("sec-websocket-accept"), Some("a"));
+    let mut got = client.read.clone();
+    client.send("hello").await;
+    within(async {
+        while got.len() < 10 {
+            let mut more = [0; 100];
+            let count = client.stream.read(&mut more).await.unwrap();
+            assert!(count > 0);
+            got.extend_from_slice(&more[..count]);
+        }
+    })
+    .await;
+    assert_eq!(String::from_utf8(got).unwrap(), "firsthello");
+    client.stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    within(client.stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"", "both sides are done");
+}
+
+#[tokio::test]
+async fn paths_and_headers_are_rewritten_as_the_route_says() {
+    let backend = Backend::answering(|_| {
+        Reply::Bytes(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-secret: 1\r\nserver: b\r\n\r\nok".to_vec(),
+        )
+    })
+    .await;
+    let server = [format!("http://{}", backend.address)];
+    for (route, path, want) in [
+        ("to = \"b\"\nadd_prefix = \"/v2\"", "/books/7?x", "GET /v2/books/7?x "),
+        ("to = \"b\"\nrewrite = \"/v2/{rest}/end\"", "/books/7", "GET /v2/books/7/end "),
+        ("to = \"b\"\nrewrite = \"/fixed\"", "/books/7?q=1", "GET /fixed?q=1 "),
+    ] {
+        let front = open(&server, "", route).await;
+        assert_eq!(front.ask(get(path)).await.status, 200, "{route}");
+        let seen = backend.seen();
+        assert!(seen.len() == 1 && seen[0].starts_with(want), "{route}: {seen:#?}");
+    }
+    // What a rewrite makes is read again: it may say something that nobody asked about.
+    let front = open(&server, "", "to = \"b\"\nrewrite = \"/v2/{rest}/../x\"").await;
+    assert_eq!(front.ask(get("/a")).await.status, 400);
+    assert!(backend.seen().is_empty());
+    let route = "to = \"b\"\nrequest_headers = { x-team = \"shop\", x-debug = \"\" }\nresponse_headers = { x-secret = \"\", server = \"s\" }";
+    let front = open(&server, "host = \"server\"", route).await;
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nx-team: other\r\nx_debug: 2\r\nx-debug: 1\r\n\r\n";
+    let answer = front.ask(request.replace("x_debug: 2\r\n", "")).await;
+    assert_eq!((answer.header("x-secret"), answer.header("server")), (None, Some("s")));
+    let seen = backend.seen();
+    assert_eq!(headers(&seen[0], "x-team"), ["shop"]);
+    assert!(headers(&seen[0], "x-debug").is_empty());
+    assert_eq!(headers(&seen[0], "host"), [backend.address.to_string()]);
+}
+
+#[tokio::test]
+async fn a_share_goes_elsewhere_and_a_client_stays_where_it_was() {
+    let (stable, canary) =
+        (Backend::answering(|_| ok("stable")).await, Backend::answering(|_| ok("canary")).await);
+    let file = format!(
+        "[server]\nlisten = [\"http://127.0.0.1:0\"]\nworkers = 1\n[telemetry]\naccess_log = \"off\"\n\
+         [upstreams.stable]\nservers = [\"http://{}\"]\n[upstreams.canary]\nservers = [\"http://{}\"]\n\
+         [[routes]]\nmatch = {{ path = \"/{{*rest}}\" }}\naccess = \"public\"\nto = {{ stable = 80, canary = 20 }}\nsticky = \"cookie:release\"\n",
+        stable.address, canary.address
+    );
+    let front = Serving::start(&file).await;
+    let (mut counts, mut cookies) = ([0, 0], Vec::new());
+    for _ in 0..400 {
+        let answer = front.ask(get("/")).await;
+        let is_canary = answer.text() == "canary";
+        counts[usize::from(is_canary)] += 1;
+        let cookie = answer.header("set-cookie").unwrap().to_owned();
+        assert!(
+            cookie.starts_with("release=") && cookie.contains("; HttpOnly; SameSite=Lax"),
+            "{cookie}"
+        );
+        cookies.push((cookie.split(';').next().unwrap().to_owned(), answer.text()));
+    }
+    assert!((30..140).contains(&counts[1]), "about 80 of 400: {counts:?}");
+    for (cookie, text) in cookies.into_iter().take(50) {
+        let answer =
+            front.ask(format!("GET / HTTP/1.1\r\nhost: a\r\ncookie: {cookie}\r\n\r\n")).await;
+        assert_eq!(answer.text(), text);
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_shadow_gets_copies_and_nobody_waits_for_it() {
+    let (backend, shadow) = (Backend::hello().await, Backend::answering(|_| Reply::Never).await);
+    let file = format!(
+        "[server]\nlisten = [\"http://127.0.0.1:0\"]\nworkers = 1\n[telemetry]\naccess_log = \"off\"\n\
+         [upstreams.b]\nservers = [\"http://{}\"]\n[upstreams.shadow]\nservers = [\"http://{}\"]\n\
+         [[routes]]\nmatch = {{ path = \"/{{*rest}}\" }}\naccess = \"public\"\nto = \"b\"\nmirror = {{ to = \"shadow\" }}\n",
+        backend.address, shadow.address
+    );
+    let front = Serving::start(&file).await;
+    let since = Instant::now();
+    assert_eq!(front.ask(get("/a")).await.text(), "hello");
+    assert_eq!(front.ask(post("/b", "body")).await.text(), "hello");
+    assert_eq!(front.ask(post("/c", &"x".repeat(100_000))).await.text(), "hello");
+    assert!(since.elapsed() < 8 * SECOND);
+    let mut copies = Vec::new();
+    within(async {
+        while copies.len() < 2 {
+            copies.extend(shadow.seen());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    copies.sort();
+    assert!(copies[0].starts_with("GET /a ") && copies[1].starts_with("POST /b "), "{copies:#?}");
+    assert!(copies[1].ends_with("\r\n\r\nbody"));
+    assert_eq!(copies.len(), 2, "one that is too large is not copied");
+}
+
+#[tokio::test]
+async fn a_back_end_that_is_not_well_gets_nothing_and_comes_back() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    let sick = Arc::new(AtomicBool::new(true));
+    let is_sick = Arc::clone(&sick);
+    let well = Backend::answering(|_| ok("well")).await;
+    let other = Backend::answering(move |request| match request.starts_with("GET /healthz ") {
+        true if is_sick.load(SeqCst) => {
+            Reply::Bytes(b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec())
+        }
+        _ => ok("other"),
+    })
+    .await;
+    let servers = [format!("http://{}", well.address), format!("http://{}", other.address)];
+    let health = "health = { path = \"/healthz\", interval = \"50ms\", timeout = \"1s\", fall = 2, rise = 2 }\nbalance = \"round_robin\"";
+    let front = open(&servers, health, "to = \"b\"").await;
+    // The first check decides; until then nobody knows.
+    within(async {
+        while front.ask(get("/")).await.text() == "other" || other.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..20 {
+        assert_eq!(front.ask(get("/")).await.text(), "well");
+    }
+    sick.store(false, SeqCst);
+    within(async {
+        while front.ask(get("/")).await.text() != "other" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_its_request_along() {
+    let backend = Backend::answering(|_| Reply::Never).await;
+    let server = [format!("http://{}", backend.address)];
+    let front = open(&server, "timeout = \"60s\"\nconnections = 3", "to = \"b\"").await;
+    // More than there may be connections: each must be given back.
+    for _ in 0..12 {
+        let mut client = front.connect().await;
+        client.send(get("/")).await;
+        within(async {
+            while backend.seen().is_empty() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        drop(client);
+    }
+}

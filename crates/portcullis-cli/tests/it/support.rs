@@ -37,6 +37,8 @@ pub(crate) enum Reply {
     Close,
     /// Never answers.
     Never,
+    /// Answers, and sends back whatever comes from then on.
+    Echo(Vec<u8>),
 }
 
 /// A plain answer.
@@ -88,7 +90,7 @@ async fn serve(
             if let Some(len) = whole(&read) {
                 break len;
             }
-            let mut bytes = [0; 65_536];
+            let mut bytes = vec![0; 65_536];
             match stream.read(&mut bytes).await {
                 Ok(count) if count > 0 => read.extend_from_slice(&bytes[..count]),
                 _ => {
@@ -117,6 +119,13 @@ async fn serve(
             }
             Reply::Close => return,
             Reply::Never => std::future::pending().await,
+            Reply::Echo(bytes) => {
+                stream.write_all(&bytes).await.unwrap();
+                stream.write_all(&read).await.unwrap();
+                let (mut reading, mut writing) = stream.split();
+                drop(tokio::io::copy(&mut reading, &mut writing).await);
+                return;
+            }
         }
     }
 }
@@ -230,7 +239,7 @@ impl Client {
                 if over {
                     return None;
                 }
-                let mut bytes = [0; 65_536];
+                let mut bytes = vec![0; 65_536];
                 match self.stream.read(&mut bytes).await {
                     Ok(count) if count > 0 => self.read.extend_from_slice(&bytes[..count]),
                     _ => over = true,
