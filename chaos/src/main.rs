@@ -13,6 +13,7 @@ mod experiment;
 mod failure;
 mod faults;
 mod floods;
+mod gateway;
 mod http2;
 mod limits;
 mod marks;
@@ -56,7 +57,7 @@ async fn run(options: &Options) -> Result<bool> {
     let mut passed = true;
     for experiment in &options.experiments {
         eprintln!("\n== {}", experiment.name());
-        match experiment.run(&options.server).await {
+        match experiment.run(&options.server, options.gateway.as_deref()).await {
             Ok(report) => passed &= show(*experiment, &report, options)?,
             Err(failure) => {
                 eprintln!("{}: {failure}", experiment.name());

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use crate::experiment::Experiment;
 use crate::failure::{Failure, Result};
 
-pub(crate) const USAGE: &str = "usage: portcullis-chaos --server PROGRAM [--write FILE] [--note TEXT] restart|slow|floods|faults|all";
+pub(crate) const USAGE: &str = "usage: portcullis-chaos --server PROGRAM [--gateway PROGRAM] [--write FILE] [--note TEXT] restart|slow|floods|faults|gateway|all";
 
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Options {
     /// The server program under test.
     pub(crate) server: PathBuf,
+    /// The gateway program under test, where an experiment needs one.
+    pub(crate) gateway: Option<PathBuf>,
     /// The file between whose marks the figures go.
     pub(crate) write: Option<PathBuf>,
     /// A line below the figures: the machine and the command.
@@ -20,7 +22,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn read(words: impl IntoIterator<Item = String>) -> Result<Self> {
-        let (mut server, mut write, mut note) = (None, None, String::new());
+        let (mut server, mut gateway, mut write, mut note) = (None, None, None, String::new());
         let mut experiments = Vec::new();
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
@@ -28,6 +30,7 @@ impl Options {
                 || words.next().ok_or_else(|| Failure::new(format!("`{word}` needs a value")));
             match word.as_str() {
                 "--server" => server = Some(PathBuf::from(value()?)),
+                "--gateway" => gateway = Some(PathBuf::from(value()?)),
                 "--write" => write = Some(PathBuf::from(value()?)),
                 "--note" => note = value()?,
                 "all" => experiments.extend(Experiment::ALL),
@@ -36,7 +39,7 @@ impl Options {
         }
         match server {
             Some(server) if !experiments.is_empty() => {
-                Ok(Self { server, write, note, experiments })
+                Ok(Self { server, gateway, write, note, experiments })
             }
             _ => Err(Failure::new(USAGE)),
         }
@@ -57,8 +60,10 @@ mod tests {
 
     #[test]
     fn options_and_names_stand_in_any_order() {
-        let options = read("restart --server a/b --write c.md floods --note hello").unwrap();
+        let options =
+            read("restart --server a/b --gateway g --write c.md floods --note hello").unwrap();
         assert_eq!(options.server, PathBuf::from("a/b"));
+        assert_eq!(options.gateway, Some(PathBuf::from("g")));
         assert_eq!(options.write, Some(PathBuf::from("c.md")));
         assert_eq!(options.note, "hello");
         assert_eq!(options.experiments, [Experiment::Restart, Experiment::Floods]);

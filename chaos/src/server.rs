@@ -27,6 +27,8 @@ pub(crate) struct Launch {
     observe: Option<SocketAddr>,
     words: Vec<String>,
     descriptors: Option<u32>,
+    /// The configuration file, for a program that is told everything by one.
+    config: Option<PathBuf>,
 }
 
 impl Launch {
@@ -39,9 +41,30 @@ impl Launch {
             observe: None,
             words: Vec::new(),
             descriptors: None,
+            config: None,
         };
         let launch = launch.option("--max-connections", "20000");
         Ok(launch.option("--max-connections-per-address", "20000"))
+    }
+    /// A gateway with this configuration, but for its addresses, on free ports of loopback.
+    pub(crate) fn gateway(program: &Path, name: &str, text: &str) -> Result<Self> {
+        let (listen, observe) = (free_address()?, free_address()?);
+        let file = format!("portcullis-chaos-{}-{name}.toml", std::process::id());
+        let config = std::env::temp_dir().join(file);
+        let server = format!(
+            "[server]\nlisten = [\"http://{listen}\"]\nobserve = \"{observe}\"\nworkers = 1\n\
+             max_connections = 20000\nmax_connections_per_address = 20000\n\
+             [telemetry]\naccess_log = \"off\"\n{text}"
+        );
+        std::fs::write(&config, server)?;
+        Ok(Self {
+            program: program.to_owned(),
+            listen,
+            observe: Some(observe),
+            words: Vec::new(),
+            descriptors: None,
+            config: Some(config),
+        })
     }
     pub(crate) fn option(mut self, name: &str, value: impl Into<String>) -> Self {
         self.words.extend([name.to_owned(), value.into()]);
@@ -81,9 +104,13 @@ impl Launch {
                 limited
             }
         };
-        command.arg("--listen").arg(format!("http://{}", self.listen)).args(&self.words);
-        if let Some(observe) = self.observe {
-            command.arg("--observe").arg(observe.to_string());
+        if let Some(config) = &self.config {
+            command.arg("serve").arg("--config").arg(config);
+        } else {
+            command.arg("--listen").arg(format!("http://{}", self.listen)).args(&self.words);
+            if let Some(observe) = self.observe {
+                command.arg("--observe").arg(observe.to_string());
+            }
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
@@ -126,6 +153,14 @@ impl Server {
     }
     pub(crate) fn descriptors(&self) -> Result<u64> {
         process::descriptors(self.pid)
+    }
+    /// Stops it where it stands, as a machine does that hangs.
+    pub(crate) fn stop(&self) -> Result {
+        Ok(kill_process(self.pid, Signal::STOP)?)
+    }
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) -> Result {
+        Ok(kill_process(self.pid, Signal::CONT)?)
     }
     pub(crate) fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
