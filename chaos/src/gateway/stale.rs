@@ -137,7 +137,8 @@ async fn ask_until(
             tally.failed.set(tally.failed.get() + 1);
         }
         // So that connections lie idle now and then.
-        sleep(Duration::from_millis(if tally.asked.get().is_multiple_of(7) { 20 } else { 1 })).await;
+        sleep(Duration::from_millis(if tally.asked.get().is_multiple_of(7) { 20 } else { 1 }))
+            .await;
     }
     Ok(())
 }

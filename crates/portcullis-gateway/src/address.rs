@@ -64,13 +64,15 @@ impl Origin {
         }
         let authority: http::uri::Authority =
             rest.parse().map_err(|_| format!("`{rest}` is no host and port"))?;
-        let port = authority.port_u16().unwrap_or(default_port);
-        if authority.as_str().ends_with(':')
-            || (authority.port().is_some() && authority.port_u16().is_none())
-            || port == 0
-        {
-            return Err(format!("`{rest}` has no valid port"));
-        }
+        let port = authority.as_str().strip_prefix(authority.host());
+        let port = match port.and_then(|port| port.strip_prefix(':')) {
+            None => default_port,
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| format!("`{rest}` has no valid port"))?,
+        };
         let host = authority.host().to_ascii_lowercase();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let at = match bare.parse::<IpAddr>() {

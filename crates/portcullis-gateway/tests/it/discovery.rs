@@ -1,0 +1,90 @@
+//! Where the list of servers comes from, and what becomes of those that leave it.
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use portcullis_core::BoxError;
+use portcullis_gateway::{Discover, Discovered, Upstream};
+use portcullis_server::Server;
+
+use crate::support::{Folder, in_front_of, serve, telling, until};
+
+#[tokio::test]
+async fn a_name_stands_for_its_addresses() {
+    let server = serve(Server::bind("http://127.0.0.1:0"), telling);
+    let port = server.places[0].rsplit(':').next().unwrap();
+    let upstream =
+        Upstream::builder("b").server(format!("http://localhost:{port}")).build().unwrap();
+    assert!(upstream.servers().is_empty(), "nothing is known yet");
+    upstream.start(&tokio::runtime::Handle::current());
+    upstream.ready().await;
+    let urls: Vec<_> = upstream.servers().into_iter().map(|server| server.url).collect();
+    assert!(urls.contains(&format!("http://127.0.0.1:{port}")), "{urls:?}");
+    // An address at which nobody listens, such as the one of IPv6, is passed over.
+    for _ in 0..10 {
+        assert_eq!(in_front_of(&upstream).get("/").send().await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_read_again_and_connections_to_who_stays_are_kept() {
+    let folder = Folder::new("file");
+    let (one, two) = (
+        serve(Server::bind("http://127.0.0.1:0"), telling),
+        serve(Server::bind("http://127.0.0.1:0"), telling),
+    );
+    let list = folder.file("servers", &format!("{}\n", one.places[0]));
+    let upstream = Upstream::builder("b").file(&list).build().unwrap();
+    upstream.start(&tokio::runtime::Handle::current());
+    upstream.ready().await;
+    let client = in_front_of(&upstream);
+    assert_eq!(client.get("/").send().await.status(), 200);
+    assert_eq!(upstream.servers()[0].connections, 1);
+
+    folder.file("servers", &format!("{}\n{} weight=2\n", one.places[0], two.places[0]));
+    until(|| upstream.servers().len() == 2).await;
+    assert_eq!(upstream.servers()[0].connections, 1, "who stays keeps what it has");
+
+    // A list that cannot be read, or is empty, changes nothing.
+    for wrong in ["http://127.0.0.1:1 size=2\n", ""] {
+        folder.file("servers", wrong);
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        assert_eq!(upstream.servers().len(), 2, "{wrong:?}");
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Told(Arc<Mutex<Discovered>>);
+
+impl Discover for Told {
+    fn discover(&self) -> Pin<Box<dyn Future<Output = Result<Discovered, BoxError>> + Send + '_>> {
+        let told = self.0.lock().unwrap().clone();
+        Box::pin(async move { Ok(told) })
+    }
+}
+
+#[tokio::test]
+async fn whoever_leaves_the_list_gets_nothing_more() {
+    let (one, two) = (
+        serve(Server::bind("http://127.0.0.1:0"), telling),
+        serve(Server::bind("http://127.0.0.1:0"), telling),
+    );
+    let list = |places: &[&str]| {
+        let soon = Discovered::new(Duration::ZERO);
+        places.iter().fold(soon, |list, place| list.server(*place))
+    };
+    let told = Told(Arc::new(Mutex::new(list(&[&one.places[0]]))));
+    let upstream = Upstream::builder("b").discover(told.clone()).build().unwrap();
+    // Begun by the first request, which nobody can answer yet.
+    let client = in_front_of(&upstream);
+    assert_eq!(client.get("/").send().await.status(), 503);
+    upstream.ready().await;
+    assert_eq!(client.get("/").send().await.status(), 200);
+    *told.0.lock().unwrap() = list(&[&two.places[0]]);
+    until(|| upstream.servers()[0].url == two.places[0]).await;
+    drop(one);
+    for _ in 0..5 {
+        assert_eq!(client.get("/").send().await.status(), 200);
+    }
+}
