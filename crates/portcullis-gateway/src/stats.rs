@@ -46,7 +46,8 @@ impl UpstreamStats {
 }
 
 /// A name, what it means, and where its value is.
-struct Family<F>(&'static str, &'static str, F);
+struct Family<S, T>(&'static str, &'static str, Of<S, T>);
+type Of<S, T> = fn(&S) -> T;
 
 impl MetricSource for UpstreamStats {
     fn write(&self, out: &mut String) {
@@ -78,30 +79,29 @@ impl MetricSource for UpstreamStats {
                 }
             },
         );
-        let counters: [Family<fn(&Counters) -> &AtomicU64>; 2] = [
+        let counters: [Family<Counters, u64>; 2] = [
             Family(
                 "portcullis_upstream_resent_total",
                 "Requests sent again, because nobody had seen them or it was safe.",
-                |counters| &counters.resent,
+                |counters| counters.resent.load(Relaxed),
             ),
             Family(
                 "portcullis_upstream_ejections_total",
                 "How often a server was left alone for a while.",
-                |counters| &counters.ejected,
+                |counters| counters.ejected.load(Relaxed),
             ),
         ];
         for Family(metric, help, of) in counters {
             family(metric, "counter", help, &mut |out| {
                 for upstream in &self.0 {
-                    let (name, count) =
-                        (escape(upstream.name()), of(&upstream.0.counters).load(Relaxed));
+                    let (name, count) = (escape(upstream.name()), of(&upstream.0.counters));
                     _ = writeln!(out, "{metric}{{upstream=\"{name}\"}} {count}");
                 }
             });
         }
         let states: Vec<_> =
             self.0.iter().map(|upstream| (escape(upstream.name()), upstream.servers())).collect();
-        let gauges: [Family<fn(&crate::ServerState) -> usize>; 3] = [
+        let gauges: [Family<crate::ServerState, usize>; 3] = [
             Family(
                 "portcullis_upstream_available",
                 "Whether requests are sent to a server.",

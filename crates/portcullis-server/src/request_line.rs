@@ -7,16 +7,22 @@ use crate::screen::METHOD_BYTES;
 /// What is known of the head that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct RequestLine {
+    stage: Stage,
     long_method: Option<bool>,
-    ended: bool,
     /// How the line begins that is being read, and how much of that is known.
     begin: [u8; NAME],
     known: usize,
     transfer_encoding: bool,
     content_length: bool,
-    /// The request line has been seen.
-    began: bool,
-    over: bool,
+}
+
+/// How far the head is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    RequestLine,
+    Headers,
+    Over,
 }
 
 /// As much of a line as tells the two headers apart from all others.
@@ -32,67 +38,51 @@ pub(crate) enum Part {
 
 impl RequestLine {
     /// More of it came, or of what follows it. Costs one look through the head.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        if !self.over {
-            self.look_at_lines(bytes);
-        }
-        if self.ended {
-            return;
-        }
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
         if self.long_method.is_none() {
             let method = bytes.get(..=METHOD_BYTES);
             self.long_method = Some(method.is_some_and(|method| !method.contains(&b' ')));
         }
-        // Empty lines in front of a request are none of it.
-        let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-        let line = begins.and_then(|at| bytes.get(at..)).unwrap_or_default();
-        self.ended = line.contains(&b'\n');
-    }
-    /// Whether the head says in two ways where the message ends.
-    pub(crate) fn has_two_ends(&self) -> bool {
-        self.transfer_encoding && self.content_length
-    }
-    fn look_at_lines(&mut self, mut bytes: &[u8]) {
-        loop {
-            let wanted = NAME - self.known;
-            let more = bytes.get(..wanted.min(bytes.len())).unwrap_or_default();
+        while self.stage != Stage::Over {
             let end = memchr(b'\n', bytes);
-            let more = end.and_then(|end| more.get(..end)).unwrap_or(more);
+            let line = end.and_then(|end| bytes.get(..end)).unwrap_or(bytes);
+            let more = line.get(..line.len().min(NAME - self.known)).unwrap_or_default();
             if let Some(place) = self.begin.get_mut(self.known..self.known + more.len()) {
                 place.copy_from_slice(more);
                 self.known += more.len();
             }
             let Some(end) = end else { return };
             self.line_ended();
-            if self.over {
-                return;
-            }
             bytes = bytes.get(end + 1..).unwrap_or_default();
         }
     }
     fn line_ended(&mut self) {
         let begin = self.begin.get(..self.known).unwrap_or_default();
-        match begin.first().map(u8::to_ascii_lowercase) {
-            // Empty lines in front of the request line are none of the head.
-            None | Some(b'\r') => self.over = self.began,
-            Some(b't') => {
-                self.transfer_encoding |= begin.eq_ignore_ascii_case(b"transfer-encoding:");
+        let is = |name: &[u8]| {
+            begin.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+        };
+        match (self.stage, begin) {
+            // Empty lines in front of a request are none of it.
+            (Stage::RequestLine, [] | [b'\r']) | (Stage::Over, _) => {}
+            (Stage::RequestLine, _) => self.stage = Stage::Headers,
+            (Stage::Headers, [] | [b'\r']) => self.stage = Stage::Over,
+            (Stage::Headers, [b't' | b'T', ..]) => {
+                self.transfer_encoding |= is(b"transfer-encoding:");
             }
-            Some(b'c') => {
-                self.content_length |= begin
-                    .get(.."content-length:".len())
-                    .is_some_and(|name| name.eq_ignore_ascii_case(b"content-length:"));
-            }
-            _ => {}
+            (Stage::Headers, [b'c' | b'C', ..]) => self.content_length |= is(b"content-length:"),
+            (Stage::Headers, _) => {}
         }
-        self.began |= !matches!(begin, [] | [b'\r']);
         self.known = 0;
+    }
+    /// Whether the head says in two ways where the message ends.
+    pub(crate) fn has_two_ends(&self) -> bool {
+        self.transfer_encoding && self.content_length
     }
     /// Where the head is so large that it cannot be read.
     pub(crate) fn to_blame(&self) -> Part {
         match self {
             Self { long_method: Some(true), .. } => Part::Method,
-            Self { ended: false, .. } => Part::Target,
+            Self { stage: Stage::RequestLine, .. } => Part::Target,
             Self { .. } => Part::Headers,
         }
     }

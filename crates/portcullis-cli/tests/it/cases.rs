@@ -121,12 +121,29 @@ async fn headers_say_nothing_that_we_did_not_find_out() {
             &[200, 400],
             AtMost(|request| !request.to_ascii_lowercase().contains("portcullis-")),
         ),
+        ("11", public("X-Userinfo: root\r\nX-Pc-User: root\r\n"), &[200], Seen(nobody)),
+        (
+            "the key is for us",
+            api(""),
+            &[200],
+            Seen(|request| header(request, "x-api-key").is_none() && uma(request)),
+        ),
+    ];
+    check(&front, &backend, &rows).await;
+}
+
+#[tokio::test]
+async fn a_client_does_not_say_where_it_comes_from() {
+    let backend = Backend::hello().await;
+    let front = Serving::start(&guarded(backend.address)).await;
+    let public = |lines: &str| get("/public/a", lines);
+    let rows = [
         (
             "8",
             public(
                 "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\nx_forwarded_for: 1.2.3.4\r\n",
             ),
-            &[200, 400],
+            &[200, 400][..],
             AtMost(|request| {
                 headers(request, "x-forwarded-for") == ["127.0.0.1"] && !request.contains("1.2.3.4")
             }),
@@ -158,15 +175,54 @@ async fn headers_say_nothing_that_we_did_not_find_out() {
             &[403],
             Nothing,
         ),
-        ("11", public("X-Userinfo: root\r\nX-Pc-User: root\r\n"), &[200], Seen(nobody)),
-        (
-            "the key is for us",
-            api(""),
-            &[200],
-            Seen(|request| header(request, "x-api-key").is_none() && uma(request)),
-        ),
     ];
     check(&front, &backend, &rows).await;
+}
+
+/// P2: for every header that we write the back end gets one, and none that some server would take for it.
+#[tokio::test]
+async fn no_spelling_of_a_header_that_we_write_passes() {
+    let backend = Backend::hello().await;
+    let front = Serving::start(&guarded(backend.address)).await;
+    let fold = |name: &str| name.to_ascii_lowercase().replace(['_', '.', ' '], "-");
+    for name in [
+        "x-pc-user",
+        "x-pc-roles",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-request-id",
+        "traceparent",
+    ] {
+        let dashes = name.matches('-').count();
+        for spelling in 0..3_usize.pow(u32::try_from(dashes).unwrap()) {
+            let mut left = spelling;
+            let spelled: String = name
+                .chars()
+                .enumerate()
+                .map(|(at, c)| match c {
+                    '-' => {
+                        let separator = ['-', '_', '.'][left % 3];
+                        left /= 3;
+                        separator
+                    }
+                    c if at % 2 == spelling % 2 => c.to_ascii_uppercase(),
+                    c => c,
+                })
+                .collect();
+            let request = get("/api/me", &format!("{KEY}{spelled}: evil\r\n"));
+            let answer = front.ask(&request).await;
+            assert!(matches!(answer.status, 200 | 400), "{spelled}: {answer:?}");
+            let seen = backend.seen();
+            assert_eq!(seen.len(), usize::from(answer.status == 200), "{spelled}");
+            for request in seen {
+                let names = request.lines().skip(1).filter_map(|line| line.split_once(':'));
+                let like = names.filter(|(given, _)| fold(given) == name).count();
+                assert_eq!((like, headers(&request, name).len()), (1, 1), "{spelled}: {request}");
+                assert!(!request.contains("evil"), "{spelled}: {request}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! The program as a black box: real processes, real sockets, and a back end that sees every byte.
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
 mod check;
+#[cfg(test)]
 mod one_path;
+#[cfg(test)]
 mod passing;
+#[cfg(test)]
 mod support;

@@ -175,7 +175,8 @@ pub(crate) fn program() -> Command {
 /// The program, serving a file.
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
-    pub(crate) child: Child,
+    /// Killed with this.
+    _child: Child,
     _file: TempFile,
 }
 
@@ -203,7 +204,7 @@ impl Serving {
         })
         .await;
         let address = address.expect("it says where it listens");
-        Self { address, child, _file: file }
+        Self { address, _child: child, _file: file }
     }
     pub(crate) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
