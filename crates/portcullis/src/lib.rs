@@ -17,6 +17,9 @@ pub use portcullis_authz as authz;
 #[cfg(feature = "axum")]
 #[doc(inline)]
 pub use portcullis_axum as axum;
+#[cfg(feature = "gateway")]
+#[doc(inline)]
+pub use portcullis_gateway as gateway;
 #[cfg(feature = "ratelimit")]
 #[doc(inline)]
 pub use portcullis_ratelimit as ratelimit;

@@ -14,6 +14,8 @@ pub use portcullis_core::{
     route::{Open, Restricted},
     stage,
 };
+#[cfg(feature = "gateway")]
+pub use portcullis_gateway::{Proxy, Upstream};
 #[cfg(feature = "ratelimit")]
 pub use portcullis_ratelimit::{Key, LimitExt, RateLimitLayer, per_hour, per_minute, per_second};
 #[cfg(feature = "server")]

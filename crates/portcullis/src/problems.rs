@@ -12,6 +12,8 @@ pub fn all() -> impl Iterator<Item = ProblemKind> {
         portcullis_authz::kinds::ALL,
         #[cfg(feature = "axum")]
         portcullis_axum::kinds::ALL,
+        #[cfg(feature = "gateway")]
+        portcullis_gateway::kinds::ALL,
         #[cfg(feature = "ratelimit")]
         portcullis_ratelimit::kinds::ALL,
     ];

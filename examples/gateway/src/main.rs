@@ -7,14 +7,14 @@ use portcullis::server::Server;
 use tower::service_fn;
 
 /// Says who answers, and what it was asked.
-async fn answer(name: &'static str, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+fn answer(name: &str, request: &Request<Body>) -> Response<Body> {
     let header = |name: &str| {
         let value = request.headers().get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or("nobody").to_owned()
     };
     let (path, user) = (request.uri().path(), header("x-user"));
     let text = format!("{name}: {} {path} for {user}\n", request.method());
-    Ok(Response::new(Body::from(text)))
+    Response::new(Body::from(text))
 }
 
 #[tokio::main]
@@ -26,7 +26,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("desk", "http://127.0.0.1:9003"),
     ] {
         let server = Server::bind(place).drain_on_signals().open()?;
-        servers.spawn(server.serve(service_fn(move |request| answer(name, request))));
+        servers.spawn(server.serve(service_fn(move |request| async move {
+            Ok::<_, Infallible>(answer(name, &request))
+        })));
     }
     while let Some(served) = servers.join_next().await {
         served??;

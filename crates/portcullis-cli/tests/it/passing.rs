@@ -109,7 +109,7 @@ async fn what_a_back_end_may_have_seen_is_sent_again_only_if_it_is_safe() {
         let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         move |_| {
             let count = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            if count % 2 == 0 { ok("hello") } else { Reply::Close }
+            if count.is_multiple_of(2) { ok("hello") } else { Reply::Close }
         }
     })
     .await;
@@ -338,11 +338,11 @@ async fn a_back_end_that_is_not_well_gets_nothing_and_comes_back() {
     let sick = Arc::new(AtomicBool::new(true));
     let is_sick = Arc::clone(&sick);
     let well = Backend::answering(|_| ok("well")).await;
-    let other = Backend::answering(move |request| match request.starts_with("GET /healthz ") {
-        true if is_sick.load(SeqCst) => {
-            Reply::Bytes(b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec())
+    let other = Backend::answering(move |request| {
+        if request.starts_with("GET /healthz ") && is_sick.load(SeqCst) {
+            return Reply::Bytes(b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec());
         }
-        _ => ok("other"),
+        ok("other")
     })
     .await;
     let servers = [format!("http://{}", well.address), format!("http://{}", other.address)];
