@@ -277,6 +277,14 @@ impl Target {
     pub fn authority(&self) -> &str {
         self.authority.as_str()
     }
+    /// The authority as the value of a header. It costs no copy where the `Host` header was that already.
+    pub fn authority_value(&self) -> Option<HeaderValue> {
+        match &self.authority {
+            AuthorityText::Header(value) => Some(value.clone()),
+            AuthorityText::Uri(authority) => HeaderValue::try_from(authority.as_str()).ok(),
+            AuthorityText::Own(text) => HeaderValue::try_from(&**text).ok(),
+        }
+    }
     /// The host alone, in lower case, without a dot at the end; an IPv6 address stands in brackets.
     pub fn host(&self) -> &str {
         self.authority().get(..self.host_len).unwrap_or_default()

@@ -1,12 +1,13 @@
 //! Headers on their way through: what stays here, what is made anew, and what passes.
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use portcullis_core::{Context, Identity};
+use portcullis_core::{Context, Identity, Scheme, Target};
 
 use super::{Forwarding, Host, Proxy};
 
@@ -118,6 +119,8 @@ impl Proxy {
 
     /// Adds what we say of the request ourselves.
     pub(super) fn introduce(&self, headers: &mut HeaderMap, context: &Context, version: Version) {
+        // What is added here, and the host: it grows once at most.
+        headers.reserve(8);
         let via = if version == Version::HTTP_2 { VIA_20 } else { VIA_11 };
         headers.append(VIA, via);
         if let Some(id) = context.request_id() {
@@ -148,7 +151,7 @@ impl Proxy {
         match (&self.0.host, context.target()) {
             (Host::Set(host), _) => Some(host.clone()),
             (Host::Keep, Some(target)) if !target.authority().is_empty() => {
-                HeaderValue::try_from(target.authority()).ok()
+                target.authority_value()
             }
             _ => None,
         }
@@ -158,44 +161,38 @@ impl Proxy {
         let peer = context.connection().and_then(portcullis_core::Connection::peer);
         let client = context.client().map(portcullis_core::ClientAddr::ip);
         let hop = peer.map(|peer| peer.ip().to_canonical()).filter(|peer| Some(*peer) != client);
-        let scheme = context.scheme().as_str();
-        let host = context
-            .target()
-            .map(portcullis_core::Target::authority)
-            .filter(|host| !host.is_empty());
-        let mut put = |name: HeaderName, value: &str| {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        };
+        let target = context.target().filter(|target| !target.authority().is_empty());
         if matches!(self.0.forwarding, Forwarding::XForwarded | Forwarding::Both) {
-            let mut chain = client.map(|client| client.to_string()).unwrap_or_default();
-            if let Some(hop) = hop {
-                let comma = if chain.is_empty() { "" } else { ", " };
-                _ = write!(chain, "{comma}{hop}");
+            if let Some(chain) = chain(client, hop) {
+                headers.insert(X_FORWARDED_FOR, chain);
             }
-            if !chain.is_empty() {
-                put(X_FORWARDED_FOR, &chain);
-            }
-            put(X_FORWARDED_PROTO, scheme);
-            if let Some(host) = host {
-                put(X_FORWARDED_HOST, host);
+            headers.insert(
+                X_FORWARDED_PROTO,
+                match context.scheme() {
+                    Scheme::Https => HeaderValue::from_static("https"),
+                    _ => HeaderValue::from_static("http"),
+                },
+            );
+            if let Some(host) = target.and_then(Target::authority_value) {
+                headers.insert(X_FORWARDED_HOST, host);
             }
         }
         if matches!(self.0.forwarding, Forwarding::Forwarded | Forwarding::Both) {
-            let node = |ip: std::net::IpAddr| match ip {
-                std::net::IpAddr::V4(ip) => ip.to_string(),
-                std::net::IpAddr::V6(ip) => format!("\"[{ip}]\""),
+            let node = |ip: IpAddr| match ip {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("\"[{ip}]\""),
             };
-            let mut element =
-                format!("for={};proto={scheme}", client.map_or("unknown".to_owned(), node));
-            if let Some(host) = host {
-                _ = write!(element, ";host=\"{host}\"");
+            let client = client.map_or("unknown".to_owned(), node);
+            let mut element = format!("for={client};proto={}", context.scheme().as_str());
+            if let Some(target) = target {
+                _ = write!(element, ";host=\"{}\"", target.authority());
             }
             if let Some(hop) = hop {
                 _ = write!(element, ", for={}", node(hop));
             }
-            put(FORWARDED, &element);
+            if let Ok(element) = HeaderValue::try_from(element) {
+                headers.insert(FORWARDED, element);
+            }
         }
     }
 
@@ -238,6 +235,35 @@ impl IdentityFact {
             }
             Self::Tenant => identity.tenant().map(ToOwned::to_owned),
         }
+    }
+}
+
+/// The client, and the proxy that it came through, for `X-Forwarded-For`.
+fn chain(client: Option<IpAddr>, hop: Option<IpAddr>) -> Option<HeaderValue> {
+    match (client, hop) {
+        (Some(IpAddr::V4(ip)), None) => {
+            // By hand, since it is asked for by nearly every request.
+            let mut text = [0; 15];
+            let mut len = 0;
+            let mut put = |byte| {
+                if let Some(place) = text.get_mut(len) {
+                    *place = byte;
+                    len += 1;
+                }
+            };
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    put(b'.');
+                }
+                let digits = [octet / 100, octet / 10 % 10, octet % 10];
+                let zeros = digits.iter().take(2).take_while(|digit| **digit == 0).count();
+                digits.into_iter().skip(zeros).for_each(|digit| put(b'0' + digit));
+            }
+            HeaderValue::from_bytes(text.get(..len)?).ok()
+        }
+        (Some(ip), None) | (None, Some(ip)) => HeaderValue::try_from(ip.to_string()).ok(),
+        (Some(client), Some(hop)) => HeaderValue::try_from(format!("{client}, {hop}")).ok(),
+        (None, None) => None,
     }
 }
 
@@ -336,6 +362,25 @@ mod tests {
             ("connection", "keep-alive,content-length , x-yours"),
         ]);
         assert_eq!(listed(&headers), ["x-mine", "x-yours"]);
+    }
+
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
+        for text in [
+            "0.0.0.0",
+            "10.0.0.7",
+            "192.168.100.200",
+            "255.255.255.255",
+            "1.20.3.99",
+            "2001:db8::1",
+        ] {
+            let ip = text.parse().unwrap();
+            assert_eq!(chain(Some(ip), None).unwrap(), text);
+            assert_eq!(
+                chain(Some(ip), Some(IpAddr::from([10, 0, 0, 1]))).unwrap(),
+                format!("{text}, 10.0.0.1")
+            );
+        }
     }
 
     #[test]
