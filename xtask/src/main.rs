@@ -29,6 +29,8 @@ cargo xtask fuzz [TARGET] [--seconds N]         fuzzes one or all targets, 60 se
 cargo xtask tls                                 a scanner looks at the server's TLS
 cargo xtask bench instructions [--write FILE]   instructions and allocations a request, as Markdown
 cargo xtask bench server [--write FILE]         the server beside bare hyper: a request, an idle connection
+cargo xtask bench proxy [--rounds N]             the gateway beside other proxies, as Markdown and a picture
+cargo xtask bench routes [--write FILE]         many routes: memory, start, look-up
 cargo xtask bench build                         crates and build time against bare axum, as Markdown
 cargo xtask chaos NAME|all [--write FILE]       restarts, slow clients, floods and faults, as Markdown";
 
