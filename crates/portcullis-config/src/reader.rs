@@ -80,7 +80,10 @@ impl<'a> Reading<'a> {
                 self.error(error.hint("write `${NAME}` for a variable of the environment, or `$${` for the two characters"));
                 return out;
             };
-            if let Some(value) = (self.variable)(name) {
+            if name.is_empty() {
+                let error = self.source.error(Some(span), place, "`${}` names no variable");
+                self.error(error.hint("write `${NAME}` for a variable of the environment, or `$${` for the two characters"));
+            } else if let Some(value) = (self.variable)(name) {
                 out.push_str(&value);
             } else {
                 let message = format!("the environment has no variable `{name}`");
@@ -292,6 +295,26 @@ impl<'a> Table<'a> {
             })
             .collect()
     }
+    /// A list that would mean the opposite of what it says if it were empty.
+    pub(crate) fn some<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        if value.get_ref().as_array().is_some_and(|all| all.iter().next().is_none()) {
+            let error = self.error_at(&value.span(), key, "an empty list would hold for everybody");
+            self.push(error.hint("name somebody, or leave the key out"));
+        }
+        self.parsed_all(key, read)
+    }
+    /// A time that is not nothing.
+    pub(crate) fn time(&self, key: &str) -> Option<Duration> {
+        let time = self.parsed(key, duration)?;
+        if time.value.is_zero() {
+            self.push(
+                self.error_at(&time.span, key, "no time at all lets nothing happen")
+                    .hint("leave the key out for the default"),
+            );
+        }
+        Some(time.value)
+    }
     /// Texts by name.
     pub(crate) fn text_map(&self, key: &str) -> Vec<(At<String>, At<String>)> {
         let Some(value) = self.get(key) else { return Vec::new() };
@@ -328,6 +351,14 @@ impl<'a> Table<'a> {
                         place: self.at(&place),
                     };
                     weights.push((at, weight));
+                }
+                None if value.get_ref().is_integer() => {
+                    let error = self.error_at(
+                        &value.span(),
+                        &place,
+                        "a weight is a whole number from 0 on",
+                    );
+                    self.push(error);
                 }
                 None => self.wrong(&place, value, "a weight: a whole number"),
             }

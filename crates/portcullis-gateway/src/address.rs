@@ -74,6 +74,10 @@ impl Origin {
                 .ok_or_else(|| format!("`{rest}` has no valid port"))?,
         };
         let host = authority.host().to_ascii_lowercase();
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_name) {
+            return Err(format!("`{rest}` is no host and port"));
+        }
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let at = match bare.parse::<IpAddr>() {
             Ok(ip) => At::Address(SocketAddr::new(ip, port)),
@@ -139,6 +143,8 @@ mod tests {
             ("http://", Err("no host and port")),
             ("http://a:99999", Err("no valid port")),
             ("http://a:0", Err("no valid port")),
+            ("http://:80", Err("no host and port")),
+            ("http://*", Err("no host and port")),
             ("unix:", Err("needs a path")),
         ] {
             match (Origin::parse(text), want) {

@@ -14,9 +14,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::address::{At, Origin, Wire};
+use crate::pool::STREAMS;
 
 /// How much may be buffered for one HTTP/1.1 connection to a server, in each direction.
 const BUFFER: usize = 64 << 10;
+
+/// How much of one HTTP/2 answer may wait here for its client.
+const STREAM_WINDOW: u32 = 128 << 10;
 
 /// How connections are opened.
 #[derive(Clone)]
@@ -115,7 +119,12 @@ impl Connector {
         let io = TokioIo::new(stream);
         if h2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.max_header_list_size(u32::try_from(self.header_bytes).unwrap_or(u32::MAX));
+            // Room for every stream: one that nobody reads must not keep the others waiting.
+            let streams = u32::try_from(STREAMS).unwrap_or(u32::MAX);
+            builder
+                .max_header_list_size(u32::try_from(self.header_bytes).unwrap_or(u32::MAX))
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams + 1));
             let (sender, connection) = builder.handshake(io).await.map_err(failed)?;
             tokio::spawn(async move {
                 drop(connection.await);

@@ -14,6 +14,7 @@ mod redirect;
 mod send;
 mod server;
 mod stats;
+mod upload;
 mod upstream;
 
 pub use balance::{Balance, HashKey};

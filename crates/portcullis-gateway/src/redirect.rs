@@ -49,6 +49,24 @@ impl Redirect {
         }
     }
 
+    /// What cannot work about its address.
+    ///
+    /// # Errors
+    /// What, and how to mend it.
+    pub fn check(&self) -> Result<(), String> {
+        let known = ["{host}", "{path}", "{query}"];
+        let plain = known.iter().fold(self.to.to_string(), |text, name| text.replace(name, ""));
+        if self.to.is_empty()
+            || plain.contains(['{', '}'])
+            || HeaderValue::try_from(plain.trim()).is_err()
+        {
+            return Err(format!(
+                "`{}` is no address: write `https://{{host}}{{path}}{{query}}`, or a path",
+                self.to.escape_debug()
+            ));
+        }
+        Ok(())
+    }
     fn location(&self, target: Option<&Target>) -> Option<HeaderValue> {
         let (host, path, query) = target
             .map_or(("", "/", None), |target| (target.authority(), target.path(), target.query()));

@@ -1,14 +1,13 @@
 //! Sends a request to one of the servers of an upstream.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::HOST;
-use http::{Request, Response, StatusCode, Version};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
-use portcullis_core::{Body, End, Problem, ProblemKind, Watch};
+use portcullis_core::{Body, BodyError, BodyErrorKind, Problem, ProblemKind};
 use tokio::time::timeout;
 
 use crate::balance::{InFlight, Wish};
@@ -16,8 +15,9 @@ use crate::body::{Lease, UpstreamBody};
 use crate::connect::{ConnectError, Sender};
 use crate::error::{broken, kinds, sent, unsent};
 use crate::health::failed;
-use crate::pool::{Kept, Stream};
+use crate::pool::{Kept, Slot, Stream};
 use crate::server::Server;
+use crate::upload::Upload;
 use crate::upstream::{Inner, Upstream};
 
 /// What the choice of a server goes by.
@@ -31,6 +31,8 @@ pub(crate) struct Route {
 pub(crate) struct Answered {
     pub(crate) response: Response<UpstreamBody>,
     pub(crate) server: u64,
+    /// What a connection holds that goes on in another protocol.
+    pub(crate) tunnel: Option<(InFlight, Slot)>,
 }
 
 impl Upstream {
@@ -45,6 +47,7 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         mut request: Request<Body>,
+        upload: Option<&Upload>,
         route: Route,
         limit: Option<Duration>,
     ) -> Result<Answered, Problem> {
@@ -55,7 +58,6 @@ impl Upstream {
         }
         let mut counted = Counted { upstream: &self.0, done: false };
         let limit = limit.map_or(self.0.timeout, |limit| limit.min(self.0.timeout));
-        let progress = Progress::of(&mut request);
         let mut tried: Vec<u64> = Vec::new();
         let mut last: Option<Problem> = None;
         // On a server whose kept connection broke, the next attempt takes a new one.
@@ -90,7 +92,7 @@ impl Upstream {
             };
             let copy = (reused && request.method().is_safe() && request.body().is_end_stream())
                 .then(|| head_of(&request));
-            match attempt.send(connection, request, limit, progress.as_ref(), &servers).await {
+            match attempt.send(connection, request, limit, upload, &servers).await {
                 Ok(answered) => {
                     counted.answered();
                     return Ok(answered);
@@ -144,10 +146,11 @@ impl Inner {
         server: &Arc<Server>,
         fresh: bool,
     ) -> Result<(Kept, bool), Problem> {
-        let slot = match timeout(self.connector.timeout, server.pool.slot(self.instant())).await {
+        let slot = server.pool.slot(self.instant(), !fresh);
+        let slot = match timeout(self.connector.timeout, slot).await {
             Ok(Ok(slot)) => slot,
-            Ok(Err(kept)) if !fresh => return Ok((kept, true)),
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(kept)) => return Ok((kept, true)),
+            Err(_) => {
                 let cause = format!("every connection to {} is in use", server.origin);
                 return Err(unsent(kinds::UPSTREAM_UNAVAILABLE, cause));
             }
@@ -217,13 +220,18 @@ impl Attempt {
         connection: Kept,
         mut request: Request<Body>,
         limit: Duration,
-        progress: Option<&Progress>,
+        upload: Option<&Upload>,
         servers: &[Arc<Server>],
     ) -> Result<Answered, Failure> {
         let (mut sender, held, kept);
         let result = match connection {
             Kept::Http1(http1) => {
                 *request.version_mut() = Version::HTTP_11;
+                if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+                    // Hyper says so by itself only for methods that usually have a body.
+                    let chunked = HeaderValue::from_static("chunked");
+                    request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+                }
                 if !request.headers().contains_key(HOST) {
                     request.headers_mut().insert(HOST, self.server.origin.host_header());
                 }
@@ -231,13 +239,13 @@ impl Attempt {
                 let answer = sender.try_send_request(request);
                 kept = Some(sender);
                 held = None;
-                in_time(answer, limit, progress).await
+                in_time(answer, limit, upload).await
             }
             Kept::Http2(mut http2, stream) => {
                 for_http2(&mut request, &self.server);
                 held = Some(stream);
                 kept = None;
-                in_time(http2.try_send_request(request), limit, progress).await
+                in_time(http2.try_send_request(request), limit, upload).await
             }
         };
         let now = self.upstream.instant();
@@ -262,6 +270,12 @@ impl Attempt {
                 }
                 let broke = to_blame.then(|| Arc::clone(&self.server));
                 Err(Failure { problem, unseen: None, broke })
+            }
+            Err(()) if upload.is_some_and(Upload::waits_for_client) => {
+                // It is not the server that keeps everybody waiting.
+                self.in_flight = None;
+                let problem = BodyError::new(BodyErrorKind::TooSlow).problem();
+                Err(Failure { problem, unseen: None, broke: None })
             }
             Err(()) => {
                 self.blame(servers, false);
@@ -294,6 +308,10 @@ impl Attempt {
         stream: Option<Stream>,
     ) -> Answered {
         let server = self.server.id;
+        let tunnel = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
+            .then(|| self.in_flight.take())
+            .flatten()
+            .map(|in_flight| (in_flight, self.server.pool.count()));
         let lease = Lease {
             in_flight: self.in_flight.take(),
             sender: sender.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS),
@@ -302,7 +320,7 @@ impl Attempt {
         };
         let idle = self.upstream.body_idle;
         let response = response.map(|incoming| UpstreamBody::new(incoming, lease, idle));
-        Answered { response, server }
+        Answered { response, server, tunnel }
     }
 }
 
@@ -324,6 +342,7 @@ fn problem_is_race(problem: &Problem) -> bool {
 /// Gives the request the form that HTTP/2 needs.
 fn for_http2(request: &mut Request<Body>, server: &Server) {
     *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().remove(TRANSFER_ENCODING);
     let host = request.headers_mut().remove(HOST).unwrap_or_else(|| server.origin.host_header());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     let scheme = if server.origin.scheme() == "https" { "https" } else { "http" };
@@ -338,7 +357,7 @@ fn for_http2(request: &mut Request<Body>, server: &Server) {
 /// Undoes [`for_http2`].
 fn back_to_http1(request: &mut Request<Body>) {
     let Some(authority) = request.uri().authority() else { return };
-    if let Ok(host) = http::HeaderValue::try_from(authority.as_str()) {
+    if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
         request.headers_mut().insert(HOST, host);
     }
     let path = request.uri().path_and_query().cloned();
@@ -349,48 +368,19 @@ fn back_to_http1(request: &mut Request<Body>) {
 async fn in_time<F: Future>(
     answer: F,
     limit: Duration,
-    progress: Option<&Progress>,
+    upload: Option<&Upload>,
 ) -> Result<F::Output, ()> {
     let mut answer = std::pin::pin!(answer);
-    let mut seen = progress.map(Progress::now);
+    let mut seen = upload.map(Upload::taken);
     loop {
         if let Ok(answered) = timeout(limit, answer.as_mut()).await {
             return Ok(answered);
         }
-        let now = progress.map(Progress::now);
+        let now = upload.map(Upload::taken);
         if now == seen {
             return Err(());
         }
         seen = now;
-    }
-}
-
-/// How much of a request's body has been taken.
-struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    fn of(request: &mut Request<Body>) -> Option<Self> {
-        if request.body().is_end_stream() {
-            return None;
-        }
-        let taken = Arc::new(AtomicU64::new(0));
-        let body = std::mem::take(request.body_mut());
-        *request.body_mut() = body.watched(Taken(Arc::clone(&taken)));
-        Some(Self(taken))
-    }
-    fn now(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-struct Taken(Arc<AtomicU64>);
-
-impl Watch for Taken {
-    fn data(&mut self, data: &Bytes) {
-        self.0.fetch_add(data.len() as u64 + 1, Relaxed);
-    }
-    fn end(&mut self, _how: End) {
-        self.0.fetch_add(1, Relaxed);
     }
 }
 

@@ -91,6 +91,11 @@ impl<S> Front<S> {
     fn check(&self, request: &Request<Incoming>) -> Result<(), Problem> {
         screen(request, &self.vitals.shared().limits)
             .map_err(|refusal| refusal.problem(&self.vitals.shared().limits))?;
+        let is_http2 = matches!(self.protocol, Protocol::Http2(_));
+        if is_http2 && request.headers().len() > self.vitals.shared().limits.header_count {
+            // In HTTP/1.1 hyper counts them.
+            return Err(Problem::new(kinds::HEADERS_TOO_LARGE));
+        }
         if self.vitals.takes_two_ends() {
             // RFC 9112, section 6.1, lets a server go by the transfer coding; a proxy in front may have gone by the length.
             let detail = "the request has both `Transfer-Encoding` and `Content-Length`";

@@ -6,7 +6,7 @@ use portcullis_core::route::{Methods, Restricted};
 use portcullis_core::{
     RouteExt, RouteMatch, Routes, Rule, authenticated, optional, public, require,
 };
-use portcullis_gateway::{Proxy, Redirect, Split};
+use portcullis_gateway::{Balance, Proxy, Redirect, Split};
 use portcullis_ratelimit::LimitExt;
 
 use super::auth::Quotas;
@@ -84,7 +84,7 @@ fn matching(table: &Table<'_>) -> Option<(String, Methods, RouteMatch)> {
     for (name, value) in asked.text_map("query") {
         matching = matching.query(&name.value, given(&value.value));
     }
-    let addresses = asked.parsed_all("addresses", network);
+    let addresses = asked.some("addresses", network);
     if !addresses.is_empty() {
         matching = matching.client_in(addresses);
     }
@@ -132,10 +132,10 @@ fn options(table: &Table<'_>, limits: &Quotas, mut rule: Rule<Restricted>) -> Ru
     if table.flag("streaming") == Some(true) {
         rule = rule.streaming();
     }
-    if let Some(time) = table.duration("timeout") {
+    if let Some(time) = table.time("timeout") {
         rule = rule.time_limit(time);
     }
-    let networks = table.parsed_all("only_from", network);
+    let networks = table.some("only_from", network);
     if networks.is_empty() { rule } else { rule.only_from(networks) }
 }
 
@@ -165,6 +165,9 @@ fn endpoint(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<End
         }
         (false, Some(to)) => {
             let redirect = Redirect::permanent(to.value.as_str());
+            if let Err(message) = redirect.check() {
+                table.push(table.error_at(&to.span, "redirect", message));
+            }
             let text = format!("redirect to {}", to.value);
             let Some(status) = status else { return Some(Endpoint::Redirect(redirect, text)) };
             match redirect.with_status(u16::try_from(status.value).unwrap_or_default()) {
@@ -214,7 +217,9 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
     if let Some(sticky) = table.text("sticky") {
         split = match sticky.value.split_once(':') {
             None if sticky.value == "identity" => split.sticky_by_identity(),
-            Some(("cookie", name)) if !name.is_empty() => split.sticky_by_cookie(name),
+            Some(("cookie", name)) if format!("sticky:{name}").parse::<Balance>().is_ok() => {
+                split.sticky_by_cookie(name)
+            }
             _ => {
                 let message = format!(
                     "`{}` is no way to stay: write `identity` or `cookie:NAME`",
@@ -259,7 +264,11 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
             table.push(table.error_at(span, key, fault));
         }
     }
+    let before = proxy.faults(template).len();
     proxy = rewritten_headers(table, proxy);
+    for fault in proxy.faults(template).into_iter().skip(before) {
+        table.push(table.error(fault));
+    }
     if let Some(mirror) = table.table("mirror", keys::MIRROR) {
         let share = mirror.share("share").unwrap_or(1.0);
         if let Some(name) = mirror.needed("to", "to = \"shadow\"") {

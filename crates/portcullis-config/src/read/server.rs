@@ -48,6 +48,16 @@ pub(super) fn read(reading: &Reading<'_>, table: Option<&Table<'_>>) -> ServerSe
             place(text)
         })
     };
+    if let Some(ca) = table.get("client_ca")
+        && !listen.iter().any(|listen| is_https(listen))
+    {
+        let error = table.error_at(
+            &ca.span(),
+            "client_ca",
+            "no listener speaks TLS, so no client shows a certificate",
+        );
+        table.push(error.hint("listen at an `https` place, or take it out"));
+    }
     let admin = side("admin");
     let (token, host) = (table.text("admin_token"), table.text("admin_host"));
     if let Some(admin) = &admin
@@ -73,7 +83,7 @@ pub(super) fn read(reading: &Reading<'_>, table: Option<&Table<'_>>) -> ServerSe
         workers,
         trusted_proxies: TrustedProxies::new(table.parsed_all("trusted_proxies", network)),
         proxy_protocol: table.parsed_all("proxy_protocol", network),
-        allow: table.parsed_all("allow", network),
+        allow: table.some("allow", network),
         deny: table.parsed_all("deny", network),
         limits: limits(table),
         handover: table.text("handover").map(|at| at.value),
@@ -95,10 +105,10 @@ fn limits(table: &Table<'_>) -> Limits {
     if let Some(bytes) = table.size("body_limit") {
         limits = limits.body_bytes(bytes);
     }
-    if let Some(time) = table.duration("header_timeout") {
+    if let Some(time) = table.time("header_timeout") {
         limits = limits.header_time(time);
     }
-    if let Some(time) = table.duration("idle_timeout") {
+    if let Some(time) = table.time("idle_timeout") {
         limits = limits.idle_time(time);
     }
     if let Some(most) = count("max_connections") {

@@ -1,8 +1,8 @@
 //! `[upstreams]`: the servers behind the gateway.
 use http::HeaderName;
 use portcullis_gateway::{
-    Balance, Forwarding, HealthCheck, Host, IdentityFact, Outliers, Upstream, UpstreamBuilder,
-    UpstreamTls,
+    Balance, Forwarding, HealthCheck, Host, IdentityFact, Outliers, Proxy, Split, Upstream,
+    UpstreamBuilder, UpstreamTls,
 };
 
 use super::{header_name, header_value};
@@ -33,7 +33,14 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
         builder.weighted_server(url, *weight, *priority)
     });
     let scheme = table.word("scheme", &["http", "https", "h2c"]);
-    if let Some(srv) = table.text("srv") {
+    let srv = table.parsed("srv", |name| {
+        let is_name = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        is_name
+            .then(|| name.to_owned())
+            .ok_or_else(|| format!("`{name}` is no name: write `_api._tcp.example`"))
+    });
+    if let Some(srv) = srv {
         builder = builder.srv(srv.value, scheme.unwrap_or("http"));
     }
     if let Some(file) = table.text("file") {
@@ -54,7 +61,7 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
         Ok(match text {
             "keep" => Host::Keep,
             "server" => Host::Server,
-            name => Host::Set(header_value(name)?),
+            name => Host::Set(host_value(name)?),
         })
     });
     let forwarding = table.word("forwarding", &["x-forwarded", "forwarded", "both", "none"]);
@@ -87,6 +94,18 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
             _ => Forwarding::XForwarded,
         },
         identity: identity.unwrap_or_default(),
+    }
+}
+
+/// A host, with its port where it has one.
+fn host_value(text: &str) -> Result<http::HeaderValue, String> {
+    let authority = text.parse::<http::uri::Authority>().ok();
+    let is_host =
+        authority.is_some_and(|authority| !text.contains('@') && !authority.host().is_empty());
+    if is_host {
+        header_value(text)
+    } else {
+        Err(format!("`{text}` is no host: write `shop.example`"))
     }
 }
 
@@ -133,7 +152,9 @@ fn times(mut builder: UpstreamBuilder, table: &Table<'_>) -> UpstreamBuilder {
         ("slow_start", UpstreamBuilder::slow_start),
     ];
     for (key, set) in times {
-        if let Some(time) = table.duration(key) {
+        let may_be_zero = matches!(key, "idle_timeout" | "slow_start");
+        let time = if may_be_zero { table.duration(key) } else { table.time(key) };
+        if let Some(time) = time {
             builder = set(builder, time);
         }
     }
@@ -148,10 +169,11 @@ fn times(mut builder: UpstreamBuilder, table: &Table<'_>) -> UpstreamBuilder {
 
 fn health(table: &Table<'_>) -> Option<HealthCheck> {
     let path = table.parsed("path", |path| {
-        if path.starts_with('/') {
-            return Ok(path.to_owned());
+        if !path.starts_with('/') {
+            return Err(format!("`{path}`: a path begins with `/`"));
         }
-        Err(format!("`{path}`: a path begins with `/`"))
+        let parsed = path.parse::<http::uri::PathAndQuery>();
+        parsed.map(|_| path.to_owned()).map_err(|_| format!("`{}` is no path", path.escape_debug()))
     });
     let (tcp, grpc) = (table.flag("tcp") == Some(true), table.text("grpc"));
     let mut check = match (&path, tcp, &grpc) {
@@ -174,7 +196,7 @@ fn health(table: &Table<'_>) -> Option<HealthCheck> {
             return None;
         }
     };
-    if let Some(host) = table.parsed("host", header_value) {
+    if let Some(host) = table.parsed("host", host_value) {
         check = check.host(host.value);
     }
     if let Some(time) = table.duration("interval") {
@@ -183,7 +205,7 @@ fn health(table: &Table<'_>) -> Option<HealthCheck> {
         }
         check = check.interval(time);
     }
-    if let Some(time) = table.duration("timeout") {
+    if let Some(time) = table.time("timeout") {
         check = check.timeout(time);
     }
     let count = |key| table.whole(key, 1..=1_000).and_then(|count| u32::try_from(count.value).ok());
@@ -229,6 +251,17 @@ fn identity(table: &Table<'_>) -> Vec<(HeaderName, IdentityFact)> {
         ("roles", IdentityFact::Roles),
         ("tenant", IdentityFact::Tenant),
     ];
-    let read = |(key, fact)| Some((table.parsed(key, header_name)?.value, fact));
+    let read = |(key, fact): (&str, IdentityFact)| {
+        let name = table.parsed(key, header_name)?;
+        let proxy = Proxy::split(Split::new()).identity_header(name.value.clone(), fact.clone());
+        if let Some(fault) = proxy
+            .faults("/")
+            .into_iter()
+            .find(|fault| fault.contains("framed") || fault.contains("`host`"))
+        {
+            table.push(table.error_at(&name.span, key, fault));
+        }
+        Some((name.value, fact))
+    };
     facts.into_iter().filter_map(read).collect()
 }

@@ -86,7 +86,7 @@ impl std::str::FromStr for Balance {
 }
 
 /// A token (RFC 6265, section 4.1.1).
-fn is_cookie_name(name: &str) -> bool {
+pub(crate) fn is_cookie_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token)
 }

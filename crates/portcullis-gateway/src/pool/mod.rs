@@ -15,7 +15,7 @@ use crate::server::Server;
 /// How many threads have a shelf of their own.
 const SHELVES: usize = 16;
 /// How many requests are sent at once by one HTTP/2 connection.
-const STREAMS: usize = 100;
+pub(crate) const STREAMS: usize = 100;
 
 /// What a pool may hold.
 #[derive(Clone, Copy, Debug)]
@@ -129,11 +129,11 @@ impl Pool {
         (own..own + SHELVES).find_map(|at| self.shelf(at).take(now))
     }
 
-    /// The right to open one more connection; or one that came free meanwhile.
+    /// The right to open one more connection; or, where that will do, one that came free meanwhile.
     ///
     /// # Cancellation
     /// Nothing is lost.
-    pub(crate) async fn slot(&self, now: Instant) -> Result<Slot, Kept> {
+    pub(crate) async fn slot(&self, now: Instant, or_kept: bool) -> Result<Slot, Kept> {
         loop {
             if let Some(slot) = self.try_slot() {
                 return Ok(slot);
@@ -142,8 +142,10 @@ impl Pool {
             let changed = self.open.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(kept) = self.take_anywhere(now) {
-                return Err(kept);
+            match self.take_anywhere(now) {
+                Some(kept) if or_kept => return Err(kept),
+                // One that lies idle makes room for a new one.
+                kept => drop(kept),
             }
             if let Some(slot) = self.try_slot() {
                 return Ok(slot);
@@ -151,6 +153,11 @@ impl Pool {
             changed.await;
             drop(waiting);
         }
+    }
+    /// Counts a connection that is open already.
+    pub(crate) fn count(&self) -> Slot {
+        self.open.count.fetch_add(1, Relaxed);
+        Slot(Arc::clone(&self.open))
     }
     fn try_slot(&self) -> Option<Slot> {
         if self.open.count.fetch_add(1, Relaxed) < self.limits.connections {

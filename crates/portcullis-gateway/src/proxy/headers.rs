@@ -7,7 +7,8 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use portcullis_core::{Context, Identity, Scheme, Target};
+use portcullis_core::problem::kinds::REQUEST_INVALID;
+use portcullis_core::{Context, Identity, Problem, Scheme, Target};
 
 use super::{Forwarding, Host, Proxy};
 
@@ -48,23 +49,112 @@ fn is_essential(name: &HeaderName) -> bool {
         .contains(name)
 }
 
+/// What a trailer may not say, since it would have to be known before the body (RFC 9110, section 6.5.1).
+fn is_no_trailer(name: &HeaderName) -> bool {
+    use http::header::{
+        AUTHORIZATION, CACHE_CONTROL, CONTENT_RANGE, MAX_FORWARDS, RANGE, SET_COOKIE, TRAILER,
+    };
+    is_hop_by_hop(name)
+        || is_essential(name)
+        || [
+            TRAILER,
+            EXPECT,
+            AUTHORIZATION,
+            SET_COOKIE,
+            RANGE,
+            CONTENT_RANGE,
+            CACHE_CONTROL,
+            MAX_FORWARDS,
+        ]
+        .contains(name)
+}
+
+/// Why a header cannot be set or removed from outside, where it cannot.
+pub(super) fn unsettable(name: &HeaderName) -> Option<String> {
+    if *name == HOST {
+        return Some("`host` is said by the upstream's own setting for it".to_owned());
+    }
+    let framing =
+        is_hop_by_hop(name) || [CONTENT_LENGTH, EXPECT, http::header::TRAILER].contains(name);
+    framing.then(|| {
+        format!(
+            "`{name}` says how a message is framed or goes on: nobody but the gateway says that"
+        )
+    })
+}
+
+/// Whether an answer says in one way where it ends. Several lengths that are the same become one.
+pub(super) fn check_framing(headers: &mut HeaderMap, version: Version) -> Result<(), &'static str> {
+    if version < Version::HTTP_2 {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let coding = codings.next();
+        let is_fine =
+            |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        if codings.next().is_some() || coding.is_some_and(|coding| !is_fine(coding)) {
+            return Err("its transfer coding is not `chunked`");
+        }
+    }
+    one_length(headers)
+}
+
+/// Makes one length of several that are the same.
+fn one_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let mut length: Option<&[u8]> = None;
+    let mut count = 0;
+    for line in headers.get_all(CONTENT_LENGTH) {
+        for part in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let is_number = (1..=19).contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
+            if !is_number || length.is_some_and(|length| length != part) {
+                return Err("the length is no number, or several");
+            }
+            length = Some(part);
+            count += 1;
+        }
+    }
+    if count > 1
+        && let Some(one) = length.and_then(|length| HeaderValue::from_bytes(length).ok())
+    {
+        headers.insert(CONTENT_LENGTH, one);
+    }
+    Ok(())
+}
+
 /// Names by which a request would say of itself where it comes from, or that it is another one. Servers believe them of a proxy.
 fn is_a_claim(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || name.starts_with("x-original-")
         || name.starts_with("x-rewrite-")
+        || name.starts_with("x-client-")
+        || name.starts_with("ssl-client-")
         || matches!(
             name,
             "forwarded"
                 | "x-forwarded"
                 | "x-real-ip"
-                | "x-client-ip"
                 | "x-cluster-client-ip"
+                | "x-originating-ip"
+                | "x-remote-ip"
+                | "x-remote-addr"
+                | "x-azure-clientip"
+                | "client-ip"
                 | "true-client-ip"
+                | "cf-connecting-ip"
+                | "fastly-client-ip"
+                | "proxy-client-ip"
+                | "wl-proxy-client-ip"
+                | "client-cert"
+                | "client-cert-chain"
+                | "x-scheme"
+                | "x-url-scheme"
+                | "x-ssl"
+                | "front-end-https"
                 | "x-host"
+                | "x-http-host-override"
                 | "x-method-override"
                 | "x-http-method"
                 | "x-http-method-override"
+                // A variable of CGI would be made of it that sets the proxy of the server itself.
+                | "proxy"
         )
 }
 
@@ -82,7 +172,7 @@ impl Proxy {
         headers: &mut HeaderMap,
         context: &Context,
         upgrade: Option<&HeaderValue>,
-    ) {
+    ) -> Result<(), Problem> {
         let trailers = wants_trailers(headers);
         let mut dropped: Vec<HeaderName> = listed(headers);
         for name in headers.keys() {
@@ -99,12 +189,30 @@ impl Proxy {
         for name in dropped {
             headers.remove(name);
         }
+        // Over HTTP/2 the first line counts, whatever the others say.
+        one_length(headers).map_err(|cause| Problem::new(REQUEST_INVALID).cause(cause))?;
         if trailers {
             headers.insert(TE, TRAILERS);
         }
         if let Some(protocol) = upgrade {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol.clone());
+        }
+        Ok(())
+    }
+
+    /// Takes from the client's trailers what its headers may not say either, and what no trailer may.
+    pub(super) fn sift(&self, trailers: &mut HeaderMap, context: &Context) {
+        let consumed = context.consumed();
+        let is_consumed =
+            |name: &HeaderName| consumed.is_some_and(|consumed| consumed.headers().contains(name));
+        let dropped: Vec<_> = trailers
+            .keys()
+            .filter(|name| is_no_trailer(name) || is_consumed(name) || self.is_dropped(name))
+            .cloned()
+            .collect();
+        for name in dropped {
+            trailers.remove(name);
         }
     }
 

@@ -64,7 +64,7 @@ impl Shadow {
         let Self { upstream, head, permit } = self;
         tokio::spawn(async move {
             let request = head.map(|()| Body::from(body));
-            if let Ok(answered) = upstream.send(request, Route::default(), None).await {
+            if let Ok(answered) = upstream.send(request, None, Route::default(), None).await {
                 let mut body = answered.response.into_body();
                 while let Some(Ok(_)) =
                     std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await

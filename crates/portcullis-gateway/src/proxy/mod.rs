@@ -8,9 +8,10 @@ use std::task::{Context as Cx, Poll};
 
 use bytes::Bytes;
 use http::header::{HOST, SET_COOKIE};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use hyper::upgrade::OnUpgrade;
+use portcullis_core::problem::kinds::CONFIGURATION_INVALID;
 use portcullis_core::{Body, BoxError, Context, Problem};
 use tower_service::Service;
 
@@ -18,6 +19,7 @@ use crate::balance::{Balance, HashKey};
 use crate::error::{kinds, sent, unsent};
 use crate::send::Route;
 use crate::server::{fingerprint, mix};
+use crate::upload::{Upload, UploadBody};
 use crate::upstream::Upstream;
 
 mod headers;
@@ -127,6 +129,13 @@ impl Proxy {
         edit(Arc::make_mut(&mut self.0));
         self
     }
+    /// A header that is said here, unless it is one that says how a message is framed or goes on.
+    fn named(self, name: &HeaderName, edit: impl FnOnce(&mut Settings)) -> Self {
+        self.edit(|settings| match headers::unsettable(name) {
+            Some(fault) => settings.faults.push(fault),
+            None => edit(settings),
+        })
+    }
     fn rewritten(self, rewrite: Result<Rewrite, String>) -> Self {
         self.edit(|settings| match rewrite {
             Ok(rewrite) => settings.rewrite = rewrite,
@@ -162,7 +171,7 @@ impl Proxy {
     /// nothing to say, the header is not there.
     #[must_use]
     pub fn identity_header(self, name: HeaderName, fact: IdentityFact) -> Self {
-        self.edit(|settings| {
+        self.named(&name.clone(), |settings| {
             settings.written.insert(fold(name.as_str()).into());
             settings.identity.push((name, fact));
         })
@@ -170,7 +179,7 @@ impl Proxy {
     /// Gives requests this header, in place of the client's.
     #[must_use]
     pub fn set_request_header(self, name: HeaderName, value: HeaderValue) -> Self {
-        self.edit(|settings| {
+        self.named(&name.clone(), |settings| {
             settings.written.insert(fold(name.as_str()).into());
             settings.request_headers.push((name, Some(value)));
         })
@@ -178,7 +187,7 @@ impl Proxy {
     /// Takes this header from requests, in every spelling.
     #[must_use]
     pub fn remove_request_header(self, name: HeaderName) -> Self {
-        self.edit(|settings| {
+        self.named(&name.clone(), |settings| {
             settings.written.insert(fold(name.as_str()).into());
             settings.request_headers.push((name, None));
         })
@@ -186,12 +195,12 @@ impl Proxy {
     /// Gives answers this header, in place of the server's.
     #[must_use]
     pub fn set_response_header(self, name: HeaderName, value: HeaderValue) -> Self {
-        self.edit(|settings| settings.response_headers.push((name, Some(value))))
+        self.named(&name.clone(), |settings| settings.response_headers.push((name, Some(value))))
     }
     /// Takes this header from answers.
     #[must_use]
     pub fn remove_response_header(self, name: HeaderName) -> Self {
-        self.edit(|settings| settings.response_headers.push((name, None)))
+        self.named(&name.clone(), |settings| settings.response_headers.push((name, None)))
     }
     /// Sends a share of the requests, from 0 to 1, to a shadow as well, and throws its answers away. Bodies over 64 KiB are not
     /// copied, and neither are requests while 100 copies are on their way.
@@ -237,9 +246,13 @@ impl Proxy {
         let version = request.version();
         let upgrade = wanted_upgrade(request.headers(), version).filter(|_| on_upgrade.is_some());
         let route = route(upstream, context, request.headers());
-        let outbound = self.outbound(context, request, upgrade.as_ref())?;
+        if let Some(fault) = self.0.faults.first() {
+            return Err(Problem::new(CONFIGURATION_INVALID).cause(fault.clone()));
+        }
+        let (outbound, upload) = self.outbound(context, request, upgrade.as_ref())?;
         context.note("gateway", || format!("to upstream `{}`", upstream.name()));
-        let answered = upstream.send(outbound, route, deadline.remaining(now)).await?;
+        let answered =
+            upstream.send(outbound, upload.as_ref(), route, deadline.remaining(now)).await?;
         let mut response = answered.response;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(client), Some(_)) = (on_upgrade, upgrade) else {
@@ -247,9 +260,13 @@ impl Proxy {
                 return Err(sent(kinds::UPSTREAM_INVALID, cause));
             };
             let server = hyper::upgrade::on(&mut response);
-            return Ok(self.change_protocol(response.map(drop), (client, server), context));
+            let (idle, held) = (upstream.0.body_idle, answered.tunnel);
+            tunnel::carry(client, server, context, idle, held);
+            return Ok(self.change_protocol(response.map(drop)));
         }
         let server_version = response.version();
+        headers::check_framing(response.headers_mut(), server_version)
+            .map_err(|cause| sent(kinds::UPSTREAM_INVALID, cause))?;
         self.clean_answer(response.headers_mut(), server_version);
         if let Balance::StickyCookie(name) = &upstream.0.rules.balance
             && route.sticky != Some(answered.server)
@@ -270,8 +287,16 @@ impl Proxy {
         context: &Context,
         request: Request<Body>,
         upgrade: Option<&HeaderValue>,
-    ) -> Result<Request<Body>, Problem> {
+    ) -> Result<(Request<Body>, Option<Upload>), Problem> {
         let (mut parts, body) = request.into_parts();
+        let (body, upload) = if body.is_end_stream() {
+            (body, None)
+        } else {
+            let (proxy, facts) = (self.clone(), context.clone());
+            let sieve = move |trailers: &mut HeaderMap| proxy.sift(trailers, &facts);
+            let (body, upload) = UploadBody::new(body, Box::new(sieve));
+            (Body::new(body), Some(upload))
+        };
         let path = match context.target() {
             Some(target) => self.0.rewrite.apply(context, target)?,
             None => parts
@@ -280,7 +305,7 @@ impl Proxy {
                 .cloned()
                 .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
         };
-        self.clean(&mut parts.headers, context, upgrade);
+        self.clean(&mut parts.headers, context, upgrade)?;
         self.introduce(&mut parts.headers, context, parts.version);
         match self.host_header(context) {
             Some(host) => drop(parts.headers.insert(HOST, host)),
@@ -304,18 +329,14 @@ impl Proxy {
                 }
             });
         }
-        Ok(match &self.0.mirror {
+        let outbound = match &self.0.mirror {
             Some(mirror) => mirror.copy(outbound),
             None => outbound,
-        })
+        };
+        Ok((outbound, upload))
     }
 
-    fn change_protocol(
-        &self,
-        mut response: Response<()>,
-        (client, server): (OnUpgrade, OnUpgrade),
-        context: &Context,
-    ) -> Response<Body> {
+    fn change_protocol(&self, mut response: Response<()>) -> Response<Body> {
         let protocol = response.headers().get(http::header::UPGRADE).cloned();
         self.clean_answer(response.headers_mut(), Version::HTTP_11);
         let headers = response.headers_mut();
@@ -324,13 +345,12 @@ impl Proxy {
             headers.insert(http::header::UPGRADE, protocol);
         }
         response.extensions_mut().clear();
-        tunnel::carry(client, server, context);
         response.map(|()| Body::empty())
     }
 }
 
 /// What the choice of a server goes by.
-fn route(upstream: &Upstream, context: &Context, headers: &http::HeaderMap) -> Route {
+fn route(upstream: &Upstream, context: &Context, headers: &HeaderMap) -> Route {
     match &upstream.0.rules.balance {
         Balance::Hash(HashKey::Header(name)) => {
             let value = headers.get(name).map(HeaderValue::as_bytes);

@@ -35,6 +35,9 @@ impl Rewrite {
         if !text.starts_with('/') {
             return Err(format!("`{text}`: a path begins with `/`"));
         }
+        if text.contains(['?', '#']) {
+            return Err(format!("`{text}`: it is a path alone; the query passes as it is"));
+        }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {

@@ -6,6 +6,7 @@ use portcullis_core::{Context, Problem};
 
 use super::headers::cookie;
 use super::{client_key, identity_key};
+use crate::balance::is_cookie_name;
 use crate::error::{kinds, unsent};
 use crate::server::{fingerprint, mix};
 use crate::upstream::Upstream;
@@ -64,7 +65,12 @@ impl Split {
     }
     pub(super) fn fault(&self) -> Option<String> {
         let total: u64 = self.shares.iter().map(|(weight, _)| u64::from(*weight)).sum();
-        (total == 0).then(|| "it leads to no upstream: give one a weight".to_owned())
+        match &self.sticky {
+            Sticky::Cookie(name) if !is_cookie_name(name) => {
+                Some(format!("`{name}` is no cookie name"))
+            }
+            _ => (total == 0).then(|| "it leads to no upstream: give one a weight".to_owned()),
+        }
     }
 
     /// The upstream for a request, and a cookie that the client has to be given.
