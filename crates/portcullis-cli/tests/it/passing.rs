@@ -386,3 +386,65 @@ async fn a_client_that_goes_away_takes_its_request_along() {
         drop(client);
     }
 }
+
+#[tokio::test]
+async fn a_body_passes_whatever_the_method() {
+    let backend = Backend::hello().await;
+    let front = in_front_of(&backend).await;
+    for method in ["GET", "DELETE", "POST"] {
+        let request = format!(
+            "{method} /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        );
+        assert_eq!(front.ask(request).await.status, 200);
+        let seen = backend.seen();
+        assert!(seen[0].ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), "{method}: {seen:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_send_its_body_is_not_the_back_ends_fault() {
+    let (one, two) =
+        (Backend::answering(|_| ok("one")).await, Backend::answering(|_| ok("two")).await);
+    let servers = [format!("http://{}", one.address), format!("http://{}", two.address)];
+    let more = "timeout = \"200ms\"\nbalance = \"round_robin\"\noutliers = { failures = 1 }";
+    let front = open(&servers, more, "to = \"b\"").await;
+    for _ in 0..4 {
+        let answer =
+            front.ask("POST /up HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc").await;
+        assert_eq!(answer.status, 408, "{answer:?}");
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        names.insert(front.ask(get("/")).await.text());
+    }
+    assert_eq!(names.len(), 2, "both are asked as before: {names:?}");
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_as_a_connection_and_ends_some_time_after_its_client() {
+    let backend = Backend::answering(|_| {
+        Reply::Echo(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+                .to_vec(),
+        )
+    })
+    .await;
+    let server = [format!("http://{}", backend.address)];
+    let more = "connections = 1\nconnect_timeout = \"200ms\"\nbody_idle = \"300ms\"";
+    let front = open(&server, more, "to = \"b\"").await;
+    let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let mut client = front.connect().await;
+    client.send(upgrade).await;
+    assert_eq!(client.answer().await.unwrap().status, 101);
+    assert_eq!(front.ask(upgrade).await.status, 503, "there is no room for another");
+    client.send("ping").await;
+    let mut echo = [0; 4];
+    within(client.stream.read_exact(&mut echo)).await.unwrap();
+    drop(client);
+    within(async {
+        while front.ask(upgrade).await.status != 101 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}

@@ -135,7 +135,9 @@ fn whole(bytes: &[u8]) -> Option<usize> {
     let head = find(bytes, b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
     if text.contains("transfer-encoding: chunked") {
-        return Some(head + find(&bytes[head..], b"0\r\n\r\n")? + 5);
+        // The last chunk, and behind it trailers and an empty line.
+        let last = head - 2 + find(&bytes[head - 2..], b"\r\n0\r\n")? + 3;
+        return Some(last + find(&bytes[last..], b"\r\n\r\n")? + 4);
     }
     let length = text.split("content-length: ").nth(1);
     let length: usize = length.map_or(0, |text| text.lines().next().unwrap().parse().unwrap());

@@ -58,9 +58,14 @@ pub(crate) type Front = BoxCloneSyncService<Request<Body>, Response<Body>, Infal
 
 /// A gateway that passes everything on to this upstream.
 pub(crate) fn in_front_of(upstream: &Upstream) -> TestClient<Front> {
+    TestClient::new(front_of(upstream))
+}
+
+/// The same as a service.
+pub(crate) fn front_of(upstream: &Upstream) -> Front {
     let routes = Routes::builder().any("/{*rest}", Proxy::to(upstream)).public().build().unwrap();
     let stack = Stack::new().layer(EdgeLayer::new()).layer(routes.layer());
-    TestClient::new(BoxCloneSyncService::new(stack.around(routes).unwrap()))
+    BoxCloneSyncService::new(stack.around(routes).unwrap())
 }
 
 /// A folder of a test's own, gone with it.

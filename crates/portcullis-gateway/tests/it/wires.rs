@@ -1,9 +1,16 @@
 //! HTTP/1.1 and HTTP/2, in clear and over TLS, by address and by file.
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use portcullis_core::Body;
 use portcullis_gateway::{Upstream, UpstreamTls};
 use portcullis_server::{ClientCa, Server, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::support::{Folder, in_front_of, serve, telling};
+use tower::ServiceExt;
+
+use crate::support::{Folder, front_of, in_front_of, serve, telling};
 
 #[tokio::test]
 async fn each_kind_of_server_is_spoken_to_in_its_own_way() {
@@ -32,6 +39,34 @@ async fn each_kind_of_server_is_spoken_to_in_its_own_way() {
             "one connection does for all: {url}"
         );
     }
+}
+
+#[tokio::test]
+async fn over_http2_clients_that_do_not_read_hold_nobody_else_up() {
+    let server = serve(Server::bind("http://127.0.0.1:0"), |request: Request<Body>| async move {
+        let size = if request.uri().path() == "/big" { 8 << 20 } else { 2 };
+        Ok(Response::new(Body::from(Bytes::from(vec![b'x'; size]))))
+    });
+    let url = server.places[0].replace("http://", "h2c://");
+    let upstream = Upstream::builder("b").server(url).build().unwrap();
+    let front = front_of(&upstream);
+    let get = |path: &str| {
+        let request = Request::builder().uri(path).header("host", "a").body(Body::empty()).unwrap();
+        front.clone().oneshot(request)
+    };
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        unread.push(get("/big").await.unwrap());
+    }
+    for _ in 0..20 {
+        let answer = get("/small").await.unwrap();
+        let body = portcullis_testkit::collect(answer.into_body());
+        let (bytes, _) =
+            tokio::time::timeout(Duration::from_secs(10), body).await.unwrap().unwrap();
+        assert_eq!(bytes.len(), 2);
+    }
+    assert_eq!(upstream.servers()[0].connections, 1);
+    drop(unread);
 }
 
 struct Authority {
