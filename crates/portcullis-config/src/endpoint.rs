@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Ready;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 
 use http::{Request, Response};
@@ -13,8 +14,8 @@ use tower_service::Service;
 /// Where a route ends.
 #[derive(Clone, Debug)]
 pub(crate) enum Endpoint {
-    Proxy(Box<Proxy>, String),
-    Redirect(Redirect, String),
+    Proxy(Proxy, Arc<str>),
+    Redirect(Redirect, Arc<str>),
 }
 
 impl fmt::Display for Endpoint {

@@ -169,9 +169,11 @@ fn endpoint(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<End
                 table.push(table.error_at(&to.span, "redirect", message));
             }
             let text = format!("redirect to {}", to.value);
-            let Some(status) = status else { return Some(Endpoint::Redirect(redirect, text)) };
+            let Some(status) = status else {
+                return Some(Endpoint::Redirect(redirect, text.into()));
+            };
             match redirect.with_status(u16::try_from(status.value).unwrap_or_default()) {
-                Ok(redirect) => Some(Endpoint::Redirect(redirect, text)),
+                Ok(redirect) => Some(Endpoint::Redirect(redirect, text.into())),
                 Err(message) => {
                     table.push(table.error_at(&status.span, "status", message));
                     None
@@ -285,7 +287,7 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
             }
         }
     }
-    complete.then(|| Endpoint::Proxy(Box::new(proxy), text))
+    complete.then(|| Endpoint::Proxy(proxy, text.into()))
 }
 
 fn shares(table: &Table<'_>) -> Vec<(At<String>, u32)> {

@@ -42,7 +42,12 @@ pub(super) fn check(text: &str, scheme: Scheme) -> Result<Checked<'_>, TargetErr
         // The common case: what came is canonical already.
         None if host_len == text.len() => host,
         None => Cow::Owned(host.into_owned()),
-        Some(port) => Cow::Owned(format!("{host}:{port}")),
+        Some(port) => {
+            let is_canonical = matches!(host, Cow::Borrowed(_))
+                && text.get(host_len + 1..).is_some_and(|digits| !digits.starts_with('0'))
+                && text.as_bytes().get(host_len) == Some(&b':');
+            if is_canonical { Cow::Borrowed(text) } else { Cow::Owned(format!("{host}:{port}")) }
+        }
     };
     Ok(Checked { text, host_len, port })
 }

@@ -153,6 +153,9 @@ fn hides_dots(segment: &str) -> bool {
 /// The same path with its encoded reserved characters decoded, when it has any: another spelling that some readers
 /// take for the same. `%2F`, `%3F`, `%23` and `%25` keep their meaning and stay.
 pub(crate) fn other_spelling(path: &str) -> Option<String> {
+    if !path.contains('%') {
+        return None;
+    }
     let mut out = String::with_capacity(path.len());
     let mut rest = path;
     let mut found = false;
