@@ -9,20 +9,32 @@ use std::task::{Context as Cx, Poll};
 use http::{Request, Response};
 use portcullis_core::Body;
 use portcullis_gateway::{Proxy, ProxyFuture, Redirect};
+use tower_http::compression::Compression;
+use tower_http::compression::predicate::DefaultPredicate;
 use tower_service::Service;
 
 /// Where a route ends.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Endpoint {
     Proxy(Proxy, Arc<str>),
     Redirect(Redirect, Arc<str>),
+    /// A proxy whose answers are compressed.
+    Compressed(Compression<Proxy>, Arc<str>),
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Proxy(_, text) | Self::Redirect(_, text) => f.write_str(text),
+            Self::Proxy(_, text) | Self::Redirect(_, text) | Self::Compressed(_, text) => {
+                f.write_str(text)
+            }
         }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -38,6 +50,7 @@ impl Service<Request<Body>> for Endpoint {
         match self {
             Self::Proxy(proxy, _) => EndpointFuture::Proxy(proxy.call(request)),
             Self::Redirect(redirect, _) => EndpointFuture::Ready(redirect.call(request)),
+            Self::Compressed(proxy, _) => EndpointFuture::Compressed(Box::pin(proxy.call(request))),
         }
     }
 }
@@ -46,7 +59,10 @@ impl Service<Request<Body>> for Endpoint {
 pub(crate) enum EndpointFuture {
     Proxy(ProxyFuture),
     Ready(Ready<Result<Response<Body>, Infallible>>),
+    Compressed(Pin<Box<CompressedFuture>>),
 }
+
+type CompressedFuture = tower_http::compression::ResponseFuture<ProxyFuture, DefaultPredicate>;
 
 impl Future for EndpointFuture {
     type Output = Result<Response<Body>, Infallible>;
@@ -54,6 +70,9 @@ impl Future for EndpointFuture {
         match self.get_mut() {
             Self::Proxy(call) => Pin::new(call).poll(cx),
             Self::Ready(answer) => Pin::new(answer).poll(cx),
+            Self::Compressed(call) => {
+                call.as_mut().poll(cx).map_ok(|response| response.map(Body::new))
+            }
         }
     }
 }

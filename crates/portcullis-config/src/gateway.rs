@@ -20,6 +20,7 @@ use portcullis_server::{Admin, Server, Tls};
 use portcullis_telemetry::{Metrics, ObserveLayer, Operations};
 use tower_service::Service;
 
+use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
 use crate::read::{self, ServerSettings};
 use crate::reader::{Reading, Span};
@@ -170,6 +171,8 @@ impl Gateway {
         let edge = EdgeLayer::new().trusted_proxies(self.settings.trusted_proxies.clone());
         let observe = ObserveLayer::default().metrics(self.metrics.clone());
         let table = self.routes.table();
+        let has_cors = table.routes().any(|route| route.options().get::<CorsOption>().is_some());
+        let cors = has_cors.then_some(CorsByRoute);
         let all_public = table.routes().all(|route| route.access().is_public());
         if all_public && !self.has_limits {
             // Nobody is asked who they are, so nobody need find out.
@@ -177,6 +180,7 @@ impl Gateway {
                 .layer(observe)
                 .layer(edge)
                 .layer(RouteLayer::<Open>::new(Arc::clone(table)))
+                .layer(cors)
                 .around(self.routes.clone());
             return Ok(OptionalService::Without(self.placed(open)?));
         }
@@ -184,6 +188,7 @@ impl Gateway {
             .layer(observe)
             .layer(edge)
             .layer(self.routes.layer())
+            .layer(cors)
             .layer(self.by_address.clone())
             .layer(AuthenticateLayer::new().api_keys(self.keys.clone()))
             .layer(self.by_identity.clone())

@@ -323,6 +323,37 @@ pub(crate) const ROUTE: &[Key] = &[
         "How long a request may take, up to the head of its answer. Default: the upstream's.",
     ),
     key("only_from", Kind::Texts, "The only networks that may call. Default: all."),
+    key(
+        "compress",
+        Kind::Flag,
+        "Compresses answers for clients that take it (br, gzip, zstd). Not for answers that hold a secret beside what a client chose. Default: false.",
+    ),
+    key(
+        "cors",
+        Kind::Table(CORS),
+        "Which pages of other origins may read the answers. Default: none.",
+    ),
+];
+
+pub(crate) const CORS: &[Key] = &[
+    key("origins", Kind::Texts, "The origins: `https://shop.example`; `*` alone for all."),
+    key(
+        "methods",
+        Kind::Texts,
+        "The methods that pages may use. Default: those of the route, or GET, HEAD and POST.",
+    ),
+    key(
+        "headers",
+        Kind::Texts,
+        "The headers that pages may send. Default: none but the simple ones.",
+    ),
+    key(
+        "expose",
+        Kind::Texts,
+        "The headers of answers that pages may read. Default: none but the simple ones.",
+    ),
+    key("credentials", Kind::Flag, "Pages may send cookies. Not with `*`. Default: false."),
+    key("max_age", Kind::Duration, "How long browsers remember what is allowed. Default: 5s."),
 ];
 
 pub(crate) const MATCH: &[Key] = &[

@@ -432,6 +432,27 @@ const ROWS: &[Row] = &[
         "no listener speaks TLS",
         "listen at an `https` place",
     ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\ncors = {}",
+        9,
+        "it does not say whose pages",
+        "origins = ",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\ncors = { origins = [\"*\"], credentials = true }",
+        9,
+        "`*` and `credentials` together",
+        "name the origins",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\ncors = { origins = [\"https://shop.example/\"] }",
+        9,
+        "is no origin",
+        "",
+    ),
     // Roles, keys, limits.
     (
         "[[routes]]",

@@ -448,3 +448,81 @@ async fn a_tunnel_counts_as_a_connection_and_ends_some_time_after_its_client() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn pages_of_other_origins_read_what_the_route_lets_them() {
+    let backend = Backend::hello().await;
+    let file = crate::support::guarded(backend.address).replace(
+        "match = { path = \"/api/{*rest}\" }",
+        "match = { path = \"/api/{*rest}\" }\ncors = { origins = [\"https://good.example\"], methods = [\"PUT\"], headers = [\"x-api-key\"], credentials = true }",
+    );
+    let front = Serving::start(&file).await;
+    let preflight = |path: &str, origin: &str| {
+        format!(
+            "OPTIONS {path} HTTP/1.1\r\nhost: a\r\norigin: {origin}\r\naccess-control-request-method: PUT\r\naccess-control-request-headers: x-api-key\r\n\r\n"
+        )
+    };
+    // Answered before anybody asks who is calling, and not by the back end.
+    let answer = front.ask(preflight("/api/me", "https://good.example")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://good.example"));
+    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("PUT"));
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://good.example",
+        "https://good.example.evil.test",
+        "https://goodXexample",
+    ] {
+        let answer = front.ask(preflight("/api/me", origin)).await;
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+        let request = format!(
+            "GET /api/me HTTP/1.1\r\nhost: a\r\nx-api-key: user-key\r\norigin: {origin}\r\n\r\n"
+        );
+        let answer = front.ask(request).await;
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (200, None),
+            "{origin}"
+        );
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("origin")), "{answer:?}");
+    }
+    assert!(backend.seen().iter().all(|request| !request.starts_with("OPTIONS")));
+    let answer =
+        front.ask("GET /api/me HTTP/1.1\r\nhost: a\r\norigin: https://good.example\r\n\r\n").await;
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (401, Some("https://good.example"))
+    );
+    let answer = front.ask(preflight("/public/a", "https://good.example")).await;
+    assert_eq!(answer.header("access-control-allow-origin"), None, "the route says nothing of it");
+}
+
+#[tokio::test]
+async fn answers_are_compressed_where_the_route_says_so() {
+    let backend = Backend::answering(|_| {
+        let body = "hello ".repeat(1_000);
+        Reply::Bytes(
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes(),
+        )
+    })
+    .await;
+    let server = [format!("http://{}", backend.address)];
+    let request = "GET / HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n";
+    let front = open(&server, "", "to = \"b\"\ncompress = true").await;
+    let answer = front.ask(request).await;
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    assert!(
+        answer.body.starts_with(&[0x1f, 0x8b]) && answer.body.len() < 500,
+        "{}",
+        answer.body.len()
+    );
+    assert_eq!(front.ask(get("/")).await.header("content-encoding"), None);
+    let front = open(&server, "", "to = \"b\"").await;
+    assert_eq!(front.ask(request).await.header("content-encoding"), None);
+}

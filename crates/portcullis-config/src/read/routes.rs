@@ -1,17 +1,21 @@
 //! `[[routes]]`: which requests go where.
 use std::collections::HashMap;
+use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use portcullis_core::route::{Methods, Restricted};
 use portcullis_core::{
-    RouteExt, RouteMatch, Routes, Rule, authenticated, optional, public, require,
+    RouteExt, RouteMatch, Routes, Rule, WithOptions, authenticated, optional, public, require,
 };
 use portcullis_gateway::{Balance, Proxy, Redirect, Split};
 use portcullis_ratelimit::LimitExt;
+use tower_http::compression::Compression;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::auth::Quotas;
 use super::upstreams::Read;
 use super::{header_name, header_value, network};
+use crate::cors::CorsOption;
 use crate::endpoint::Endpoint;
 use crate::keys;
 use crate::reader::{At, Reading, Span, Table, nearest};
@@ -27,7 +31,8 @@ pub(super) fn read(
     for table in tables {
         let name = table.text("name");
         let request = matching(table);
-        let rule = access(table).map(|rule| options(table, limits, rule));
+        let methods = request.as_ref().map(|(_, methods, _)| methods);
+        let rule = access(table).map(|rule| options(table, limits, methods, rule));
         let template = request.as_ref().map(|(template, ..)| template.as_str());
         let endpoint = endpoint(table, upstreams, template.unwrap_or_default());
         let (Some((template, methods, matching)), Some(rule), Some(endpoint)) =
@@ -61,13 +66,7 @@ fn matching(table: &Table<'_>) -> Option<(String, Methods, RouteMatch)> {
     }
     let asked = table.table("match", keys::MATCH)?;
     let path = asked.needed("path", "path = \"/{*rest}\"");
-    let methods = asked.parsed_all("methods", |method| {
-        let known = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-        Method::from_bytes(method.as_bytes())
-            .ok()
-            .filter(|_| known && !method.is_empty())
-            .ok_or_else(|| format!("`{method}` is no method: write `GET`"))
-    });
+    let methods = asked.parsed_all("methods", method);
     let mut matching = RouteMatch::default();
     for host in asked.texts("hosts") {
         match std::mem::take(&mut matching).host(&host.value) {
@@ -118,7 +117,70 @@ fn access(table: &Table<'_>) -> Option<Rule<Restricted>> {
     })
 }
 
-fn options(table: &Table<'_>, limits: &Quotas, mut rule: Rule<Restricted>) -> Rule<Restricted> {
+/// Which pages of other origins may read the answers.
+fn cors(table: &Table<'_>, methods: Option<&Methods>) -> CorsLayer {
+    let origins = table.texts("origins");
+    if origins.is_empty() {
+        table.push(
+            table
+                .error("it does not say whose pages")
+                .hint("add `origins = [\"https://shop.example\"]`"),
+        );
+    }
+    let all = origins.iter().any(|origin| origin.value == "*");
+    let credentials = table.flag("credentials") == Some(true);
+    if all && credentials {
+        table.push(
+            table
+                .error(
+                    "`*` and `credentials` together would give every page what its visitor may see",
+                )
+                .hint("name the origins"),
+        );
+    }
+    let origin = |text: &str| -> Result<HeaderValue, String> {
+        let wrong =
+            || format!("`{text}` is no origin: write `https://shop.example`, without a path");
+        let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+        let plain = matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|host| text.ends_with(host.as_str()));
+        if plain { header_value(text) } else { Err(wrong()) }
+    };
+    let mut layer =
+        CorsLayer::new().max_age(table.duration("max_age").unwrap_or(Duration::from_secs(5)));
+    layer = if all {
+        layer.allow_origin(AllowOrigin::any())
+    } else {
+        layer.allow_origin(AllowOrigin::list(table.parsed_all("origins", origin)))
+    };
+    let mut allowed = table.parsed_all("methods", method);
+    if allowed.is_empty() {
+        allowed = match methods {
+            Some(Methods::These(methods)) => methods.clone(),
+            _ => vec![Method::GET, Method::HEAD, Method::POST],
+        };
+    }
+    let headers = table.parsed_all("headers", header_name);
+    let exposed = table.parsed_all("expose", header_name);
+    layer = layer.allow_methods(allowed).allow_headers(headers).expose_headers(exposed);
+    // Together they would panic, and are an error above.
+    layer.allow_credentials(credentials && !all)
+}
+
+fn method(method: &str) -> Result<Method, String> {
+    let known = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    Method::from_bytes(method.as_bytes())
+        .ok()
+        .filter(|_| known && !method.is_empty())
+        .ok_or_else(|| format!("`{method}` is no method: write `GET`"))
+}
+
+fn options(
+    table: &Table<'_>,
+    limits: &Quotas,
+    methods: Option<&Methods>,
+    mut rule: Rule<Restricted>,
+) -> Rule<Restricted> {
     for limit in table.texts("limits") {
         if limits.names.contains(&limit.value) {
             rule = rule.limit(&limit.value);
@@ -134,6 +196,9 @@ fn options(table: &Table<'_>, limits: &Quotas, mut rule: Rule<Restricted>) -> Ru
     }
     if let Some(time) = table.time("timeout") {
         rule = rule.time_limit(time);
+    }
+    if let Some(cors) = table.table("cors", keys::CORS) {
+        rule = rule.with_option(CorsOption(self::cors(&cors, methods)));
     }
     let networks = table.some("only_from", network);
     if networks.is_empty() { rule } else { rule.only_from(networks) }
@@ -287,7 +352,13 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
             }
         }
     }
-    complete.then(|| Endpoint::Proxy(proxy, text.into()))
+    let compress = table.flag("compress") == Some(true);
+    complete.then(|| {
+        if compress {
+            return Endpoint::Compressed(Compression::new(proxy), text.into());
+        }
+        Endpoint::Proxy(proxy, text.into())
+    })
 }
 
 fn shares(table: &Table<'_>) -> Vec<(At<String>, u32)> {
