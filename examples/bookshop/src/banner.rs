@@ -52,9 +52,10 @@ const fn refused(
 const ORDER: &str = r#"{"book":7,"quantity":1}"#;
 
 /// The requests that the shop suggests: what works, and one that is refused for each reason.
-pub const TRIES: [Try; 14] = [
+pub const TRIES: [Try; 15] = [
     Try { shows: "the books of one author", path: "/books?author=austen", ..GET },
     Try { shows: "one book", path: "/books/7", ..GET },
+    Try { shows: "the authors, from a service behind the shop", path: "/catalogue/authors", ..GET },
     Try { shows: "who am I", path: "/me", key: Some("reader"), ..GET },
     Try {
         shows: "order a book",

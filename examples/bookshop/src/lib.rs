@@ -2,9 +2,11 @@
 //! on SQLite as the leaf.
 mod api;
 mod banner;
+mod catalogue;
 mod stack;
 mod store;
 
 pub use banner::{TRIES, Try, banner};
+pub use catalogue::replicas;
 pub use stack::{DEMO_KEYS, Shop, app};
 pub use store::Store;

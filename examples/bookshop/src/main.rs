@@ -2,7 +2,7 @@
 use std::env;
 use std::time::Duration;
 
-use bookshop::{Shop, Store, app, banner};
+use bookshop::{Shop, Store, app, banner, replicas};
 use portcullis::Readiness;
 use portcullis::server::{Limits, OpenServer, Server};
 use portcullis::telemetry::{Metrics, Operations};
@@ -24,7 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store =
         Store::open(&database).await.map_err(|error| format!("BOOKSHOP_DB={database}: {error}"))?;
     stocked.ready();
-    let Shop { router, table } = app(store, metrics)?;
+    let catalogue = replicas(&store)?;
+    let Shop { router, table } = app(store, metrics, &catalogue)?;
     let &[shop, operators] = server.addresses().as_slice() else {
         return Err("the shop listens on addresses, not on Unix sockets".into());
     };

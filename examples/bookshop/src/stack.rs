@@ -5,6 +5,7 @@ use axum::Router;
 use portcullis::authn::{ApiKey, ApiKeys, AuthenticateLayer};
 use portcullis::authz::{AuthorizeLayer, Roles};
 use portcullis::axum::{Guarded, get, post};
+use portcullis::gateway::{Proxy, Upstream};
 use portcullis::ratelimit::{Key, LimitExt, RateLimitLayer, per_minute, per_second};
 use portcullis::telemetry::{Metrics, ObserveLayer};
 use portcullis::{ConfigErrors, EdgeLayer, RouteTable, Stack, authenticated, public, require};
@@ -32,7 +33,9 @@ pub struct Shop {
 ///
 /// # Errors
 /// The stack and the routes do not fit together.
-pub fn app(store: Store, metrics: Metrics) -> Result<Shop, ConfigErrors> {
+pub fn app(store: Store, metrics: Metrics, catalogue: &Upstream) -> Result<Shop, ConfigErrors> {
+    // Another service, behind the same stack: its path is what follows the prefix.
+    let catalogue = Proxy::to(catalogue).strip_prefix("/catalogue");
     let api = Guarded::new()
         .route("/books", get(api::books), public())
         .route("/books/{id}", get(api::book), public())
@@ -40,7 +43,8 @@ pub fn app(store: Store, metrics: Metrics) -> Result<Shop, ConfigErrors> {
         .route("/orders", get(api::my_orders), require("orders:read"))
         .route("/orders", post(api::order), require("orders:write").limit("orders"))
         .route("/orders/all", get(api::all_orders), require("orders:audit"))
-        .with_state(store);
+        .with_state(store)
+        .nest("/catalogue", Router::new().fallback_service(catalogue), public());
 
     let roles = Roles::builder()
         .role("reader")

@@ -82,6 +82,12 @@ impl Store {
         .fetch_all(&self.pool)
         .await
     }
+    /// The authors, by name, 50 at most.
+    pub(crate) async fn authors(&self) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar("select distinct author from books order by author limit 50")
+            .fetch_all(&self.pool)
+            .await
+    }
     /// One book.
     pub(crate) async fn book(&self, id: i64) -> sqlx::Result<Option<Book>> {
         sqlx::query_as("select * from books where id = ?").bind(id).fetch_optional(&self.pool).await

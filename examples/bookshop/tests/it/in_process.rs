@@ -1,12 +1,13 @@
 //! The shop in process: every book is there, and the answers in other dialects.
-use bookshop::{DEMO_KEYS, Store, app};
+use bookshop::{DEMO_KEYS, Store, app, replicas};
 use portcullis::telemetry::Metrics;
 use portcullis_testkit::TestClient;
 use serde_json::json;
 
 async fn client() -> TestClient<axum::Router> {
     let store = Store::open("sqlite::memory:").await.unwrap();
-    let shop = app(store, Metrics::default()).unwrap();
+    let catalogue = replicas(&store).unwrap();
+    let shop = app(store, Metrics::default(), &catalogue).unwrap();
     TestClient::new(shop.router).allow_problems("https://bookshop.example/problems/")
 }
 
