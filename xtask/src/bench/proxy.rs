@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::conditions;
 use super::instructions::publish;
-use super::table::markdown;
+use super::table::{markdown, number};
 use crate::args::Args;
 use crate::command::{Cmd, find};
 use crate::{Failure, Result, Workspace, tools};
@@ -81,6 +81,8 @@ pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
     let peers = peers(workspace, &target.join("release"), &folder)?;
     let upstream = target.join("release/upstream").display().to_string();
     let _upstream = Running::start(&[upstream, UPSTREAM.to_owned()], 1)?;
+    let own = peers.iter().find(|peer| peer.name == "portcullis");
+    let counted = own.map_or(Ok(String::new()), |own| counted(own, &folder))?;
     // Per load and peer, the microseconds of each round.
     let mut figures = vec![vec![Vec::new(); peers.len()]; LOADS.len()];
     for round in 0..rounds {
@@ -99,7 +101,50 @@ pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
             eprintln!("round {} of {rounds}: {}", round + 1, load.name);
         }
     }
-    report(workspace, &peers, &figures, rounds, file)
+    report(workspace, &peers, &figures, (rounds, &counted), file)
+}
+
+/// What can be counted, and is the same each time: instructions in user space, and system calls with 64 connections.
+fn counted(own: &Peer, folder: &Path) -> Result<String> {
+    const FEW: u32 = 200;
+    const MANY: u32 = 1_200;
+    for (program, package) in [("valgrind", "valgrind"), ("strace", "strace")] {
+        if find(program).is_none() {
+            tools::apt(&[package])?;
+        }
+    }
+    let out = folder.join("counted");
+    let out = out.display().to_string();
+    let run = |tool: &[&str], requests: u32, clients: u32| -> Result<String> {
+        let mut words: Vec<_> = tool.iter().map(|word| (*word).to_owned()).collect();
+        words.extend(own.words.iter().cloned());
+        let mut running = Running::start(&words, 0)?;
+        wait_for(PORT)?;
+        let url = format!("http://127.0.0.1:{PORT}/1024");
+        let load = Cmd::new("taskset -c 1 h2load --h1 -t 1 -n").arg(requests.to_string()).arg("-c");
+        load.arg(clients.to_string()).arg(url).read()?;
+        running.end()?;
+        Ok(fs::read_to_string(&out)?)
+    };
+    let valgrind = format!("--callgrind-out-file={out}");
+    let instructions = |requests| -> Result<f64> {
+        let text = run(&["valgrind", "--tool=callgrind", &valgrind], requests, 1)?;
+        let total = text.lines().find_map(|line| line.strip_prefix("summary: ")?.parse().ok());
+        total.ok_or_else(|| Failure::new("callgrind said no sum"))
+    };
+    let calls = |requests| -> Result<f64> {
+        let text = run(&["strace", "-f", "-c", "-o", &out], requests, 64)?;
+        let line = text.lines().find(|line| line.ends_with(" total")).unwrap_or_default();
+        let total = line.split_whitespace().nth(3).and_then(|calls| calls.parse().ok());
+        total.ok_or_else(|| Failure::new("strace said no sum"))
+    };
+    let requests = f64::from(MANY - FEW);
+    let instructions = (instructions(MANY)? - instructions(FEW)?) / requests;
+    let calls = (calls(MANY * 10)? - calls(FEW * 10)?) / (requests * 10.0);
+    Ok(format!(
+        "portcullis, a request of 1 KiB: {} instructions in user space (callgrind, one connection), {calls:.2} system calls (strace, 64 connections).",
+        number(instructions.round())
+    ))
 }
 
 /// Microseconds of processor time a request.
@@ -231,6 +276,15 @@ impl Running {
         let started = command.spawn();
         Ok(Self(started.map_err(|error| Failure::new(format!("{}: {error}", words.join(" "))))?))
     }
+    /// Ends it as an operator does, and waits until it has. What a tool runs is its child.
+    fn end(&mut self) -> Result {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id()))?;
+        let child =
+            children.split_whitespace().next().map_or(self.0.id().to_string(), str::to_owned);
+        Cmd::new("kill -INT").arg(child).read()?;
+        self.0.wait()?;
+        Ok(())
+    }
     /// Of all its threads.
     fn processor_time(&self) -> Result<Duration> {
         let mut nanos = 0;
@@ -270,7 +324,7 @@ fn report(
     workspace: &Workspace,
     peers: &[Peer],
     figures: &[Vec<Vec<f64>>],
-    rounds: usize,
+    (rounds, counted): (usize, &str),
     file: Option<PathBuf>,
 ) -> Result {
     let mut head = vec!["processor time beside nginx"];
@@ -299,7 +353,7 @@ fn report(
     row.extend((0..LOADS.len()).map(micros));
     rows.push(row);
     let command = format!("cargo xtask bench proxy --rounds {rounds}");
-    let table = format!("{}\n{}\n", markdown(&head, &rows), conditions(&command)?);
+    let table = format!("{}\n{counted}\n{}\n", markdown(&head, &rows), conditions(&command)?);
     if file.is_some() {
         fs::write(workspace.root.join("docs/proxies.svg"), picture(peers, &bars))?;
     }
