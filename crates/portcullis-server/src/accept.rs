@@ -11,13 +11,13 @@ use bytes::Bytes;
 use http_body::Body as HttpBody;
 use ipnet::IpNet;
 use portcullis_core::{BoxError, Connection, TrustedProxies};
-use tokio::sync::Semaphore;
 
 use crate::caps::{Admitted, Caps, TooMany};
 use crate::connection::{Application, Serving, serve};
 use crate::control::State;
 use crate::front::Shared;
 use crate::greeting::{Greeted, GreetingError, connection, handshake, proxy_header};
+use crate::handshakes::Handshakes;
 use crate::listen::Accepting;
 use crate::redress::Redress;
 use crate::registry::{Enrolled, Registry};
@@ -37,7 +37,7 @@ pub(crate) struct Door {
     pub(crate) proxies: TrustedProxies,
     pub(crate) rules: AddressRules,
     pub(crate) caps: Arc<Caps>,
-    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Handshakes>,
     /// When it stops accepting.
     pub(crate) until: State,
 }
@@ -125,8 +125,10 @@ fn welcome<S, B>(
 {
     let mut admitted = match door.caps.admit() {
         Ok(admitted) => admitted,
-        Err(_) if door.caps.shed_idle() => door.caps.admit_in_place(),
-        Err(_) => return door.shared.stats.ended(Ending::TooMany),
+        Err(_) => match door.caps.admit_in_place() {
+            Some(admitted) => admitted,
+            None => return door.shared.stats.ended(Ending::TooMany),
+        },
     };
     let through_proxy = peer.is_some_and(|peer| door.proxies.trusts(peer.ip()));
     if !through_proxy && !door.admits(peer, &mut admitted) {
@@ -173,7 +175,8 @@ impl Newcomer {
         let vitals = Arc::clone(enrolled.vitals());
         let greeted = if through_proxy || door.tls.is_some() {
             // A box for what not every connection needs: every task is as large as its largest state.
-            let greeting = Box::pin(greet(socket, peer, through_proxy, &door, &mut admitted));
+            let greeting =
+                Box::pin(greet(socket, peer, through_proxy, &door, &mut admitted, &vitals));
             match unless_over(&vitals, greeting).await {
                 Some(Ok(Some(greeted))) => greeted,
                 Some(Ok(None)) | None => return,
@@ -202,6 +205,7 @@ async fn greet(
     through_proxy: bool,
     door: &Door,
     admitted: &mut Admitted,
+    vitals: &Arc<Vitals>,
 ) -> Result<Option<(Greeted, Bytes)>, GreetingError> {
     let mut socket = Rewind::new(socket);
     let (mut client, mut local) = (peer, door.local);
@@ -217,7 +221,7 @@ async fn greet(
     }
     let connection = connection(client, local);
     if let Some(tls) = &door.tls {
-        let greeted = handshake(socket, tls, connection, &door.handshakes).await?;
+        let greeted = handshake(socket, tls, connection, &door.handshakes, vitals).await?;
         return Ok(Some((greeted, Bytes::new())));
     }
     let (socket, unread) = socket.into_parts();

@@ -10,7 +10,6 @@ use portcullis_core::{AddrKey, ClientAddr};
 use crate::limits::Limits;
 use crate::registry::Registry;
 use crate::stats::{Open, Stats};
-use crate::vitals::Orders;
 
 /// Counts connections over all workers.
 pub(crate) struct Caps {
@@ -60,7 +59,7 @@ impl Caps {
             all.max_by_key(|(idle, _)| *idle)
         };
         let Some((_, vitals)) = longest else { return false };
-        vitals.order(Orders::CLOSE_IDLE | Orders::FINISH);
+        vitals.shed();
         true
     }
     pub(crate) fn open(&self) -> usize {
@@ -74,10 +73,15 @@ impl Caps {
         }
         Ok(self.counted())
     }
-    /// Counts a connection for which another one makes room.
-    pub(crate) fn admit_in_place(self: &Arc<Self>) -> Admitted {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.counted()
+    /// Counts a connection for which another one makes room, if one does. There are never more of them on their way out than an
+    /// eighth of the limit: a client may take its time with that.
+    pub(crate) fn admit_in_place(self: &Arc<Self>) -> Option<Admitted> {
+        let room = self.total.saturating_add((self.total / 8).max(1));
+        if self.open.fetch_add(1, Ordering::Relaxed) >= room || !self.shed_idle() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.counted())
     }
     fn counted(self: &Arc<Self>) -> Admitted {
         Admitted { caps: Arc::clone(self), address: None, _open: self.stats.accept() }
@@ -145,7 +149,7 @@ mod tests {
     fn whoever_has_been_idle_for_longest_makes_room_whichever_worker_has_it() {
         use crate::control::Control;
         use crate::front::Shared;
-        use crate::vitals::Phase;
+        use crate::vitals::{Orders, Phase};
 
         let caps = Caps::new(2, 2, Stats::default());
         let shared = Arc::new(Shared {
@@ -161,5 +165,6 @@ mod tests {
         assert!(caps.shed_idle());
         assert!(busy.vitals().take_orders().is_none());
         assert!(idle.vitals().take_orders().unwrap().has(Orders::CLOSE_IDLE));
+        assert!(!caps.shed_idle(), "nobody is told to go twice, so nobody else comes for it");
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limits::Limits;
+
 /// A clock that somebody moves on with [`refresh`](Self::refresh): reading it is one load from memory.
 #[derive(Debug)]
 pub(crate) struct CoarseClock {
@@ -32,5 +34,29 @@ impl CoarseClock {
     pub(crate) fn ticks(duration: Duration) -> u32 {
         let ticks = duration.as_millis() / Self::TICK.as_millis();
         u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+}
+
+/// The time limits that the sweeper knows, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticks {
+    pub(crate) header: u32,
+    pub(crate) idle: u32,
+    pub(crate) write: u32,
+    byte_rate: u64,
+}
+
+impl Ticks {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            header: CoarseClock::ticks(limits.header_time),
+            idle: CoarseClock::ticks(limits.idle_time),
+            write: CoarseClock::ticks(limits.write_idle),
+            byte_rate: u64::from(limits.byte_rate),
+        }
+    }
+    pub(crate) fn is_too_slow(&self, bytes: u64, ticks: u32) -> bool {
+        let millis = u128::from(ticks) * CoarseClock::TICK.as_millis();
+        u128::from(bytes) * 1_000 < u128::from(self.byte_rate) * millis
     }
 }

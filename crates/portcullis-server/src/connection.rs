@@ -21,7 +21,7 @@ use crate::scratch;
 use crate::stats::Ending;
 use crate::streams::Streams;
 use crate::tls::Names;
-use crate::vitals::{Orders, Phase, Vitals};
+use crate::vitals::{Orders, Phase, Vitals, is_blank};
 use crate::wire::Wire;
 
 /// What an HTTP/2 client with prior knowledge, or by ALPN, sends first (RFC 9113, section 3.4).
@@ -199,7 +199,10 @@ where
             Pause::Killed => return,
             Pause::Idle => {
                 vitals.set_parked(true);
-                wire.unread(parts.read_buf);
+                // Line ends between two requests mean nothing; put back they would only wake it again.
+                if !is_blank(&parts.read_buf) {
+                    wire.unread(parts.read_buf);
+                }
                 let Some(bytes) = waiting(&mut wire, vitals).await else { return };
                 wire.unread(bytes);
             }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -143,7 +143,13 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (connection, turn) = self.begin(&request);
-        let reply = Reply { turn: Some(turn), version: request.version(), limit: None };
+        if request.version() == Version::HTTP_10 {
+            // RFC 9110, section 7.8: such a client knows nothing of it.
+            request.headers_mut().remove(UPGRADE);
+        }
+        let version = request.version();
+        let is_head = request.method() == Method::HEAD;
+        let reply = Reply { turn: Some(turn), version, is_head, limit: None };
         if let Err(problem) = self.check(&request) {
             self.vitals.shared().stats.ended(Ending::RequestRefused);
             if !request.body().is_end_stream() {
@@ -264,6 +270,7 @@ struct Reply {
     /// There until the answer has it.
     turn: Option<Turn>,
     version: Version,
+    is_head: bool,
     limit: Option<BodyLimit>,
 }
 
@@ -273,7 +280,7 @@ impl Reply {
     }
 
     /// The application's answer.
-    fn theirs<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
+    fn theirs<B: HttpBody>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
         let correction = self.limit.as_ref().and_then(|limit| limit.correction(response.status()));
         if let Some(problem) = correction {
             return self.ours(problem.into_response());
@@ -282,14 +289,18 @@ impl Reply {
             self.upgrade(&response);
         }
         self.begin_answer(&mut response);
-        let turn = self.turn.take();
-        response.map(|body| ResponseBody::theirs(body, turn))
+        if self.has_no_content(&mut response) {
+            return response.map(|_| ResponseBody::ours(Body::empty(), self.turn.take()));
+        }
+        response.map(|body| ResponseBody::theirs(body, self.turn.take()))
     }
     /// An answer of the server's own.
     fn ours<B>(&mut self, mut response: Response<Body>) -> Response<ResponseBody<B>> {
         self.begin_answer(&mut response);
-        let turn = self.turn.take();
-        response.map(|body| ResponseBody::ours(body, turn))
+        let is_bare = self.has_no_content(&mut response);
+        response.map(|body| {
+            ResponseBody::ours(if is_bare { Body::empty() } else { body }, self.turn.take())
+        })
     }
     fn failed<B>(&mut self, error: BoxError) -> Response<ResponseBody<B>> {
         tracing::error!(error = %error, "the service failed");
@@ -320,12 +331,54 @@ impl Reply {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
     }
+    /// Whether nothing but a head may be sent (RFC 9110, section 6.4.1). In HTTP/1.1 hyper sees to it, in HTTP/2 it does not; the
+    /// length that a GET would have got stays known (section 8.6).
+    fn has_no_content<B: HttpBody>(&self, response: &mut Response<B>) -> bool {
+        let status = response.status();
+        let is_bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if self.version < Version::HTTP_2 || !(self.is_head || is_bare) {
+            return false;
+        }
+        let length = response.body().size_hint().exact().filter(|length| *length > 0);
+        if let Some(length) = length
+            && !is_bare
+            && !response.headers().contains_key(CONTENT_LENGTH)
+        {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        true
+    }
     /// From here on the connection speaks another protocol, for as long as who opened it is who they were.
     fn upgrade<B>(&self, response: &Response<B>) {
         let Some(Turn::Http1(vitals)) = &self.turn else { return };
         vitals.enter(Phase::Upgraded);
         if let Some(revocation) = response.extensions().get::<Revocation>() {
             vitals.ends_with(revocation.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_content_says_how_long_it_would_have_been() {
+        for (version, is_head, status, body, bare, length) in [
+            (Version::HTTP_2, true, 200, "hello", true, Some("5")),
+            (Version::HTTP_2, true, 200, "", true, None),
+            (Version::HTTP_2, false, 200, "hello", false, None),
+            (Version::HTTP_2, false, 304, "hello", true, None),
+            (Version::HTTP_2, false, 204, "hello", true, None),
+            // Hyper does it.
+            (Version::HTTP_11, true, 200, "hello", false, None),
+        ] {
+            let reply = Reply { turn: None, version, is_head, limit: None };
+            let mut response = Response::new(Body::from(body));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            assert_eq!(reply.has_no_content(&mut response), bare, "{version:?} {status}");
+            let value = response.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+            assert_eq!(value, length, "{version:?} {status}");
         }
     }
 }

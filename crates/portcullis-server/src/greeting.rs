@@ -5,18 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use portcullis_core::{Connection, Tls as TlsFacts};
+use portcullis_core::{ClientAddr, Connection, Tls as TlsFacts};
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::handshakes::Handshakes;
 use crate::proxy_protocol::{Parsed, ProxyError, ProxyHeader, parse};
 use crate::rewind::Rewind;
 use crate::scratch;
 use crate::stats::Ending;
 use crate::stream::{Socket, Stream};
 use crate::tls::{Names, Tls};
+use crate::vitals::Vitals;
 
 /// Why a connection ended before HTTP.
 #[derive(Debug, Error)]
@@ -70,17 +71,18 @@ pub(crate) struct Greeted {
     pub(crate) names: Option<Names>,
 }
 
-/// Shakes hands, when it is this one's turn.
+/// Shakes hands.
 pub(crate) async fn handshake(
     socket: Rewind<Socket>,
     tls: &Tls,
     connection: Connection,
-    turns: &Semaphore,
+    handshakes: &Handshakes,
+    vitals: &Arc<Vitals>,
 ) -> Result<Greeted, GreetingError> {
     let current = tls.current();
     let stream = {
-        // Never closed, so the error is none.
-        let _turn = turns.acquire().await;
+        let address = connection.peer().map(|peer| ClientAddr::peer(peer.ip()).key());
+        let _under_way = handshakes.begin(address, vitals);
         let acceptor = TlsAcceptor::from(current.config);
         acceptor.accept(socket).await.map_err(GreetingError::Handshake)?
     };

@@ -121,8 +121,8 @@ impl Limits {
     pub fn write_idle(self, time: Duration) -> Self {
         Self { write_idle: time, ..self }
     }
-    /// How many bytes a second a body must make on average, in either direction, once the server has waited for the client
-    /// for as long as the idle time of that direction. Time in which the application does not read or write does not
+    /// How many bytes a second a body must make on average, in either direction, whenever the server has waited for the client
+    /// for as long as the idle time of that direction; then a new average begins. Time in which the application does not read or write does not
     /// count. 0 is none. Default: 240, as in Kestrel.
     #[must_use]
     pub fn byte_rate(self, bytes_a_second: u32) -> Self {
@@ -140,8 +140,8 @@ impl Limits {
     pub fn connections_per_address(self, count: usize) -> Self {
         Self { per_address: count, ..self }
     }
-    /// How many TLS handshakes may be under way; further clients wait, within [`header_time`](Self::header_time).
-    /// Default: 512.
+    /// How many TLS handshakes may be under way. One more ends the oldest of the address that has most of them, so that clients
+    /// which say nothing do not keep others waiting. Default: 512.
     #[must_use]
     pub fn handshakes(self, count: usize) -> Self {
         Self { handshakes: count.max(1), ..self }

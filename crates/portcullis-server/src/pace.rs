@@ -5,33 +5,42 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::vitals::is_too_slow;
-
 /// The shortest wait of a timer.
 const STEP: Duration = Duration::from_millis(1);
 
 /// How long a client has kept whoever reads or writes a body waiting. The clock runs only while somebody waits.
+///
+/// The average is taken over a stretch of waiting as long as the idle time, and then anew: what came fast in the beginning does
+/// not pay for a trickle.
 pub(crate) struct Pace {
     idle: Duration,
     byte_rate: u32,
+    /// In the present stretch.
     waited: Duration,
+    /// How many bytes had moved when the present stretch began.
+    before: u64,
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pace {
     pub(crate) fn new(idle: Duration, byte_rate: u32) -> Self {
-        Self { idle, byte_rate, waited: Duration::ZERO, since: None, timer: None }
+        Self { idle, byte_rate, waited: Duration::ZERO, before: 0, since: None, timer: None }
     }
-    /// Something came or went.
-    pub(crate) fn moved(&mut self) {
+    /// Something came or went; `bytes` have moved so far.
+    pub(crate) fn moved(&mut self, bytes: u64) {
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
+            if self.waited >= self.idle {
+                self.waited = Duration::ZERO;
+                self.before = bytes;
+            }
         }
     }
     /// Completes when the client has been too slow; `bytes` have moved so far.
     pub(crate) fn poll_wait(&mut self, cx: &mut Cx<'_>, bytes: u64) -> Poll<()> {
         let now = Instant::now();
+        let bytes = bytes.saturating_sub(self.before);
         let since = *self.since.get_or_insert(now);
         let waited = self.waited + (now - since);
         let idle_until = since + self.idle;
@@ -51,4 +60,9 @@ impl Pace {
         }
         timer.as_mut().poll(cx)
     }
+}
+
+/// Whether `bytes` in `waited` is less than the rate asks for.
+fn is_too_slow(bytes: u64, waited: Duration, byte_rate: u32) -> bool {
+    u128::from(bytes) * 1_000 < u128::from(byte_rate) * waited.as_millis()
 }

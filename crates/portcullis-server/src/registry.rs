@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::clock::CoarseClock;
+use crate::clock::{CoarseClock, Ticks};
 use crate::control::{Control, State};
 use crate::front::Shared;
 use crate::limits::Limits;
-use crate::vitals::{Orders, Ticks, Vitals};
+use crate::vitals::{Orders, Vitals};
 
 /// The connections of one runtime.
 pub(crate) struct Registry {
@@ -91,7 +91,8 @@ impl Registry {
         let now = self.clock.refresh();
         let places = self.lock();
         let all = places.all.iter().flatten();
-        all.filter_map(|vitals| Some((vitals.idle_for(now)?, vitals)))
+        all.filter(|vitals| !vitals.is_shed())
+            .filter_map(|vitals| Some((vitals.idle_for(now)?, vitals)))
             .max_by_key(|(idle, _)| *idle)
             .map(|(idle, vitals)| (idle, Arc::clone(vitals)))
     }

@@ -90,9 +90,9 @@ impl HttpBody for RequestBody {
                 this.fail(BodyError::new(BodyErrorKind::Malformed).cause(error))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                this.pace.moved();
                 let len = frame.data_ref().map_or(0, Bytes::len);
                 this.seen = this.seen.saturating_add(len as u64);
+                this.pace.moved(this.seen);
                 if this.is_too_large() {
                     return this.fail(BodyError::new(BodyErrorKind::TooLarge));
                 }

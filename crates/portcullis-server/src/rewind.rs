@@ -17,6 +17,9 @@ impl<S> Rewind<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self { stream, unread: Bytes::new() }
     }
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
     pub(crate) fn into_parts(self) -> (S, Bytes) {
         (self.stream, self.unread)
     }

@@ -12,7 +12,6 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use ipnet::IpNet;
 use portcullis_core::{Body, BoxError, ConfigError, ConfigErrors, Readiness, TrustedProxies};
-use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::accept::{AddressRules, Door};
@@ -21,6 +20,7 @@ use crate::caps::Caps;
 use crate::control::{Control, Sockets, State};
 use crate::front::Shared;
 use crate::handover::{self, MAX_SOCKETS, Predecessor};
+use crate::handshakes::Handshakes;
 use crate::limits::Limits;
 use crate::listen::{Address, At, Inherited, Listen, Listening, is_socket};
 use crate::open::{MainPart, OpenServer, Opened};
@@ -181,7 +181,7 @@ impl Server {
             stats: self.stats.clone(),
         });
         let mut opening = Opening { inherited, opened: Vec::new() };
-        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
+        let handshakes = Handshakes::new(self.limits.handshakes, self.stats.clone());
         let mut main = Vec::new();
         for listen in &self.listens {
             let opened = opening.open(listen, self.tls.as_ref(), false);

@@ -10,19 +10,36 @@ use tokio_rustls::server::TlsStream;
 
 use crate::rewind::Rewind;
 
-/// An accepted socket.
-pub(crate) enum Socket {
+/// An accepted socket, and how much it has taken.
+pub(crate) struct Socket {
+    kind: Kind,
+    taken: u64,
+}
+
+enum Kind {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Socket {
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        Self { kind: Kind::Tcp(stream), taken: 0 }
+    }
+    pub(crate) fn unix(stream: UnixStream) -> Self {
+        Self { kind: Kind::Unix(stream), taken: 0 }
+    }
     /// The address of the other end, where it has one.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
+        match &self.kind {
+            Kind::Tcp(stream) => stream.peer_addr().ok(),
+            Kind::Unix(_) => None,
         }
+    }
+    fn took(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.taken = self.taken.wrapping_add(bytes as u64);
+        }
+        polled
     }
 }
 
@@ -30,6 +47,17 @@ impl Socket {
 pub(crate) enum Stream {
     Clear(Socket),
     Tls(Box<TlsStream<Rewind<Socket>>>),
+}
+
+impl Stream {
+    /// How many bytes the system has taken from us. TLS has a buffer of its own, so what it takes says nothing about the client.
+    #[inline]
+    pub(crate) fn taken(&self) -> u64 {
+        match self {
+            Self::Clear(socket) => socket.taken,
+            Self::Tls(stream) => stream.get_ref().0.get_ref().taken,
+        }
+    }
 }
 
 /// Does the same with whichever variant there is.
@@ -91,5 +119,43 @@ macro_rules! transport {
     };
 }
 
-transport!(Socket::{ Tcp, Unix });
+transport!(Kind::{ Tcp, Unix });
 transport!(Stream::{ Clear, Tls });
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.kind).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.kind).poll_write(cx, buf);
+        self.took(polled)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Cx<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.kind).poll_write_vectored(cx, bufs);
+        self.took(polled)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.kind.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.kind).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.kind).poll_shutdown(cx)
+    }
+}

@@ -113,7 +113,7 @@ impl<F: Future> Future for Watched<F> {
         let sent = this.state.sent.load(Relaxed);
         let waits = this.state.has_data.load(Relaxed);
         if !waits || std::mem::replace(this.sent, sent) != sent {
-            this.pace.moved();
+            this.pace.moved(sent);
         }
         if waits && this.pace.poll_wait(cx, sent).is_ready() {
             // Dropping the work resets the stream.

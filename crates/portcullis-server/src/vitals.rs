@@ -5,14 +5,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context as Cx, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis_core::{Draining, Revocation};
 
-use crate::clock::CoarseClock;
+use crate::clock::{CoarseClock, Ticks};
 use crate::front::Shared;
-use crate::limits::Limits;
+use crate::stall::Stall;
 use crate::stats::Ending;
 
 /// In what state a connection is.
@@ -100,6 +99,8 @@ pub(crate) struct Vitals {
     unread: AtomicBool,
     streams: AtomicU32,
     parked: AtomicBool,
+    /// When it was told to make room for another one; plus one, so that zero is never.
+    shed_at: AtomicU32,
     stall: Stall,
     header_block_since: AtomicU32,
     orders: AtomicU8,
@@ -108,14 +109,6 @@ pub(crate) struct Vitals {
     has_informational: AtomicBool,
     draining: Draining,
     revocation: OnceLock<Revocation>,
-}
-
-/// How long the other end has kept us waiting for room to write. Ticks are stored plus one, so that zero is none.
-#[derive(Default)]
-struct Stall {
-    since: AtomicU32,
-    waited: AtomicU32,
-    moved: AtomicU64,
 }
 
 impl Vitals {
@@ -135,6 +128,7 @@ impl Vitals {
             unread: AtomicBool::new(false),
             streams: AtomicU32::new(0),
             parked: AtomicBool::new(true),
+            shed_at: AtomicU32::new(0),
             stall: Stall::default(),
             header_block_since: AtomicU32::new(0),
             orders: AtomicU8::new(Orders::NONE),
@@ -270,10 +264,11 @@ impl Vitals {
 
     // What the wire below hyper does.
 
-    /// Bytes came from the client. Whether the head of a later request begins with them.
+    /// Bytes came from the client. Whether the head of a later request begins with them: empty lines in front of it are none of
+    /// it (RFC 9112, section 2.2).
     #[inline]
-    pub(crate) fn received(&self) -> bool {
-        let begins = self.phase.load(Relaxed) == Phase::Idle as u8;
+    pub(crate) fn received(&self, bytes: &[u8]) -> bool {
+        let begins = self.phase.load(Relaxed) == Phase::Idle as u8 && !is_blank(bytes);
         if begins {
             self.enter(Phase::Head);
         }
@@ -281,10 +276,15 @@ impl Vitals {
     }
     /// Some of what hyper made was written, or at least begun.
     #[inline]
-    pub(crate) fn wrote(&self, bytes: usize) {
+    pub(crate) fn wrote(&self) {
         self.clean.store(false, Relaxed);
+    }
+    /// The system took some of what was written.
+    #[inline]
+    pub(crate) fn write_moves(&self, bytes: u64) {
         self.stall.moved(bytes, self.clock.now());
     }
+    /// The system takes no more for now.
     pub(crate) fn write_stalls(&self) {
         self.stall.begin(self.clock.now());
     }
@@ -321,6 +321,10 @@ impl Vitals {
             self.has_informational.store(true, Relaxed);
         }
         self.wake();
+    }
+    #[inline]
+    pub(crate) fn has_informational(&self) -> bool {
+        self.has_informational.load(Relaxed)
     }
     /// What is to go out ahead of the answer. Nothing unless the stream is clean.
     #[inline]
@@ -380,6 +384,10 @@ impl Vitals {
             }
             return self.order(Orders::KILL);
         }
+        let shed_at = self.shed_at.load(Relaxed);
+        if shed_at != 0 {
+            self.sweep_shed(now.saturating_sub(shed_at - 1));
+        }
         match self.phase() {
             Phase::Opening | Phase::Head if age >= limits.header => self.order(Orders::EXPIRED),
             Phase::Idle if age >= limits.idle => self.order(Orders::CLOSE_IDLE),
@@ -398,6 +406,21 @@ impl Vitals {
             }
             _ => {}
         }
+    }
+    /// Reminds one that was told to go, `ago` ticks ago, as soon as it is idle. An HTTP/2 client has a second to say that it knows.
+    fn sweep_shed(&self, ago: u32) {
+        match self.phase() {
+            Phase::Idle => self.order(Orders::CLOSE_IDLE),
+            Phase::Http2 if ago >= NEWCOMER && self.streams.load(Relaxed) == 0 => {
+                self.order(Orders::KILL);
+            }
+            _ => {}
+        }
+    }
+    /// Tells an idle connection to make room for another one.
+    pub(crate) fn shed(&self) {
+        self.shed_at.store(self.clock.now() + 1, Relaxed);
+        self.order(Orders::CLOSE_IDLE | Orders::FINISH);
     }
     /// Whether the head of a request is overdue. The sweeper may have looked while one phase gave way to the next, so whoever obeys
     /// it asks again.
@@ -427,67 +450,13 @@ impl Vitals {
         let idle = self.phase() == Phase::Idle || (self.phase() == Phase::Http2 && streams == 0);
         idle.then(|| now.saturating_sub(self.since.load(Relaxed)))
     }
-}
-
-impl Stall {
-    fn begin(&self, now: u32) {
-        if self.since.load(Relaxed) == 0 {
-            self.since.store(now + 1, Relaxed);
-        }
-    }
-    fn moved(&self, bytes: usize, now: u32) {
-        let since = self.since.load(Relaxed);
-        if since != 0 {
-            self.waited.fetch_add((now + 1).saturating_sub(since), Relaxed);
-            self.moved.fetch_add(bytes as u64, Relaxed);
-            self.since.store(0, Relaxed);
-        }
-    }
-    fn reset(&self) {
-        if self.waited.load(Relaxed) != 0 || self.since.load(Relaxed) != 0 {
-            self.since.store(0, Relaxed);
-            self.waited.store(0, Relaxed);
-            self.moved.store(0, Relaxed);
-        }
-    }
-    fn is_too_long(&self, now: u32, limits: &Ticks) -> bool {
-        let since = self.since.load(Relaxed);
-        let waited = self.waited.load(Relaxed);
-        if since == 0 && waited == 0 {
-            return false;
-        }
-        let stalled = if since == 0 { 0 } else { (now + 1).saturating_sub(since) };
-        let waited = waited + stalled;
-        stalled >= limits.write
-            || (waited >= limits.write && limits.is_too_slow(self.moved.load(Relaxed), waited))
+    /// Whether it was told to make room for another one.
+    pub(crate) fn is_shed(&self) -> bool {
+        self.shed_at.load(Relaxed) != 0
     }
 }
 
-/// The time limits that the sweeper knows, in ticks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticks {
-    header: u32,
-    idle: u32,
-    write: u32,
-    byte_rate: u64,
-}
-
-impl Ticks {
-    pub(crate) fn of(limits: &Limits) -> Self {
-        Self {
-            header: CoarseClock::ticks(limits.header_time),
-            idle: CoarseClock::ticks(limits.idle_time),
-            write: CoarseClock::ticks(limits.write_idle),
-            byte_rate: u64::from(limits.byte_rate),
-        }
-    }
-    fn is_too_slow(&self, bytes: u64, ticks: u32) -> bool {
-        let millis = u128::from(ticks) * CoarseClock::TICK.as_millis();
-        u128::from(bytes) * 1_000 < u128::from(self.byte_rate) * millis
-    }
-}
-
-/// Whether `bytes` in `waited` is less than the rate asks for.
-pub(crate) fn is_too_slow(bytes: u64, waited: Duration, byte_rate: u32) -> bool {
-    u128::from(bytes) * 1_000 < u128::from(byte_rate) * waited.as_millis()
+/// Whether there are only line ends.
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }

@@ -19,6 +19,8 @@ use crate::vitals::{Phase, Vitals};
 /// The stream of one connection, with what is known about it. The connection counts as open while this lives.
 pub(crate) struct Wire {
     stream: Rewind<Stream>,
+    /// How much of what we wrote the system had taken when we last looked.
+    taken: u64,
     enrolled: Enrolled,
     /// Counts the connection as open.
     _admitted: Admitted,
@@ -43,6 +45,7 @@ impl Wire {
         redress: Redress,
     ) -> Self {
         Self {
+            taken: stream.taken(),
             stream: Rewind::new(stream),
             enrolled,
             _admitted: admitted,
@@ -107,7 +110,9 @@ impl Wire {
             }
         }
         while !self.own.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.own))?;
+            let polled = Pin::new(&mut self.stream).poll_write(cx, &self.own);
+            self.note(&polled);
+            let written = ready!(polled)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -116,18 +121,33 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Notes how a write went.
-    fn wrote(&mut self, polled: &Poll<io::Result<usize>>) {
-        match polled {
-            Poll::Pending => self.vitals().write_stalls(),
-            Poll::Ready(Ok(bytes)) => {
-                self.vitals().wrote(*bytes);
-                if let Some(meter) = &mut self.http2 {
-                    meter.sent(*bytes);
-                }
-            }
-            Poll::Ready(Err(_)) => {}
+    /// Notes how the client takes what we have for it.
+    #[inline]
+    fn note<T>(&mut self, polled: &Poll<io::Result<T>>) {
+        let taken = self.stream.get_ref().taken();
+        let moved = taken.wrapping_sub(std::mem::replace(&mut self.taken, taken));
+        if moved > 0 {
+            self.vitals().write_moves(moved);
         }
+        if polled.is_pending() {
+            self.vitals().write_stalls();
+        }
+    }
+    /// Notes how writing something of hyper's went.
+    #[inline]
+    fn wrote(&mut self, polled: &Poll<io::Result<usize>>) {
+        self.note(polled);
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.vitals().wrote();
+            if let Some(meter) = &mut self.http2 {
+                meter.sent(*bytes);
+            }
+        }
+    }
+    fn poll_flush_stream(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(&polled);
+        polled
     }
 
     /// What hyper says to a request that it could not read, in our own words. `None` for everything else.
@@ -155,7 +175,7 @@ impl AsyncRead for Wire {
         }
         let Self { enrolled, http2, redress, line, .. } = &mut *self;
         let vitals = enrolled.vitals();
-        if vitals.received() {
+        if vitals.received(fresh) {
             *line = RequestLine::default();
         }
         line.feed(fresh);
@@ -214,13 +234,21 @@ impl AsyncWrite for Wire {
         self.stream.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        // TLS has a buffer of its own: the client has what is in there only when it has been flushed.
+        ready!(self.poll_flush_stream(cx))?;
         // Hyper flushes when it has nothing left to write: from here on the stream is clean, until the next answer.
         self.vitals().flushed();
+        if self.own.is_empty() && !self.vitals().has_informational() {
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_own(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.poll_flush_stream(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
         ready!(self.poll_own(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.note(&polled);
+        polled
     }
 }

@@ -212,11 +212,11 @@ impl Accepting {
         Ok(match self {
             Self::Tcp(listener) => {
                 let stream: std::net::TcpStream = rustix::net::accept_with(listener, flags)?.into();
-                Socket::Tcp(tokio::net::TcpStream::from_std(stream)?)
+                Socket::tcp(tokio::net::TcpStream::from_std(stream)?)
             }
             Self::Unix(listener) => {
                 let stream: UnixStream = rustix::net::accept_with(listener, flags)?.into();
-                Socket::Unix(tokio::net::UnixStream::from_std(stream)?)
+                Socket::unix(tokio::net::UnixStream::from_std(stream)?)
             }
         })
     }
@@ -228,11 +228,11 @@ impl Accepting {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Socket::Tcp(stream), Some(peer)))
+                Ok((Socket::tcp(stream), Some(peer)))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Socket::Unix(stream), None))
+                Ok((Socket::unix(stream), None))
             }
         }
     }

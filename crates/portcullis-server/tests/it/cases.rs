@@ -67,6 +67,17 @@ async fn operators_have_a_place_of_their_own() {
     assert_eq!(operator.answer().await.text(), "metrics");
 }
 
+#[tokio::test]
+async fn http_1_0_knows_no_upgrades() {
+    let server = start_with(local(), |request: Request<Body>| async move {
+        Ok(text(format!("{}", request.headers().contains_key("upgrade"))))
+    });
+    for (version, want) in [("1.0", "false"), ("1.1", "true")] {
+        let ask = format!("GET / HTTP/{version}\r\nhost: a\r\nupgrade: websocket\r\n\r\n");
+        assert_eq!(server.ask(ask).await.text(), want);
+    }
+}
+
 /// 49: an upgrade that is not taken leaves the connection what it was; what follows is read as requests.
 #[tokio::test]
 async fn an_upgrade_that_is_not_taken_changes_nothing() {

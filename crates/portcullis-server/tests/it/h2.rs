@@ -261,6 +261,20 @@ async fn one_connection_has_so_many_requests_at_once() {
 }
 
 #[tokio::test]
+async fn an_answer_to_head_has_no_content() {
+    let server = start(local());
+    let mut client = H2::connect(&server).await;
+    for (stream, method, path, status, len) in
+        [(1, "HEAD", "/", 200, 0), (3, "HEAD", "/nowhere", 404, 0), (5, "GET", "/", 200, 5)]
+    {
+        client.ask(stream, END_STREAM, &request(method, path, &[])).await;
+        let answer = client.outcome(stream).await;
+        assert_eq!((answer.status, answer.body.len()), (Some(status), len), "{method} {path}");
+        assert!(answer.over && answer.reset.is_none(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn header_bytes_have_a_limit() {
     let server = start(local());
     let mut client = H2::connect(&server).await;

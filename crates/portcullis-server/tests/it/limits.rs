@@ -8,6 +8,7 @@ use portcullis_server::Limits;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
+use crate::h2::{PREFACE, SETTINGS, frame};
 use crate::support::{
     Answer, End, PATIENCE, echo, get, local, ordinary, pieces, post, start, start_with, text, until,
 };
@@ -139,6 +140,41 @@ async fn a_body_that_does_not_come_is_a_408() {
     server.assert_well().await;
 }
 
+#[tokio::test]
+async fn what_came_fast_at_first_pays_for_no_trickle() {
+    let limits = Limits::default().body_idle(SECOND).byte_rate(1_000);
+    let server = start(local().limits(limits));
+    let mut client = server.connect().await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n").await;
+    client.send("x".repeat(500_000)).await;
+    let since = Instant::now();
+    let answer = loop {
+        client.try_send("x").await;
+        let (bytes, end) = client.rest(Duration::from_millis(100)).await;
+        if let Some((answer, _)) = Answer::parse(&bytes, "POST", true) {
+            break answer;
+        }
+        assert_eq!(end, End::Open);
+        assert!(since.elapsed() < PATIENCE, "half a megabyte would pay for 500 s");
+    };
+    answer.assert_problem(408, "body-too-slow");
+}
+
+#[tokio::test]
+async fn line_ends_between_two_requests_begin_none() {
+    let limits = Limits::default().header_time(SECOND).idle_time(6 * SECOND);
+    let server = start(local().limits(limits));
+    let mut client = server.connect().await;
+    client.send([&post("/echo", "hello"), "\r\n"].concat()).await;
+    assert_eq!(client.answer().await.text(), "hello");
+    assert_eq!(client.rest(2 * SECOND).await, (Vec::new(), End::Open), "no answer to nothing");
+    client.send("\r\n").await;
+    assert_eq!(client.rest(2 * SECOND).await, (Vec::new(), End::Open), "nor later");
+    client.send(get("/")).await;
+    assert_eq!(client.answer().await.text(), "hello");
+    client.assert_closed().await;
+}
+
 fn chunked(body: &str) -> String {
     let len = body.len();
     format!(
@@ -225,6 +261,25 @@ async fn of_too_many_connections_an_idle_one_makes_room() {
     drop((second, third));
     until(|| server.stats.connections() == 0).await;
     server.assert_well().await;
+}
+
+#[tokio::test]
+async fn idle_http_2_connections_that_do_not_listen_make_room_too() {
+    let server = start(local().limits(Limits::default().connections(2)));
+    let mut deaf = Vec::new();
+    for _ in 0..10 {
+        let mut client = server.connect().await;
+        // It says hello, and no more: not even that it heard a goodbye.
+        client.try_send(PREFACE).await;
+        client.try_send(frame(SETTINGS, 0, 0, &[])).await;
+        deaf.push(client);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(server.stats.connections() <= 3, "two, and one on its way out");
+    }
+    for left in [2, 1] {
+        until(|| server.stats.connections() <= left).await;
+        server.assert_well().await;
+    }
 }
 
 #[tokio::test]

@@ -12,13 +12,13 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyP
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::h2::H2;
-use crate::support::{Folder, Raw, Running, get, start_with, text};
+use crate::support::{End, Folder, Raw, Running, get, start_with, text, until};
 
 /// Who vouches for everybody, and a folder for what they sign.
 pub(crate) struct Authority {
@@ -348,4 +348,85 @@ async fn a_handshake_has_the_time_of_a_request() {
     let mut client = connect(&server, &authority.trust(&[]), "a.example").await.unwrap();
     client.send(get_from("a.example")).await;
     assert_eq!(client.answer().await.status, 200);
+}
+
+/// Connects from `from`, with as small a buffer for what comes as the system has.
+async fn connect_from(server: &Running, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(server.address).await.unwrap()
+}
+
+#[tokio::test]
+async fn clients_that_are_silent_in_the_handshake_keep_nobody_out() {
+    let authority = Authority::new("tls-silent");
+    let tls = authority.certificate("a.example").tls();
+    let server = serve_with(&tls, Limits::default().handshakes(4));
+    let mut silent = Vec::new();
+    for count in 1..=4 {
+        silent.push(Raw::new(connect_from(&server, [127, 0, 0, 2]).await));
+        until(|| server.stats.accepted() == count).await;
+    }
+    let config = authority.trust(&[]);
+    for _ in 0..2 {
+        let mut good = connect(&server, &config, "a.example").await.unwrap();
+        good.send(get_from("a.example")).await;
+        assert_eq!(good.answer().await.status, 200);
+    }
+    silent.remove(0).assert_closed().await;
+    let (_, end) = silent[2].rest(Duration::from_millis(100)).await;
+    assert_eq!(end, End::Open, "no more of them than it takes");
+}
+
+/// Serves as many bytes as the path says.
+fn serve_bytes(tls: &Tls, limits: Limits) -> Running {
+    let server = Server::bind("https://127.0.0.1:0").tls(tls.clone()).limits(limits);
+    start_with(server, |request: Request<Body>| async move {
+        let len = request.uri().path()[1..].parse().unwrap();
+        Ok(text("x".repeat(len)))
+    })
+}
+
+/// Sizes of which some stay in the buffers of TLS while a client does not read: the system takes at least the 256 KiB that
+/// may wait in it, and TLS 64 KiB more.
+const SIZES: std::ops::RangeInclusive<usize> = 16..=28;
+
+#[tokio::test]
+async fn an_answer_that_waits_in_the_buffers_of_tls_comes_whole() {
+    let authority = Authority::new("tls-slow");
+    let server = serve_bytes(&authority.certificate("a.example").tls(), Limits::default());
+    let config = authority.trust(&[]);
+    let mut clients = Vec::new();
+    for size in SIZES {
+        let stream = connect_from(&server, [127, 0, 0, 1]).await;
+        let mut client = client(&config, stream, "a.example").await.unwrap();
+        let len = size << 14;
+        client.send(get_from("a.example").replacen("/ ", &format!("/{len} "), 1)).await;
+        clients.push((client, len));
+    }
+    // Long enough for a connection that takes itself for idle to let go of its buffers.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for (client, len) in &mut clients {
+        assert_eq!(client.answer().await.body.len(), *len);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_its_answer_in_the_buffers_of_tls_is_cut_off() {
+    let authority = Authority::new("tls-deaf");
+    let limits = Limits::default().write_idle(Duration::from_secs(1));
+    let server = serve_bytes(&authority.certificate("a.example").tls(), limits);
+    let config = authority.trust(&[]);
+    let mut clients = Vec::new();
+    for size in SIZES {
+        let stream = connect_from(&server, [127, 0, 0, 1]).await;
+        let mut client = client(&config, stream, "a.example").await.unwrap();
+        let path = format!("/{} ", (size << 14) + 200_000);
+        client.send(get_from("a.example").replacen("/ ", &path, 1)).await;
+        clients.push(client);
+    }
+    until(|| server.stats.connections() == 0).await;
+    let cut = server.stats.refused();
+    assert_eq!(cut, clients.len() as u64, "for that reason and no other");
 }
