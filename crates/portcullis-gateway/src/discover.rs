@@ -1,7 +1,7 @@
 //! Where the list of servers comes from.
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use portcullis_core::BoxError;
+use tokio::io::AsyncReadExt;
 use tokio::sync::OnceCell;
 
 use crate::address::{At, Origin};
@@ -18,6 +19,8 @@ use crate::server::Spec;
 const BELIEVED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// How soon a file is looked at again.
 const FILE_BEAT: Duration = Duration::from_secs(1);
+/// The longest file: room for ten thousand servers and more.
+const FILE_BYTES: u64 = 1 << 20;
 
 /// Where the list of servers comes from, when it changes while the gateway runs.
 ///
@@ -138,12 +141,23 @@ pub(crate) struct File(pub(crate) PathBuf);
 impl Discover for File {
     fn discover(&self) -> Pin<Box<dyn Future<Output = Result<Discovered, BoxError>> + Send + '_>> {
         Box::pin(async move {
-            let text = tokio::fs::read_to_string(&self.0)
-                .await
-                .map_err(|error| format!("`{}`: {error}", self.0.display()))?;
+            let text =
+                load(&self.0).await.map_err(|error| format!("`{}`: {error}", self.0.display()))?;
             read(&text).map_err(|error| format!("`{}`, {error}", self.0.display()).into())
         })
     }
+}
+
+/// The text of the file, unless it is longer than any list of servers.
+async fn load(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = tokio::fs::File::open(path).await?;
+    file.take(FILE_BYTES + 1).read_to_string(&mut text).await?;
+    if text.len() as u64 > FILE_BYTES {
+        let error = format!("it has more than {FILE_BYTES} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, error));
+    }
+    Ok(text)
 }
 
 fn read(text: &str) -> Result<Discovered, String> {
@@ -182,6 +196,9 @@ mod tests {
             .weighted("http://10.0.0.7:9000", 2, 1)
             .server("unix:/run/x.sock");
         assert_eq!(read(text), Ok(want));
+        let endless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = endless.block_on(File("/dev/zero".into()).discover()).unwrap_err();
+        assert!(error.to_string().contains("more than 1048576 bytes"), "{error}");
         for (text, want) in [
             ("\nnowhere", "line 2: a server is a URL"),
             ("http://a size=2", "line 1: `size=2` is no `weight=N`"),

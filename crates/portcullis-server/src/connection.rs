@@ -210,6 +210,7 @@ where
                 shared.stats.ended(Ending::HeaderTime);
                 return close(wire, true, vitals).await;
             }
+            Pause::Done(_) if vitals.is_broken() => return wire.reset(),
             Pause::Done(result) => {
                 let unread = result.is_err_and(|error| error.is_parse()) || vitals.has_unread();
                 if unread {

@@ -292,7 +292,7 @@ impl Reply {
         if self.has_no_content(&mut response) {
             return response.map(|_| ResponseBody::ours(Body::empty(), self.turn.take()));
         }
-        response.map(|body| ResponseBody::theirs(body, self.turn.take()))
+        response.map(|body| ResponseBody::theirs(body, self.turn.take(), self.version))
     }
     /// An answer of the server's own.
     fn ours<B>(&mut self, mut response: Response<Body>) -> Response<ResponseBody<B>> {

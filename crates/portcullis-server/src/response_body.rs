@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use portcullis_core::{Body, BoxError};
@@ -17,6 +18,7 @@ pin_project! {
         #[pin]
         kind: Kind<B>,
         turn: Option<Turn>,
+        ends_with_connection: bool,
     }
 }
 
@@ -60,11 +62,13 @@ impl Drop for Turn {
 }
 
 impl<B> ResponseBody<B> {
-    pub(crate) fn theirs(body: B, turn: Option<Turn>) -> Self {
-        Self { kind: Kind::Theirs { body }, turn }
+    pub(crate) fn theirs(body: B, turn: Option<Turn>, version: Version) -> Self {
+        // HTTP/1.0 has no chunks, so that a length which nobody knows is told by closing.
+        let ends_with_connection = version <= Version::HTTP_10;
+        Self { kind: Kind::Theirs { body }, turn, ends_with_connection }
     }
     pub(crate) fn ours(body: Body, turn: Option<Turn>) -> Self {
-        Self { kind: Kind::Ours { body }, turn }
+        Self { kind: Kind::Ours { body }, turn, ends_with_connection: false }
     }
 }
 
@@ -91,6 +95,9 @@ where
         };
         if let Some(turn) = this.turn {
             turn.polled(bytes);
+            if *this.ends_with_connection && matches!(polled, Poll::Ready(Some(Err(_)))) {
+                turn.vitals().break_off();
+            }
         }
         Poll::Ready(ready!(polled))
     }

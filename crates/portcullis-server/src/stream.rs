@@ -35,6 +35,13 @@ impl Socket {
             Kind::Unix(_) => None,
         }
     }
+    /// Closing resets the connection from here on, and says nothing of an end.
+    fn reset(&self) {
+        if let Kind::Tcp(stream) = &self.kind {
+            // One that is closed already cannot be reset, and need not be.
+            drop(stream.set_zero_linger());
+        }
+    }
     fn took(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = polled {
             self.taken = self.taken.wrapping_add(bytes as u64);
@@ -50,6 +57,12 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Has the end of the connection look like a mishap. With TLS it does: nobody has said `close_notify`.
+    pub(crate) fn reset(&self) {
+        if let Self::Clear(socket) = self {
+            socket.reset();
+        }
+    }
     /// How many bytes the system has taken from us. TLS has a buffer of its own, so what it takes says nothing about the client.
     #[inline]
     pub(crate) fn taken(&self) -> u64 {

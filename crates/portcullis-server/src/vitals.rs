@@ -95,6 +95,8 @@ pub(crate) struct Vitals {
     answered: AtomicBool,
     /// Somebody may still read the current request's body.
     body_open: AtomicBool,
+    /// An answer broke off whose end only the end of the connection shows.
+    broken: AtomicBool,
     /// A request's body was left unread, so that closing has to linger.
     unread: AtomicBool,
     streams: AtomicU32,
@@ -125,6 +127,7 @@ impl Vitals {
             two_ends: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             body_open: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             streams: AtomicU32::new(0),
             parked: AtomicBool::new(true),
@@ -234,6 +237,12 @@ impl Vitals {
         if !complete {
             self.unread.store(true, Relaxed);
         }
+    }
+    pub(crate) fn break_off(&self) {
+        self.broken.store(true, Relaxed);
+    }
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
     }
     pub(crate) fn has_unread(&self) -> bool {
         self.unread.load(Relaxed)

@@ -70,6 +70,10 @@ impl Wire {
             self.own = self.redress.timed_out();
         }
     }
+    /// Ends the connection so that the client does not take it for the end of its answer.
+    pub(crate) fn reset(self) {
+        self.stream.get_ref().reset();
+    }
     /// Counts the frames of HTTP/2 from here on.
     pub(crate) fn meter(&mut self, meter: FrameMeter) {
         self.http2 = Some(Box::new(meter));

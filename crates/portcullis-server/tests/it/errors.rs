@@ -2,12 +2,14 @@
 use std::convert::Infallible;
 use std::io;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use portcullis_core::Body;
 use portcullis_server::Limits;
+use tokio::io::AsyncReadExt;
 use tower::service_fn;
 
-use crate::support::{get, local, post, start_open, start_with, text};
+use crate::support::{get, local, post, start_open, start_with, text, within};
 
 #[tokio::test]
 async fn an_error_of_the_service_is_a_500_that_keeps_its_cause() {
@@ -67,4 +69,38 @@ async fn what_a_client_did_to_its_body_is_never_a_5xx() {
     let answer = server.ask(post("/decides", "eleven byte")).await;
     assert_eq!((answer.status, answer.text()), (409, "whatever"), "a decision is left alone");
     assert_eq!(server.ask(post("/server", "ten bytes!")).await.text(), "whatever");
+}
+
+/// A body that breaks off behind its first piece.
+struct Broken(bool);
+
+impl http_body::Body for Broken {
+    type Data = Bytes;
+    type Error = io::Error;
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+        std::task::Poll::Ready(Some(if std::mem::replace(&mut self.0, true) {
+            Err(io::Error::other("broken off"))
+        } else {
+            Ok(http_body::Frame::data(Bytes::from_static(b"half of it")))
+        }))
+    }
+}
+
+#[tokio::test]
+async fn half_an_answer_is_not_taken_for_a_whole_one() {
+    let server = start_with(local(), |_| async { Ok(Response::new(Body::new(Broken(false)))) });
+    for version in ["1.0", "1.1"] {
+        let mut client = server.connect().await;
+        client.send(format!("GET / HTTP/{version}\r\nhost: a\r\n\r\n")).await;
+        let mut read = Vec::new();
+        let end = within(client.stream.read_to_end(&mut read)).await;
+        match version {
+            // Its end is that of the connection, so that must look like a mishap.
+            "1.0" => assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset),
+            _ => assert!(!read.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&read)),
+        }
+    }
 }
