@@ -200,9 +200,8 @@ where
             Pause::Idle => {
                 vitals.set_parked(true);
                 // Line ends between two requests mean nothing; put back they would only wake it again.
-                if !is_blank(&parts.read_buf) {
-                    wire.unread(parts.read_buf);
-                }
+                let read = Some(parts.read_buf).filter(|read| !is_blank(read));
+                wire.unread(read.unwrap_or_default());
                 let Some(bytes) = waiting(&mut wire, vitals).await else { return };
                 wire.unread(bytes);
             }

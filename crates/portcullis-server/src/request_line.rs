@@ -1,6 +1,6 @@
 //! The head of a request, looked at while hyper has not read it: hyper says that a head is too large, but not what of it; and of two
 //! statements about where a message ends it shows one.
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::screen::METHOD_BYTES;
 
@@ -38,30 +38,50 @@ pub(crate) enum Part {
 
 impl RequestLine {
     /// More of it came, or of what follows it. Costs one look through the head.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if self.long_method.is_none() {
             let method = bytes.get(..=METHOD_BYTES);
             self.long_method = Some(method.is_some_and(|method| !method.contains(&b' ')));
         }
-        while self.stage != Stage::Over {
-            let end = memchr(b'\n', bytes);
-            let line = end.and_then(|end| bytes.get(..end)).unwrap_or(bytes);
-            let more = line.get(..line.len().min(NAME - self.known)).unwrap_or_default();
-            if let Some(place) = self.begin.get_mut(self.known..self.known + more.len()) {
-                place.copy_from_slice(more);
-                self.known += more.len();
-            }
-            let Some(end) = end else { return };
-            self.line_ended();
-            bytes = bytes.get(end + 1..).unwrap_or_default();
+        if self.stage != Stage::Over {
+            self.lines(bytes);
         }
     }
-    fn line_ended(&mut self) {
-        let begin = self.begin.get(..self.known).unwrap_or_default();
+    fn lines(&mut self, mut bytes: &[u8]) {
+        if self.known > 0 {
+            // The rest of a line that another piece began.
+            let end = memchr(b'\n', bytes);
+            self.begin(bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default());
+            let Some(end) = end else { return };
+            let (begin, known) = (self.begin, std::mem::take(&mut self.known));
+            self.line(begin.get(..known).unwrap_or_default());
+            bytes = bytes.get(end + 1..).unwrap_or_default();
+        }
+        let mut start = 0;
+        for end in memchr_iter(b'\n', bytes) {
+            if self.stage == Stage::Over {
+                return;
+            }
+            self.line(bytes.get(start..end).unwrap_or_default());
+            start = end + 1;
+        }
+        self.begin(bytes.get(start..).unwrap_or_default());
+    }
+    /// Remembers how a line begins that is not all there.
+    fn begin(&mut self, part: &[u8]) {
+        let part = part.get(..part.len().min(NAME - self.known)).unwrap_or_default();
+        if let Some(place) = self.begin.get_mut(self.known..self.known + part.len()) {
+            place.copy_from_slice(part);
+            self.known += part.len();
+        }
+    }
+    /// A whole line, or as much of it as matters.
+    #[inline]
+    fn line(&mut self, line: &[u8]) {
         let is = |name: &[u8]| {
-            begin.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+            line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
         };
-        match (self.stage, begin) {
+        match (self.stage, line) {
             // Empty lines in front of a request are none of it.
             (Stage::RequestLine, [] | [b'\r']) | (Stage::Over, _) => {}
             (Stage::RequestLine, _) => self.stage = Stage::Headers,
@@ -72,7 +92,6 @@ impl RequestLine {
             (Stage::Headers, [b'c' | b'C', ..]) => self.content_length |= is(b"content-length:"),
             (Stage::Headers, _) => {}
         }
-        self.known = 0;
     }
     /// Whether the head says in two ways where the message ends.
     pub(crate) fn has_two_ends(&self) -> bool {
