@@ -31,7 +31,8 @@ impl Pace {
     pub(crate) fn moved(&mut self, bytes: u64) {
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
-            if self.waited >= self.idle {
+            let came = bytes.saturating_sub(self.before);
+            if self.waited >= self.idle && !is_too_slow(came, self.waited, self.byte_rate) {
                 self.waited = Duration::ZERO;
                 self.before = bytes;
             }
@@ -65,4 +66,40 @@ impl Pace {
 /// Whether `bytes` in `waited` is less than the rate asks for.
 fn is_too_slow(bytes: u64, waited: Duration, byte_rate: u32) -> bool {
     u128::from(bytes) * 1_000 < u128::from(byte_rate) * waited.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::time::timeout;
+
+    /// Lets so many bytes come every so many milliseconds, behind a first piece. Answers when that was too slow.
+    async fn too_slow_after(first: u64, bytes: u64, millis: u64) -> Option<Duration> {
+        let mut pace = Pace::new(Duration::from_secs(30), 240);
+        let (began, mut seen) = (Instant::now(), first);
+        pace.moved(seen);
+        while began.elapsed() < Duration::from_secs(600) {
+            let wait = poll_fn(|cx| pace.poll_wait(cx, seen));
+            if timeout(Duration::from_millis(millis), wait).await.is_ok() {
+                return Some(began.elapsed());
+            }
+            seen += bytes;
+            pace.moved(seen);
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_average_counts_however_the_bytes_fall() {
+        for millis in [300, 999, 1_000, 1_001, 7_000] {
+            let end = too_slow_after(0, 1, millis).await.unwrap();
+            assert!((30..=38).contains(&end.as_secs()), "a byte every {millis} ms: {end:?}");
+            let enough = too_slow_after(0, 400 * millis / 1_000 + 1, millis).await;
+            assert_eq!(enough, None, "enough every {millis} ms");
+            let end = too_slow_after(1 << 20, 1, millis).await.unwrap();
+            assert!((60..=75).contains(&end.as_secs()), "behind a mebibyte, {millis} ms: {end:?}");
+        }
+        assert_eq!(too_slow_after(0, 1, 40_000).await.unwrap().as_secs(), 30);
+    }
 }
