@@ -34,7 +34,7 @@ const STREAM_BUFFER: usize = 64 << 10;
 const MAX_FRAME: u32 = 16 << 10;
 /// How long, and how much, is read and thrown away behind the last answer, so that a reset does not take that answer from the
 /// client (RFC 9112, section 9.6).
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
 
 /// A connection that is ready for HTTP.

@@ -22,7 +22,7 @@ use tower_service::Service;
 use crate::control::Control;
 use crate::limits::Limits;
 use crate::refusal::refuse;
-use crate::request_body::RequestBody;
+use crate::request_body::{RequestBody, throw_away};
 use crate::response_body::{ResponseBody, Turn};
 use crate::screen::screen;
 use crate::stats::{Ending, Stats};
@@ -157,6 +157,9 @@ where
                 self.vitals.end_body(false);
             }
             let answer = refuse(&mut request, problem, &connection);
+            if matches!(self.protocol, Protocol::Http2(_)) {
+                throw_away(request.into_body());
+            }
             return FrontFuture { state: Step::Refused { answer: Some(answer) }, reply };
         }
         let (mut parts, incoming) = request.into_parts();

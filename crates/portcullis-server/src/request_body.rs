@@ -1,4 +1,5 @@
 //! The request body: limited in size, and in how long it may keep the application waiting.
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
@@ -7,7 +8,10 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_core::{BodyError, BodyErrorKind, BodyLimit};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
+use crate::connection::LINGER;
 use crate::limits::Limits;
 use crate::pace::Pace;
 use crate::stats::{Ending, Stats};
@@ -15,7 +19,8 @@ use crate::vitals::Vitals;
 
 /// A request body that ends with a [`BodyError`] when it is too large or comes too slowly.
 pub(crate) struct RequestBody {
-    incoming: Incoming,
+    /// There until this is dropped.
+    incoming: Option<Incoming>,
     limit: BodyLimit,
     /// The limit as it was at the first read.
     bytes: Option<u64>,
@@ -36,7 +41,16 @@ impl RequestBody {
         exchange: Option<Arc<Vitals>>,
     ) -> Self {
         let pace = Pace::new(limits.body_idle, limits.byte_rate);
-        Self { incoming, limit, bytes: None, seen: 0, pace, stats, exchange, over: false }
+        Self {
+            incoming: Some(incoming),
+            limit,
+            bytes: None,
+            seen: 0,
+            pace,
+            stats,
+            exchange,
+            over: false,
+        }
     }
 
     fn end(&mut self, complete: bool) {
@@ -55,7 +69,7 @@ impl RequestBody {
     /// Whether the body is, or says that it will be, larger than the limit.
     fn is_too_large(&mut self) -> bool {
         let limit = *self.bytes.get_or_insert_with(|| self.limit.get());
-        let announced = self.incoming.size_hint().lower();
+        let announced = self.size_hint().lower();
         self.seen.saturating_add(announced) > limit
     }
 }
@@ -75,7 +89,8 @@ impl HttpBody for RequestBody {
         if this.is_too_large() {
             return this.fail(BodyError::new(BodyErrorKind::TooLarge));
         }
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        match Pin::new(incoming).poll_frame(cx) {
             Poll::Pending => {
                 if this.limit.is_rate_lifted() || this.pace.poll_wait(cx, this.seen).is_pending() {
                     return Poll::Pending;
@@ -101,17 +116,32 @@ impl HttpBody for RequestBody {
         }
     }
     fn is_end_stream(&self) -> bool {
-        self.over || self.incoming.is_end_stream()
+        self.over || self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
     }
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map(HttpBody::size_hint).unwrap_or_default()
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else { return };
         // A reader that knows the length does not ask for the end behind the last byte.
-        let complete = self.incoming.is_end_stream();
-        self.end(complete);
+        self.end(incoming.is_end_stream());
+        if self.exchange.is_none() {
+            throw_away(incoming);
+        }
     }
+}
+
+/// Reads what nobody wants of an HTTP/2 request for a while, so that the client has its answer before its stream is reset. A reset
+/// that comes with the answer takes it from some clients, curl among them, although it must not (RFC 9113, section 8.1).
+pub(crate) fn throw_away(mut incoming: Incoming) {
+    if incoming.is_end_stream() {
+        return;
+    }
+    let Ok(runtime) = Handle::try_current() else { return };
+    drop(runtime.spawn(timeout(LINGER, async move {
+        while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {}
+    })));
 }

@@ -1,10 +1,12 @@
 //! An HTTP/2 connection, frame by frame, and the limits that only HTTP/2 has.
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::Response;
 use portcullis_server::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::support::{Running, local, pieces, start, start_with, text, within};
 
@@ -275,6 +277,30 @@ async fn an_answer_to_head_has_no_content() {
 }
 
 #[tokio::test]
+async fn an_early_answer_is_there_before_the_stream_is_reset() {
+    let server = start(local());
+    for (path, host, status) in [("/nowhere", "a", 404), ("/nowhere", "a,b", 400)] {
+        let mut client = H2::connect(&server).await;
+        let block = block(&[
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":path", path.as_bytes()),
+            (b":authority", host.as_bytes()),
+        ]);
+        client.ask(1, 0, &block).await;
+        client.send(frame(DATA, 0, 1, &[0; 2_000])).await;
+        assert_eq!(client.outcome(1).await.status, Some(status));
+        let since = Instant::now();
+        while client.exchanges.entry(1).or_default().reset.is_none() {
+            assert!(client.step().await);
+        }
+        // Together with the answer it would take that from some clients.
+        assert!(since.elapsed() > Duration::from_millis(500), "{host}: {:?}", since.elapsed());
+        assert_eq!(client.exchanges[&1].reset, Some(0), "nothing went wrong");
+    }
+}
+
+#[tokio::test]
 async fn header_bytes_have_a_limit() {
     let server = start(local());
     let mut client = H2::connect(&server).await;
@@ -291,7 +317,7 @@ async fn header_bytes_have_a_limit() {
 
 #[tokio::test]
 async fn a_stream_that_is_not_read_is_reset() {
-    let limits = Limits::default().write_idle(std::time::Duration::from_secs(1));
+    let limits = Limits::default().write_idle(Duration::from_secs(1));
     let server = start_with(local().limits(limits), |request| async move {
         let piece = bytes::Bytes::from(vec![b'x'; 4 << 10]);
         Ok(match request.uri().path() {
