@@ -10,8 +10,8 @@ use crate::problem::RenderProblem;
 use crate::request_id::X_REQUEST_ID;
 use crate::{
     AuthState, BodyLimit, ClientAddr, Clock, Connection, ConsumedCredentials, Deadline, Decision,
-    Dialect, Explain, Identity, Informational, Note, Problem, RequestId, Route, Scheme,
-    SecurityHeaders, Target, TraceContext,
+    Destination, Dialect, Explain, Identity, Informational, Note, Problem, RequestId, Route,
+    Scheme, SecurityHeaders, Target, TraceContext,
 };
 
 /// What our layers know about one request: the one request extension.
@@ -51,6 +51,7 @@ struct Facts {
     auth: OnceLock<AuthState>,
     consumed: OnceLock<ConsumedCredentials>,
     decision: OnceLock<Decision>,
+    destination: OnceLock<Destination>,
     problem: OnceLock<Problem>,
     renderer: OnceLock<Arc<dyn RenderProblem>>,
     security_headers: OnceLock<Arc<SecurityHeaders>>,
@@ -119,6 +120,7 @@ impl Context {
             auth: OnceLock::new(),
             consumed: OnceLock::new(),
             decision: OnceLock::new(),
+            destination: OnceLock::new(),
             problem: OnceLock::new(),
             renderer: OnceLock::new(),
             security_headers: OnceLock::new(),
@@ -144,6 +146,8 @@ impl Context {
         consumed / set_consumed: ConsumedCredentials,
         /// What authorization decided.
         decision / set_decision: Decision,
+        /// Where the request was passed on to. A gateway sets it.
+        destination / set_destination: Destination,
         /// The problem that was answered.
         problem / set_problem: Problem,
     }

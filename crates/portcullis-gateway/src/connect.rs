@@ -38,10 +38,16 @@ pub(crate) enum ConnectError {
     Io { origin: Origin, error: io::Error },
     #[error("{origin} took no connection within {time:?}")]
     Timeout { origin: Origin, time: Duration },
-    #[error("the TLS handshake with {origin} failed: {error}")]
+    #[error("the TLS handshake with {origin} failed: {error}{}", hint(.error))]
     Tls { origin: Origin, error: io::Error },
     #[error("{origin} does not speak HTTP as expected: {error}")]
     Handshake { origin: Origin, error: hyper::Error },
+}
+
+/// How to mend what is seen most often.
+fn hint(error: &io::Error) -> &'static str {
+    let unknown = error.to_string().contains("UnknownIssuer");
+    if unknown { " (an authority of one's own is named with `ca`)" } else { "" }
 }
 
 /// One end of a connection, to send requests with.

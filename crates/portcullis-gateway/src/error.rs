@@ -4,6 +4,8 @@ use http::{HeaderValue, StatusCode};
 use portcullis_core::problem::Source;
 use portcullis_core::{BodyError, BoxError, Problem, ProblemKind};
 
+use crate::server::Server;
+
 /// The kinds of problem that the gateway answers with.
 pub mod kinds {
     use super::{ProblemKind, StatusCode};
@@ -61,12 +63,12 @@ pub(crate) fn sent(kind: ProblemKind, cause: impl Into<BoxError>) -> Problem {
 }
 
 /// What came of sending, where it failed while a server may have been at work on it. `None` where the server is not to blame.
-pub(crate) fn broken(error: hyper::Error) -> (Problem, bool) {
+pub(crate) fn broken(error: hyper::Error, server: &Server) -> (Problem, bool) {
     if let Some(body) = BodyError::find(&error) {
         return (body.problem(), false);
     }
     let kind = if error.is_parse() { kinds::UPSTREAM_INVALID } else { kinds::UPSTREAM_FAILED };
     // The request's body failed otherwise than a server of ours lets it.
     let by_us = error.is_user();
-    (sent(kind, error), !by_us)
+    (sent(kind, server.blamed(error)), !by_us)
 }

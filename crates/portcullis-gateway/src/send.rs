@@ -7,6 +7,7 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
+use portcullis_core::problem::Source;
 use portcullis_core::{Body, BodyError, BodyErrorKind, Problem, ProblemKind};
 use tokio::time::timeout;
 
@@ -25,6 +26,45 @@ use crate::upstream::{Inner, Upstream};
 pub(crate) struct Route {
     pub(crate) key: Option<u64>,
     pub(crate) sticky: Option<u64>,
+}
+
+/// Who was tried for a request.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    /// The last of them.
+    pub(crate) server: Option<Arc<Server>>,
+    pub(crate) tries: u32,
+    /// Why those before it gave no answer.
+    told: String,
+}
+
+impl Trail {
+    fn begin(&mut self, server: &Arc<Server>) {
+        self.server = Some(Arc::clone(server));
+        self.tries += 1;
+    }
+    /// One more that gave no answer.
+    fn remember(&mut self, problem: &Problem) {
+        use std::fmt::Write;
+        let gap = if self.told.is_empty() { "" } else { "; " };
+        if let Some(cause) = problem.cause_error() {
+            // Writing to a string never fails.
+            let _ = write!(self.told, "{gap}{cause}");
+            let mut next = cause.source();
+            while let Some(error) = next {
+                let _ = write!(self.told, ": {error}");
+                next = error.source();
+            }
+        }
+    }
+    /// The problem, with what went wrong before it.
+    fn whole(&mut self, problem: Problem) -> Problem {
+        if self.told.is_empty() {
+            return problem;
+        }
+        self.remember(&problem);
+        problem.cause(std::mem::take(&mut self.told))
+    }
 }
 
 /// An answer, and which server gave it.
@@ -50,6 +90,7 @@ impl Upstream {
         upload: Option<&Upload>,
         route: Route,
         limit: Option<Duration>,
+        trail: &mut Trail,
     ) -> Result<Answered, Problem> {
         if !self.0.is_started()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -70,14 +111,16 @@ impl Upstream {
                 .take()
                 .or_else(|| self.0.rules.choose(&servers, wish, self.0.now()).map(Arc::clone));
             let Some(server) = chosen else {
-                let problem = last.unwrap_or_else(|| {
-                    unsent(
-                        kinds::UPSTREAM_UNAVAILABLE,
-                        format!("upstream `{}` has no server", self.0.name),
-                    )
-                });
-                return Err(counted.problem(problem));
+                let nobody = || {
+                    let cause = format!("upstream `{}` has no server", self.0.name);
+                    unsent(kinds::UPSTREAM_UNAVAILABLE, cause)
+                };
+                return Err(counted.problem(trail.whole(last.unwrap_or_else(nobody))));
             };
+            if let Some(before) = last.take() {
+                trail.remember(&before);
+            }
+            trail.begin(&server);
             let attempt = Attempt::begin(&self.0, server);
             let (connection, reused) = match self.0.connection(attempt.server(), fresh).await {
                 Ok(connected) => connected,
@@ -85,7 +128,7 @@ impl Upstream {
                     let hard = problem.kind() == kinds::UPSTREAM_UNREACHABLE;
                     tracing::debug!(upstream = %self.0.name, server = %attempt.server().origin, cause = ?problem.cause_error().map(ToString::to_string), "cannot send");
                     tried.push(attempt.server().id);
-                    attempt.could_not(&servers, hard);
+                    attempt.could_not(&servers, hard, &problem);
                     last = Some(problem);
                     continue;
                 }
@@ -97,9 +140,10 @@ impl Upstream {
                     counted.answered();
                     return Ok(answered);
                 }
-                Err(Failure { unseen: Some(back), .. }) if reused => {
+                Err(Failure { unseen: Some(back), problem, .. }) if reused => {
                     request = *back.request;
                     again = Some(back.server);
+                    last = Some(problem);
                 }
                 Err(Failure { unseen: Some(back), problem, .. }) => {
                     request = *back.request;
@@ -110,10 +154,13 @@ impl Upstream {
                     Some(copy) if problem.kind() == kinds::UPSTREAM_FAILED => {
                         request = copy;
                         again = Some(server);
+                        last = Some(problem);
                     }
-                    _ => return Err(counted.problem(problem)),
+                    _ => return Err(counted.problem(trail.whole(problem))),
                 },
-                Err(Failure { problem, .. }) => return Err(counted.problem(problem)),
+                Err(Failure { problem, .. }) => {
+                    return Err(counted.problem(trail.whole(problem)));
+                }
             }
             self.0.counters.resent.fetch_add(1, Relaxed);
         }
@@ -201,18 +248,26 @@ impl Attempt {
     }
 
     /// Nothing was sent.
-    fn could_not(mut self, servers: &[Arc<Server>], hard: bool) {
+    fn could_not(mut self, servers: &[Arc<Server>], hard: bool, problem: &Problem) {
         self.in_flight = None;
-        if hard {
-            self.blame(servers, true);
+        if !hard {
+            return;
+        }
+        if let Some(time) = self.eject(servers, true) {
+            let cause = problem.cause_error().map(tracing::field::display);
+            tracing::warn!(upstream = %self.upstream.name, server = %self.server.label, cause, "the server takes no connections: left alone for {time:?}");
         }
     }
-    fn blame(&self, servers: &[Arc<Server>], hard: bool) {
-        let now = self.upstream.now();
-        if let Some(time) = failed(&self.server, servers, &self.upstream.outliers, hard, now) {
-            self.upstream.counters.ejected.fetch_add(1, Relaxed);
-            tracing::warn!(upstream = %self.upstream.name, server = %self.server.origin, "the server keeps failing: left alone for {time:?}");
+    fn blame(&self, servers: &[Arc<Server>]) {
+        if let Some(time) = self.eject(servers, false) {
+            tracing::warn!(upstream = %self.upstream.name, server = %self.server.label, "the server keeps failing: left alone for {time:?}");
         }
+    }
+    fn eject(&self, servers: &[Arc<Server>], hard: bool) -> Option<Duration> {
+        let now = self.upstream.now();
+        let time = failed(&self.server, servers, &self.upstream.outliers, hard, now)?;
+        self.upstream.counters.ejected.fetch_add(1, Relaxed);
+        Some(time)
     }
 
     async fn send(
@@ -260,13 +315,14 @@ impl Attempt {
                     back_to_http1(&mut request);
                     let back =
                         Back { request: Box::new(request), server: Arc::clone(&self.server) };
-                    let problem = unsent(kinds::UPSTREAM_UNREACHABLE, error.into_error());
+                    let error = self.server.blamed(error.into_error());
+                    let problem = unsent(kinds::UPSTREAM_UNREACHABLE, error);
                     return Err(Failure { problem, unseen: Some(back), broke: None });
                 }
-                let (problem, to_blame) = broken(error.into_error());
+                let (problem, to_blame) = broken(error.into_error(), &self.server);
                 let is_invalid = problem.kind() == kinds::UPSTREAM_INVALID;
                 if to_blame && (kept.is_none() || is_invalid || !problem_is_race(&problem)) {
-                    self.blame(servers, false);
+                    self.blame(servers);
                 }
                 let broke = to_blame.then(|| Arc::clone(&self.server));
                 Err(Failure { problem, unseen: None, broke })
@@ -278,7 +334,7 @@ impl Attempt {
                 Err(Failure { problem, unseen: None, broke: None })
             }
             Err(()) => {
-                self.blame(servers, false);
+                self.blame(servers);
                 let cause = format!("{} sent no answer within {limit:?}", self.server.origin);
                 let problem = sent(kinds::UPSTREAM_TIMEOUT, cause);
                 Err(Failure { problem, unseen: None, broke: None })
@@ -294,7 +350,7 @@ impl Attempt {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         );
         if is_failure {
-            self.blame(servers, false);
+            self.blame(servers);
         } else {
             self.server.ejection.succeeded();
         }
@@ -396,6 +452,12 @@ impl Counted<'_> {
         self.upstream.counters.answered.fetch_add(1, Relaxed);
     }
     fn problem(&mut self, problem: Problem) -> Problem {
+        if problem.error_source() == Source::Downstream {
+            // The client's own body; what it gets is no matter of the upstream's.
+            self.done = true;
+            self.upstream.counters.client.fetch_add(1, Relaxed);
+            return problem;
+        }
         self.done = true;
         let counters = &self.upstream.counters;
         let is = |kind: ProblemKind| problem.kind() == kind;

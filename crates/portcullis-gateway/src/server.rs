@@ -12,6 +12,8 @@ use crate::pool::Pool;
 /// One server of an upstream. It lives as long as it is named, however often the list is read again.
 pub(crate) struct Server {
     pub(crate) origin: Origin,
+    /// The origin as text.
+    pub(crate) label: Arc<str>,
     /// The same in every process, and different for each server: for hashes and sticky cookies.
     pub(crate) id: u64,
     pub(crate) weight: u32,
@@ -34,9 +36,11 @@ pub(crate) struct Spec {
 
 impl Server {
     pub(crate) fn new(spec: &Spec, pool: Pool, since: Duration) -> Arc<Self> {
+        let label: Arc<str> = spec.origin.to_string().into();
         Arc::new(Self {
             origin: spec.origin.clone(),
-            id: fingerprint(&spec.origin.to_string()),
+            id: fingerprint(&label),
+            label,
             weight: spec.weight,
             priority: spec.priority,
             load: Load::new(since),
@@ -45,6 +49,10 @@ impl Server {
             pool,
             gone: AtomicBool::new(false),
         })
+    }
+    /// The error, with whose it is.
+    pub(crate) fn blamed(&self, error: hyper::Error) -> Broken {
+        Broken { server: Arc::clone(&self.label), error }
     }
     pub(crate) fn is(&self, spec: &Spec) -> bool {
         self.origin == spec.origin && self.weight == spec.weight && self.priority == spec.priority
@@ -61,6 +69,15 @@ impl Server {
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Relaxed)
     }
+}
+
+/// What went wrong with a server.
+#[derive(Debug, thiserror::Error)]
+#[error("{server}")]
+pub(crate) struct Broken {
+    server: Arc<str>,
+    #[source]
+    error: hyper::Error,
 }
 
 impl fmt::Debug for Server {

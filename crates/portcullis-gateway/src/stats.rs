@@ -15,13 +15,15 @@ pub(crate) struct Counters {
     pub(crate) timed_out: AtomicU64,
     pub(crate) unavailable: AtomicU64,
     pub(crate) cancelled: AtomicU64,
+    /// The client's own body failed.
+    pub(crate) client: AtomicU64,
     /// Sent again on another connection.
     pub(crate) resent: AtomicU64,
     pub(crate) ejected: AtomicU64,
 }
 
 impl Counters {
-    fn outcomes(&self) -> [(&'static str, u64); 6] {
+    fn outcomes(&self) -> [(&'static str, u64); 7] {
         [
             ("answered", self.answered.load(Relaxed)),
             ("unreachable", self.unreachable.load(Relaxed)),
@@ -29,6 +31,7 @@ impl Counters {
             ("timed_out", self.timed_out.load(Relaxed)),
             ("unavailable", self.unavailable.load(Relaxed)),
             ("cancelled", self.cancelled.load(Relaxed)),
+            ("client", self.client.load(Relaxed)),
         ]
     }
 }

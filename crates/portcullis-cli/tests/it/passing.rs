@@ -421,6 +421,53 @@ async fn a_client_that_does_not_send_its_body_is_not_the_back_ends_fault() {
 }
 
 #[tokio::test]
+async fn the_log_says_who_was_asked_and_why_there_is_no_answer() {
+    let backend =
+        Backend::answering(
+            |request| {
+                if request.contains("/breaks") { Reply::Close } else { ok("fine") }
+            },
+        )
+        .await;
+    let (one, two) = (closed_port().await, closed_port().await);
+    let front = Serving::start(&format!(
+        "[server]\nlisten = [\"http://127.0.0.1:0\"]\nworkers = 1\nobserve = \"127.0.0.1:0\"\n\
+         [upstreams.dead]\nservers = [\"http://{one}\", \"http://{two}\"]\n\
+         [upstreams.live]\nservers = [\"http://{0}\"]\n\
+         [[routes]]\nmatch = {{ path = \"/dead\" }}\naccess = \"public\"\nto = \"dead\"\n\
+         [[routes]]\nmatch = {{ path = \"/{{*rest}}\" }}\naccess = \"public\"\nto = \"live\"\nbody_limit = \"1KiB\"\n",
+        backend.address
+    ))
+    .await;
+    assert_eq!(front.ask(get("/dead")).await.status, 502);
+    let line = front.logged(&["portcullis::access", "url.path=\"/dead\""]).await;
+    for part in ["upstream=\"dead\"", "tries=2", &one.to_string(), &two.to_string(), "refused"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let line = front.logged(&["takes no connections"]).await;
+    assert!(line.contains("refused"), "{line}");
+    assert_eq!(front.ask(get("/fine")).await.status, 200);
+    let line = front.logged(&["portcullis::access", "url.path=\"/fine\""]).await;
+    let server = format!("server.address=\"http://{}\"", backend.address);
+    assert!(line.contains("upstream=\"live\"") && line.contains(&server), "{line}");
+    assert!(!line.contains("tries="), "one is not worth a word: {line}");
+    assert_eq!(front.ask(post("/breaks", "")).await.status, 502);
+    let line = front.logged(&["portcullis::access", "url.path=\"/breaks\""]).await;
+    assert!(line.contains(&format!("cause=\"http://{}: ", backend.address)), "{line}");
+
+    let connections = backend.connections();
+    assert_eq!(front.ask(post("/large", &"x".repeat(2_000))).await.status, 413);
+    let line = front.logged(&["portcullis::access", "url.path=\"/large\""]).await;
+    assert!(!line.contains("upstream="), "nobody was asked: {line}");
+    assert_eq!(backend.connections(), connections);
+}
+
+/// A port where nobody listens.
+async fn closed_port() -> std::net::SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
 async fn a_tunnel_counts_as_a_connection_and_ends_some_time_after_its_client() {
     let backend = Backend::answering(|_| {
         Reply::Echo(

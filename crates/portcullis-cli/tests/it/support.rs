@@ -177,6 +177,7 @@ pub(crate) fn program() -> Command {
 /// The program, serving a file.
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
     /// Killed with this.
     _child: Child,
     _file: TempFile,
@@ -191,8 +192,18 @@ impl Serving {
             .arg("--config")
             .arg(&file.0)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let heard = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = said.next_line().await {
+                eprintln!("{line}");
+                heard.lock().unwrap().push(line);
+            }
+        });
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut address = None;
         within(async {
@@ -206,7 +217,22 @@ impl Serving {
         })
         .await;
         let address = address.expect("it says where it listens");
-        Self { address, _child: child, _file: file }
+        Self { address, log, _child: child, _file: file }
+    }
+    /// Waits for a line of the log that has all of this.
+    pub(crate) async fn logged(&self, parts: &[&str]) -> String {
+        within(async {
+            loop {
+                let log = self.log.lock().unwrap().clone();
+                let line =
+                    log.into_iter().find(|line| parts.iter().all(|part| line.contains(part)));
+                if let Some(line) = line {
+                    return line;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
     }
     pub(crate) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }

@@ -7,7 +7,7 @@ use http_body::Body as HttpBody;
 use portcullis_core::{Body, End, Watch};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::send::Route;
+use crate::send::{Route, Trail};
 use crate::upstream::Upstream;
 
 /// How large the body of a copy may be.
@@ -64,7 +64,9 @@ impl Shadow {
         let Self { upstream, head, permit } = self;
         tokio::spawn(async move {
             let request = head.map(|()| Body::from(body));
-            if let Ok(answered) = upstream.send(request, None, Route::default(), None).await {
+            if let Ok(answered) =
+                upstream.send(request, None, Route::default(), None, &mut Trail::default()).await
+            {
                 let mut body = answered.response.into_body();
                 while let Some(Ok(_)) =
                     std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await

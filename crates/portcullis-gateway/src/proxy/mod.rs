@@ -12,12 +12,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ur
 use http_body::Body as HttpBody;
 use hyper::upgrade::OnUpgrade;
 use portcullis_core::problem::kinds::CONFIGURATION_INVALID;
-use portcullis_core::{Body, BoxError, Context, Problem};
+use portcullis_core::{
+    Body, BodyError, BodyErrorKind, BodyLimit, BoxError, Context, Destination, Problem,
+};
 use tower_service::Service;
 
 use crate::balance::{Balance, HashKey};
 use crate::error::{kinds, sent, unsent};
-use crate::send::Route;
+use crate::send::{Route, Trail};
 use crate::server::{fingerprint, mix};
 use crate::upload::{Upload, UploadBody};
 use crate::upstream::Upstream;
@@ -242,6 +244,13 @@ impl Proxy {
         if deadline.is_expired(now) {
             return Err(unsent(kinds::UPSTREAM_TIMEOUT, "the time for the request is over"));
         }
+        if let Some(limit) = request.extensions().get::<BodyLimit>()
+            && request.body().size_hint().lower() > limit.get()
+        {
+            // It says so itself: nobody need be asked.
+            limit.failed(BodyErrorKind::TooLarge);
+            return Err(BodyError::new(BodyErrorKind::TooLarge).problem());
+        }
         let (upstream, split_cookie) = self.0.split.choose(context, request.headers())?;
         let version = request.version();
         let upgrade = wanted_upgrade(request.headers(), version).filter(|_| on_upgrade.is_some());
@@ -251,8 +260,13 @@ impl Proxy {
         }
         let (outbound, upload) = self.outbound(context, request, upgrade.as_ref())?;
         context.note("gateway", || format!("to upstream `{}`", upstream.name()));
-        let answered =
-            upstream.send(outbound, upload.as_ref(), route, deadline.remaining(now)).await?;
+        let (limit, mut trail) = (deadline.remaining(now), Trail::default());
+        let result = upstream.send(outbound, upload.as_ref(), route, limit, &mut trail).await;
+        if let Some(server) = trail.server {
+            let (name, label) = (Arc::clone(&upstream.0.name), Arc::clone(&server.label));
+            context.set_destination(Destination::new(name, label, trail.tries));
+        }
+        let answered = result?;
         let mut response = answered.response;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(client), Some(_)) = (on_upgrade, upgrade) else {

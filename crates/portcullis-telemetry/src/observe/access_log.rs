@@ -2,10 +2,10 @@
 use std::time::Duration;
 
 use portcullis_core::problem::Source;
-use portcullis_core::{Identity, Problem};
+use portcullis_core::{Destination, Identity, Problem};
 use tracing::Level;
 
-use super::one_line::{Chain, Decided, TraceId, line};
+use super::one_line::{Decided, TraceId, line};
 use super::record::Record;
 use super::traced::Traced;
 
@@ -35,8 +35,11 @@ macro_rules! event {
             trace.id = context.trace().map(|trace| TraceId(*trace).to_string()).as_deref(),
             enduser.id = context.identity().map(Identity::key).map(line).as_deref(),
             decision = context.decision().map(|decision| Decided(decision).to_string()).as_deref(),
+            upstream = context.destination().map(Destination::upstream),
+            server.address = context.destination().map(Destination::server),
+            tries = context.destination().map(Destination::tries).filter(|tries| *tries > 1),
             problem = $record.problem().map(|problem| problem.kind().slug()),
-            cause = $record.problem().and_then(cause).map(line).as_deref(),
+            cause = $record.cause().map(line).as_deref(),
             error.source = $record.problem().map(source),
             outcome = $record.outcome().as_str(),
             duration_ms = milliseconds($duration),
@@ -61,10 +64,6 @@ fn milliseconds(duration: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "see above")]
     let micros = duration.as_micros() as f64;
     micros / 1e3
-}
-
-fn cause(problem: &Problem) -> Option<Chain<'_>> {
-    problem.cause_error().map(|error| Chain(error))
 }
 
 fn source(problem: &Problem) -> &'static str {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
-use portcullis_core::{Body, Context, End, Format, Problem, Watch};
+use portcullis_core::{Body, Connection, Context, End, Format, Problem, Watch};
 
+use super::one_line::Chain;
 use super::traced::Traced;
 use super::{Outcome, access_log};
 use crate::metrics::{MethodLabel, Observation, Recorder};
@@ -128,6 +129,18 @@ impl Record {
     /// The problem that was answered, else the one that a layer reported.
     pub(super) fn problem(&self) -> Option<&Problem> {
         self.problem.as_ref().or_else(|| self.context.problem())
+    }
+    /// Why it came to this, as far as it is known.
+    pub(super) fn cause(&self) -> Option<String> {
+        let cause = self.problem().and_then(Problem::cause_error);
+        let draining = self.context.connection().and_then(Connection::draining);
+        match cause {
+            Some(error) => Some(Chain(error).to_string()),
+            None if self.outcome == Outcome::Cancelled && draining?.is_draining() => {
+                Some("the server was draining: its time was over, or the client left".to_owned())
+            }
+            None => None,
+        }
     }
     /// Whether the answer is a 5xx of our own.
     pub(super) fn is_our_failure(&self) -> bool {
