@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use portcullis_config::{FileErrors, Gateway, schema};
+use portcullis_config::{FileErrors, Gateway, reference, schema};
 
 mod log;
 mod routes;
@@ -34,6 +34,8 @@ enum Command {
     },
     /// Prints a JSON Schema of the file, for editors.
     Schema,
+    /// Prints what the file can say, as a page in Markdown.
+    Reference,
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +69,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(file) => Gateway::read(file.config).map(drop).map_err(Into::into),
         Command::Routes { file, json } => print_routes(&file, json),
         Command::Schema => print(&format!("{:#}\n", schema())),
+        Command::Reference => print(&reference()),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
     let mut err = io::stderr().lock();

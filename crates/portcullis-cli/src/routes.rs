@@ -23,10 +23,12 @@ pub(crate) fn json(gateway: &Gateway) -> String {
 }
 
 pub(crate) fn table(gateway: &Gateway) -> String {
-    let mut rows = vec![["METHODS", "PATH", "IF", "ACCESS", "OPTIONS", "TO"].map(str::to_owned)];
+    let mut rows =
+        vec![["NAME", "METHODS", "PATH", "IF", "ACCESS", "OPTIONS", "TO"].map(str::to_owned)];
     for (route, to) in gateway.routes() {
         let options = options(&route);
         rows.push([
+            route.name().unwrap_or_default().to_owned(),
             route.methods().to_string(),
             route.template().to_owned(),
             route.matching().to_string(),
@@ -35,7 +37,7 @@ pub(crate) fn table(gateway: &Gateway) -> String {
             to,
         ]);
     }
-    let mut widths = [0; 6];
+    let mut widths = [0; 7];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());

@@ -188,7 +188,11 @@ pub(crate) const UPSTREAM: &[Key] = &[
         Kind::Text,
         "How requests are shared out: `p2c`, `round_robin`, `least_requests`, `hash:header:NAME`, `hash:address`, `hash:identity`, `sticky:COOKIE`. Default: p2c.",
     ),
-    key("connect_timeout", Kind::Duration, "How long a connection may take to open. Default: 1s."),
+    key(
+        "connect_timeout",
+        Kind::Duration,
+        "How long a connection to one server may take to open, or to come free. Default: 1s.",
+    ),
     key("timeout", Kind::Duration, "How long the head of an answer may take. Default: 30s."),
     key("body_idle", Kind::Duration, "How long the body of an answer may pause. Default: 60s."),
     key("idle_timeout", Kind::Duration, "How long an unused connection is kept. Default: 60s."),
@@ -292,7 +296,11 @@ pub(crate) const ROUTE: &[Key] = &[
         "How a client stays with its share: `identity` or `cookie:NAME`. Default: it does not.",
     ),
     key("mirror", Kind::Table(MIRROR), "Where copies of the requests go. Default: nowhere."),
-    key("redirect", Kind::Text, "Sends clients elsewhere: `https://{host}{path}{query}`."),
+    key(
+        "redirect",
+        Kind::Text,
+        "Sends clients elsewhere. `{host}`, `{path}`, `{query}` and the parameters of the path may stand in it: `https://new.example{path}{query}`, `/new/{rest}`.",
+    ),
     key(
         "status",
         Kind::Whole,

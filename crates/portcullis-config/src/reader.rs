@@ -2,12 +2,13 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::keys::{Key, LATER};
+use crate::keys::{Key, Kind, LATER};
 use crate::source::{FileError, FileErrors, Source};
 
 pub(crate) type Span = Range<usize>;
@@ -124,6 +125,19 @@ impl<'a> Table<'a> {
                 self.push(self.error_at(&span, name, message).hint("take it out"));
                 continue;
             }
+            let inside = self.keys.iter().find(|known| {
+                matches!(known.kind, Kind::Table(keys) if keys.iter().any(|key| key.name == name))
+            });
+            if let Some(inside) = inside {
+                let error = self.error_at(&span, name, format!("there is no key `{name}` here"));
+                let inside = inside.name;
+                self.push(
+                    error.hint(format!(
+                        "it belongs into `{inside}`: `{inside} = {{ {name} = .. }}`"
+                    )),
+                );
+                continue;
+            }
             let near = nearest(name, self.keys.iter().map(|known| known.name));
             let known: Vec<_> = self.keys.iter().map(|known| known.name).collect();
             let hint = match near {
@@ -146,7 +160,16 @@ impl<'a> Table<'a> {
             key,
             format!("it must be {wanted}, and is {article} {found}", article = article(found)),
         );
-        self.push(error);
+        let key = self.keys.iter().find(|known| known.name == key);
+        self.push(match key.map(|key| (key.kind, key.about)) {
+            Some((Kind::Duration, _)) => error.hint("write `500ms`, `30s`, `2m` or `1h`"),
+            Some((Kind::Table(keys), about)) => {
+                let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+                error.hint(format!("{about} A table has {{ {} }}", names.join(", ")))
+            }
+            Some((_, about)) => error.hint(about),
+            None => error,
+        });
     }
 
     pub(crate) fn text(&self, key: &str) -> Option<At<String>> {
@@ -162,12 +185,25 @@ impl<'a> Table<'a> {
         let value = self.reading.expand(text, &span, &place);
         Some(At { value, span, place })
     }
+    /// A path, which is relative to where the configuration is.
+    pub(crate) fn file(&self, key: &str) -> Option<At<PathBuf>> {
+        let text = self.text(key)?;
+        let path = self.reading.source.beside(&text.value);
+        Some(text.map(|_| path))
+    }
     /// A text that must be there.
     pub(crate) fn needed(&self, key: &str, example: &str) -> Option<At<String>> {
         if self.get(key).is_none() {
             self.missing(key, example);
         }
         self.text(key)
+    }
+    /// A path that must be there.
+    pub(crate) fn needed_file(&self, key: &str, example: &str) -> Option<At<PathBuf>> {
+        if self.get(key).is_none() {
+            self.missing(key, example);
+        }
+        self.file(key)
     }
     pub(crate) fn missing(&self, key: &str, example: &str) {
         self.push(self.error(format!("`{key}` is missing")).hint(format!("add `{example}`")));
@@ -421,8 +457,13 @@ fn article(word: &str) -> &'static str {
 
 /// The known word that differs least, if it differs little.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.into_iter().map(|known| (distance(word, known), known)).min()?;
-    (near.0 <= 1 + word.len() / 4).then_some(near.1)
+    let all: Vec<_> = known.into_iter().collect();
+    let near = all.iter().map(|known| (distance(word, known), *known)).min()?;
+    if near.0 <= 1 + word.len() / 4 {
+        return Some(near.1);
+    }
+    // `healthcheck` for `health`.
+    all.into_iter().find(|known| known.len() >= 4 && word.starts_with(known))
 }
 
 /// How many characters differ (Levenshtein 1966).
@@ -512,6 +553,7 @@ mod tests {
             ("lisen", Some("listen")),
             ("listne", Some("listen")),
             ("worker", Some("workers")),
+            ("workers_per_core", Some("workers")),
             ("port", None),
             ("x", None),
         ] {

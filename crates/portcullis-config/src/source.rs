@@ -1,12 +1,15 @@
 //! The text of a file, and what is wrong with it.
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) name: Arc<str>,
+    /// Where files are looked for that it names.
+    folder: PathBuf,
     /// Where each line begins.
     lines: Vec<usize>,
 }
@@ -15,7 +18,12 @@ impl Source {
     pub(crate) fn new(name: &str, text: &str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect();
-        Self { name: name.into(), lines }
+        let folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
+        Self { name: name.into(), folder, lines }
+    }
+    /// A path in the file, which is relative to where the file is.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
     }
     /// The line of a place, from 1.
     fn line(&self, at: usize) -> usize {

@@ -323,7 +323,8 @@ impl UpstreamBuilder {
     pub fn panic_threshold(self, share: f64) -> Self {
         Self { panic_threshold: share.clamp(0.0, 1.0), ..self }
     }
-    /// How long a connection may take to open, TLS included; also how long is waited for one to come free. Default: 1 s.
+    /// How long a connection to one server may take to open, TLS included; also how long is waited for one to come free, where the
+    /// server has as many as it may. The next server has as long again. Default: 1 s.
     pub fn connect_timeout(self, time: Duration) -> Self {
         Self { connect_timeout: time, ..self }
     }

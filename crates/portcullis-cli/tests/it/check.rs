@@ -259,7 +259,69 @@ const ROWS: &[Row] = &[
         "routes[0].access: `pubic` is not one of public, optional, authenticated",
         "did you mean `public`?",
     ),
-    ("\"public\"", "{ permission = \"orders:write\" }", 5, "`orders:write`", ""),
+    (
+        "\"public\"",
+        "{ permission = \"orders:write\" }",
+        7,
+        "routes[0].access: nobody can say who they are",
+        "add `[auth.api_key]`",
+    ),
+    ("\"public\"", "\"authenticated\"", 7, "there is no `[auth]`", "add `[auth.api_key]`"),
+    (
+        "[[routes]]\nmatch = { path = \"/books/{*rest}\", methods = [\"GET\"] }\naccess = \"public\"",
+        "[auth.api_key]\nkeys = []\n[[routes]]\nmatch = { path = \"/books/{*rest}\" }\naccess = { permission = \"orders:write\" }",
+        7,
+        "`orders:write`",
+        "",
+    ),
+    // What belongs elsewhere, or is of another kind.
+    (
+        "match = ",
+        "path = \"/books\"\nmatch = ",
+        6,
+        "routes[0].path: there is no key `path` here",
+        "it belongs into `match`",
+    ),
+    ("servers =", "timeout = 30\nservers =", 4, "must be a text in quotes", "write `500ms`, `30s`"),
+    ("servers =", "health = \"/healthz\"\nservers =", 4, "must be a table", "{ path, tcp, grpc"),
+    (
+        "servers =",
+        "healthcheck = {}\nservers =",
+        4,
+        "no key `healthcheck`",
+        "did you mean `health`?",
+    ),
+    ("listen =", "observe = 9464\nlisten =", 2, "must be a text in quotes", "/healthz"),
+    (
+        "listen = [\"http://127.0.0.1:0\"]",
+        "observe = \"127.0.0.1:8080\"\nlisten = [\"http://127.0.0.1:8080\"]",
+        2,
+        "server.observe: clients connect there too",
+        "choose another port",
+    ),
+    (
+        "servers =",
+        "ca = \"no/such.pem\"\nservers =",
+        4,
+        "upstreams.catalog.ca: no server of this upstream speaks TLS",
+        "say `https://`",
+    ),
+    // Files are looked for where the configuration is.
+    (
+        "servers = [\"http:",
+        "ca = \"no/such.pem\"\nservers = [\"https:",
+        4,
+        "upstreams.catalog: tls: `/",
+        "",
+    ),
+    ("to = \"catalog\"", "redirect = \"/new/{other}\"", 8, "`{other}` is neither", ""),
+    (
+        "to = \"catalog\"",
+        "redirect = \"https://shop.example{rest}\"",
+        8,
+        "`{rest}` may stand in the path alone",
+        "",
+    ),
     (
         "\"public\"",
         "{ role = \"clerk\" }",
@@ -364,7 +426,7 @@ const ROWS: &[Row] = &[
     (
         "to = \"catalog\"\n",
         "to = \"catalog\"\n[[routes]]\nmatch = { path = \"/books/{*rest}\", methods = [\"GET\"] }\naccess = \"public\"\nto = \"catalog\"\n",
-        5,
+        9,
         "`GET /books/{*rest}` has a route already; remove one of the two",
         "",
     ),
@@ -396,7 +458,7 @@ const ROWS: &[Row] = &[
         "it is a path alone",
         "",
     ),
-    ("to = \"catalog\"", "redirect = \"{x}\"", 8, "`{x}` is no address", ""),
+    ("to = \"catalog\"", "redirect = \"{x}\"", 8, "`{x}` is neither `{host}`", ""),
     (
         "to = \"catalog\"",
         "to = \"catalog\"\nrequest_headers = { content-length = \"5\" }",
@@ -590,11 +652,27 @@ async fn routes_are_printed_for_people_and_for_programs() {
         async move { String::from_utf8(command.output().await.unwrap().stdout).unwrap() }
     };
     let table = print(false).await;
-    assert!(table.starts_with("METHODS  PATH"), "{table}");
-    assert!(table.contains("GET      /books/{*rest}      public           catalog"), "{table}");
+    assert!(table.starts_with("NAME  METHODS  PATH"), "{table}");
+    assert!(
+        table.contains("      GET      /books/{*rest}      public           catalog"),
+        "{table}"
+    );
     let routes: serde_json::Value = serde_json::from_str(&print(true).await).unwrap();
     assert_eq!(routes[0]["path"], "/books/{*rest}");
     assert_eq!(routes[0]["to"], "catalog");
+}
+
+#[tokio::test]
+async fn the_page_in_docs_says_what_the_program_does() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    // A package has no such folder.
+    let Ok(page) = std::fs::read_to_string(page) else { return };
+    let printed = program().arg("reference").output().await.unwrap().stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(page == printed, "`cargo run -p portcullis-cli -- reference > docs/configuration.md`");
+    for key in ["`strip_prefix`", "`[[routes]]`", "`[upstreams.NAME]`", "`[upstreams.health]`"] {
+        assert!(printed.contains(key), "{key}");
+    }
 }
 
 #[tokio::test]

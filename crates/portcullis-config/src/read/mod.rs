@@ -49,7 +49,9 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>) -> Parts {
         })
     });
     let mut places: HashMap<String, Span> = HashMap::new();
-    let api_keys = auth::keys(file.table("auth", keys::AUTH).as_ref(), &mut places);
+    let auth = file.table("auth", keys::AUTH);
+    let has_auth = auth.as_ref().is_some_and(|auth| auth.get("api_key").is_some());
+    let api_keys = auth::keys(auth.as_ref(), &mut places);
     let roles = auth::roles(reading, &file.named("roles", keys::ROLE));
     let limits = auth::limits(&file.named("limits", keys::LIMIT));
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
@@ -60,7 +62,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>) -> Parts {
             reading.source.error(None, "", "there is no route").hint(format!("add\n    {example}")),
         );
     }
-    let routes = routes::read(reading, &tables, &upstreams, &limits, &mut places);
+    let routes = routes::read(reading, &tables, &upstreams, &limits, has_auth, &mut places);
     Parts {
         settings,
         access_log: access_log.unwrap_or_default(),

@@ -25,6 +25,7 @@ pub(super) fn read(
     tables: &[Table<'_>],
     upstreams: &[Read],
     limits: &Quotas,
+    has_auth: bool,
     places: &mut HashMap<String, Span>,
 ) -> Option<Routes<Endpoint, Restricted>> {
     let mut builder = Routes::builder().restricted();
@@ -32,7 +33,7 @@ pub(super) fn read(
         let name = table.text("name");
         let request = matching(table);
         let methods = request.as_ref().map(|(_, methods, _)| methods);
-        let rule = access(table).map(|rule| options(table, limits, methods, rule));
+        let rule = access(table, has_auth).map(|rule| options(table, limits, methods, rule));
         let template = request.as_ref().map(|(template, ..)| template.as_str());
         let endpoint = endpoint(table, upstreams, template.unwrap_or_default());
         let (Some((template, methods, matching)), Some(rule), Some(endpoint)) =
@@ -40,8 +41,9 @@ pub(super) fn read(
         else {
             continue;
         };
-        places.entry(format!("route `{methods} {template}`")).or_insert(table.span.clone());
-        places.entry(format!("route `{template}`")).or_insert(table.span.clone());
+        // Of two that are alike it is the second that can be mended.
+        places.insert(format!("route `{methods} {template}`"), table.span.clone());
+        places.insert(format!("route `{template}`"), table.span.clone());
         builder = builder.on(methods, &template, endpoint).matching(matching).rule(rule);
         if let Some(name) = name {
             places.entry(format!("route `{}`", name.value)).or_insert(name.span);
@@ -96,7 +98,7 @@ fn given(value: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
-fn access(table: &Table<'_>) -> Option<Rule<Restricted>> {
+fn access(table: &Table<'_>, has_auth: bool) -> Option<Rule<Restricted>> {
     const WORDS: &[&str] = &["public", "optional", "authenticated"];
     let Some(value) = table.get("access") else {
         let error = table.error("it does not say who may call: `access` is missing");
@@ -105,6 +107,12 @@ fn access(table: &Table<'_>) -> Option<Rule<Restricted>> {
         ));
         return None;
     };
+    let is_closed = value.get_ref().is_table() || value.get_ref().as_str() == Some("authenticated");
+    if !has_auth && is_closed {
+        let message = "nobody can say who they are, so nobody could call: there is no `[auth]`";
+        let error = table.error_at(&value.span(), "access", message);
+        table.push(error.hint("add `[auth.api_key]`, or say `access = \"public\"`"));
+    }
     if value.get_ref().is_table() {
         let access = table.table("access", keys::ACCESS)?;
         let permission = access.needed("permission", "permission = \"orders:write\"")?;
@@ -220,7 +228,7 @@ fn unknown<'a>(
 
 fn endpoint(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoint> {
     let redirect = table.text("redirect");
-    let status = table.whole("status", 300..=399);
+    let status = table.whole("status", 0..=999);
     match (table.get("to").is_some(), redirect) {
         (true, None) => {
             if let Some(status) = status {
@@ -230,7 +238,7 @@ fn endpoint(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<End
         }
         (false, Some(to)) => {
             let redirect = Redirect::permanent(to.value.as_str());
-            if let Err(message) = redirect.check() {
+            if let Err(message) = redirect.check(template) {
                 table.push(table.error_at(&to.span, "redirect", message));
             }
             let text = format!("redirect to {}", to.value);
@@ -327,13 +335,14 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
         );
     } else if let Some((key, span)) = faults.first() {
         let wrong = if template.is_empty() { Vec::new() } else { proxy.faults(template) };
-        for fault in wrong {
+        for fault in wrong.into_iter().filter(|fault| is_of_route(fault)) {
             table.push(table.error_at(span, key, fault));
         }
     }
     let before = proxy.faults(template).len();
     proxy = rewritten_headers(table, proxy);
-    for fault in proxy.faults(template).into_iter().skip(before) {
+    for fault in proxy.faults(template).into_iter().skip(before).filter(|fault| is_of_route(fault))
+    {
         table.push(table.error(fault));
     }
     if let Some(mirror) = table.table("mirror", keys::MIRROR) {
@@ -359,6 +368,11 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
         }
         Endpoint::Proxy(proxy, text.into())
     })
+}
+
+/// Whether a fault is one of the route, and not of an upstream about which it has been said already.
+fn is_of_route(fault: &str) -> bool {
+    !fault.contains("leads to no upstream")
 }
 
 fn shares(table: &Table<'_>) -> Vec<(At<String>, u32)> {

@@ -59,6 +59,15 @@ pub(super) fn read(reading: &Reading<'_>, table: Option<&Table<'_>>) -> ServerSe
         table.push(error.hint("listen at an `https` place, or take it out"));
     }
     let admin = side("admin");
+    let observe = side("observe");
+    for (key, side) in [("observe", &observe), ("admin", &admin)] {
+        let other =
+            side.as_ref().filter(|side| listen.iter().any(|listen| is_same(listen, &side.value)));
+        if let Some(side) = other {
+            let error = table.error_at(&side.span, key, "clients connect there too (`listen`)");
+            table.push(error.hint("operators have a place of their own: choose another port"));
+        }
+    }
     let (token, host) = (table.text("admin_token"), table.text("admin_host"));
     if let Some(admin) = &admin
         && !admin.value.starts_with("unix:")
@@ -76,7 +85,7 @@ pub(super) fn read(reading: &Reading<'_>, table: Option<&Table<'_>>) -> ServerSe
         .and_then(|workers| usize::try_from(workers.value).ok().and_then(NonZeroUsize::new));
     ServerSettings {
         listen,
-        observe: side("observe").map(|at| at.value),
+        observe: observe.map(|at| at.value),
         admin: admin.map(|at| at.value),
         admin_token: token.map(|at| Secret::new(at.value)),
         admin_host: host.map(|at| at.value),
@@ -89,6 +98,12 @@ pub(super) fn read(reading: &Reading<'_>, table: Option<&Table<'_>>) -> ServerSe
         handover: table.text("handover").map(|at| at.value),
         tls,
     }
+}
+
+/// Whether both are one place, and not each any free port.
+fn is_same(one: &str, other: &str) -> bool {
+    let place = |text: &str| text.rsplit_once("://").map_or(text, |(_, place)| place).to_owned();
+    place(one) == place(other) && !one.ends_with(":0")
 }
 
 fn is_https(listen: &str) -> bool {
@@ -125,8 +140,8 @@ fn tls(reading: &Reading<'_>, table: &Table<'_>) -> Option<TlsBuilder> {
     let mut builder = Tls::new();
     let mut complete = true;
     for cert in &certs {
-        let chain = cert.needed("cert", "cert = \"tls.crt\"");
-        let key = cert.needed("key", "key = \"tls.key\"");
+        let chain = cert.needed_file("cert", "cert = \"tls.crt\"");
+        let key = cert.needed_file("key", "key = \"tls.key\"");
         let names: Vec<_> = cert.texts("names").into_iter().map(|name| name.value).collect();
         match (chain, key) {
             (Some(chain), Some(key)) => {
@@ -135,7 +150,7 @@ fn tls(reading: &Reading<'_>, table: &Table<'_>) -> Option<TlsBuilder> {
             _ => complete = false,
         }
     }
-    if let Some(ca) = table.text("client_ca") {
+    if let Some(ca) = table.file("client_ca") {
         builder = builder.client_ca(ClientCa::required(ca.value));
     }
     if certs.is_empty() {

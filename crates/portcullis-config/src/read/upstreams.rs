@@ -32,6 +32,15 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
     builder = servers.iter().fold(builder, |builder, (url, weight, priority)| {
         builder.weighted_server(url, *weight, *priority)
     });
+    let is_tls = |url: &str| url.get(..8).is_some_and(|it| it.eq_ignore_ascii_case("https://"));
+    if !servers.is_empty()
+        && !servers.iter().any(|(url, ..)| is_tls(url))
+        && let Some(key) = ["ca", "client_cert"].into_iter().find(|key| table.get(key).is_some())
+    {
+        let span = tls_span.as_ref().unwrap_or(&table.span);
+        let error = table.error_at(span, key, "no server of this upstream speaks TLS");
+        table.push(error.hint("say `https://` of its servers, or take it out"));
+    }
     let scheme = table.word("scheme", &["http", "https", "h2c"]);
     let srv = table.parsed("srv", |name| {
         let is_name = !name.is_empty()
@@ -43,7 +52,7 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
     if let Some(srv) = srv {
         builder = builder.srv(srv.value, scheme.unwrap_or("http"));
     }
-    if let Some(file) = table.text("file") {
+    if let Some(file) = table.file("file") {
         builder = builder.file(file.value);
     }
     if let Some(balance) = table.parsed("balance", str::parse::<Balance>) {
@@ -229,10 +238,10 @@ fn outliers(table: &Table<'_>) -> Outliers {
 
 fn tls(table: &Table<'_>) -> UpstreamTls {
     let mut tls = UpstreamTls::new();
-    if let Some(ca) = table.text("ca") {
+    if let Some(ca) = table.file("ca") {
         tls = tls.ca(ca.value);
     }
-    match (table.text("client_cert"), table.text("client_key")) {
+    match (table.file("client_cert"), table.file("client_key")) {
         (Some(cert), Some(key)) => tls = tls.client_certificate(cert.value, key.value),
         (Some(at), None) => {
             table.push(table.error_at(&at.span, "client_cert", "it needs `client_key`"));

@@ -38,6 +38,7 @@ use headers::{
 };
 use mirror::Mirror;
 use rewrite::Rewrite;
+pub(crate) use rewrite::{capture, parameters};
 
 /// How many informational responses of one answer are passed on.
 const MAX_INFORMATIONAL: usize = 16;

@@ -131,13 +131,13 @@ fn is_plain(prefix: &str) -> Result<(), String> {
     }
 }
 
-fn parameters(template: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn parameters(template: &str) -> impl Iterator<Item = &str> {
     let names = template.split('{').skip(1).filter_map(|part| part.split('}').next());
     names.map(|name| name.trim_start_matches('*'))
 }
 
 /// The parameters of a template, and what stands there in a path that it matches.
-fn capture<'a>(template: &'a str, path: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn capture<'a>(template: &'a str, path: &'a str) -> Vec<(&'a str, &'a str)> {
     let mut captured = Vec::new();
     let (mut template, mut path) = (template, path);
     while let Some((before, after)) = template.split_once('{') {

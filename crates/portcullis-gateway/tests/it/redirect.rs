@@ -10,6 +10,10 @@ async fn a_redirect_may_use_what_was_asked_for() {
         .public()
         .get("/secure/{*rest}", Redirect::temporary("https://{host}{path}{query}"))
         .public()
+        .get("/moved/{id}/{*rest}", Redirect::permanent("/new/{rest}?id={id}"))
+        .public()
+        .get("/{*any}", Redirect::permanent("{path}"))
+        .public()
         .post("/form", Redirect::temporary("/done").with_status(303).unwrap())
         .public()
         .build()
@@ -20,6 +24,8 @@ async fn a_redirect_may_use_what_was_asked_for() {
         ("http://a.example/old/x?y=z", 308, "https://new.example/old/x?y=z"),
         ("http://a.example/old", 308, "https://new.example/old"),
         ("http://a.example:8080/secure/x", 307, "https://a.example:8080/secure/x"),
+        ("http://a.example/moved/7/a/b?y", 308, "/new/a/b?id=7"),
+        ("http://a.example/moved/%7Bpath%7D/x", 308, "/new/x?id=%7Bpath%7D"),
         ("http://A.example/secure/%7Ex?", 307, "https://a.example/secure/~x?"),
     ] {
         let answer = client.get(uri).send().await;
@@ -31,5 +37,21 @@ async fn a_redirect_may_use_what_was_asked_for() {
     }
     let answer = client.post("/form").send().await;
     assert_eq!((answer.status().as_u16(), answer.header("location")), (303, Some("/done")));
+    for (to, template, want) in [
+        ("/new/{rest}", "/old/{*rest}", Ok(())),
+        ("https://a{path}", "/old", Ok(())),
+        ("https://a/{id}{query}", "/{id}", Ok(())),
+        ("https://a{id}", "/{id}", Err("path alone")),
+        ("{id}", "/{id}", Err("path alone")),
+        ("https://{id}.a/{id}", "/{id}", Err("path alone")),
+        ("/{id}", "/{name}", Err("`{id}` is neither")),
+        ("/{", "/", Err("no address")),
+    ] {
+        match (Redirect::permanent(to).check(template), want) {
+            (Ok(()), Ok(())) => {}
+            (Err(message), Err(want)) => assert!(message.contains(want), "{to}: {message}"),
+            (checked, want) => panic!("{to}: {checked:?}, not {want:?}"),
+        }
+    }
     assert!(Redirect::permanent("/").with_status(300).unwrap_err().contains("308"));
 }
