@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backoff;
+mod breaker;
+mod budget;
+mod bulkhead;
+mod window;
+
+pub use backoff::Backoff;
+pub use breaker::{Breaker, BreakerBuilder, BreakerOpen, BreakerPermit, BreakerState};
+pub use budget::RetryBudget;
+pub use bulkhead::{Bulkhead, BulkheadFull, BulkheadPermit};
