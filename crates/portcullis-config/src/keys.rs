@@ -204,6 +204,36 @@ pub(crate) const UPSTREAM: &[Key] = &[
     ),
     key("outliers", Kind::Table(OUTLIERS), "When a server that keeps failing is left alone."),
     key(
+        "retries",
+        Kind::Whole,
+        "How often a request is sent again that failed (no answer, none in time, 502, 503, 504), where that does no harm: its method is idempotent, and its body is at most 64KiB. Default: 1.",
+    ),
+    key(
+        "retry_budget",
+        Kind::Table(RETRY_BUDGET),
+        "How much is sent again at most, retries and hedges together.",
+    ),
+    key(
+        "try_timeout",
+        Kind::Duration,
+        "How long the head of an answer may take in one try; `timeout` is for all of them. Default: as `timeout`.",
+    ),
+    key(
+        "hedge",
+        Kind::Duration,
+        "Asks a second server too when the first has not answered after this time, and takes what comes first. For requests that change nothing and have no body. Default: never.",
+    ),
+    key(
+        "breaker",
+        Kind::Table(BREAKER),
+        "When nobody is asked any more because too much fails: clients get 503 at once. Default: never.",
+    ),
+    key(
+        "requests",
+        Kind::Whole,
+        "How many requests may be under way; one more is 503 at once. Default: no limit.",
+    ),
+    key(
         "slow_start",
         Kind::Duration,
         "For how long a server that is new, or well again, gets less than its share. Default: 0s.",
@@ -268,6 +298,25 @@ pub(crate) const OUTLIERS: &[Key] = &[
     key("base", Kind::Duration, "For how long at first. Default: 10s."),
     key("longest", Kind::Duration, "For how long at most. Default: 5m."),
     key("most", Kind::Share, "Which share of the servers at a time. Default: 0.3."),
+];
+
+pub(crate) const RETRY_BUDGET: &[Key] = &[
+    key("share", Kind::Share, "Of the requests of the last 10 seconds. Default: 0.2."),
+    key("per_second", Kind::Whole, "So many besides. Default: 10."),
+];
+
+pub(crate) const BREAKER: &[Key] = &[
+    key("error_rate", Kind::Share, "Which share of the requests may fail. Default: 0.5."),
+    key("min", Kind::Whole, "How many there must be, for a share to mean anything. Default: 20."),
+    key("window", Kind::Duration, "Over how long it is counted. Default: 10s."),
+    key("open", Kind::Duration, "How long nobody is asked then. Default: 10s."),
+    key(
+        "probes",
+        Kind::Whole,
+        "How many are let through after that, and must go well. Default: 3.",
+    ),
+    key("slow", Kind::Duration, "What takes longer than this is slow. Default: nothing is."),
+    key("slow_rate", Kind::Share, "Which share may be slow. Default: 1."),
 ];
 
 pub(crate) const IDENTITY: &[Key] = &[
@@ -391,8 +440,6 @@ pub(crate) const LATER: &[&str] = &[
     "cache",
     "session",
     "jwt",
-    "breaker",
-    "retries",
     "plans",
     "store",
     "on_store_failure",

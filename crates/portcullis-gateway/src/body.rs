@@ -9,6 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use portcullis_core::{Body, BoxError};
+use portcullis_resilience::BulkheadPermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::balance::InFlight;
@@ -22,6 +23,8 @@ pub(crate) struct Lease {
     pub(crate) sender: Option<SendRequest<Body>>,
     /// The share in a connection that others use too.
     pub(crate) stream: Option<Stream>,
+    /// The right to be under way.
+    pub(crate) held: Option<BulkheadPermit>,
     pub(crate) upstream: Arc<Inner>,
 }
 
@@ -29,6 +32,7 @@ impl Lease {
     /// The answer is over. A connection whose answer was read whole is kept for the next request.
     fn end(&mut self, complete: bool) {
         self.stream = None;
+        self.held = None;
         let Some(in_flight) = self.in_flight.take() else { return };
         if let Some(sender) = self.sender.take().filter(|_| complete) {
             let server = in_flight.server();
@@ -61,6 +65,10 @@ impl UpstreamBody {
             body.end(true);
         }
         body
+    }
+    /// Holds this until the answer is over.
+    pub(crate) fn hold(&mut self, held: Option<BulkheadPermit>) {
+        self.lease.held = held.filter(|_| !self.over);
     }
     fn end(&mut self, complete: bool) {
         self.over = true;

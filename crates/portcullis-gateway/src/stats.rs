@@ -19,6 +19,10 @@ pub(crate) struct Counters {
     pub(crate) client: AtomicU64,
     /// Sent again on another connection.
     pub(crate) resent: AtomicU64,
+    /// Sent again although a server may have seen it.
+    pub(crate) retried: AtomicU64,
+    /// Sent to a second server while the first took its time.
+    pub(crate) hedged: AtomicU64,
     pub(crate) ejected: AtomicU64,
 }
 
@@ -82,11 +86,21 @@ impl MetricSource for UpstreamStats {
                 }
             },
         );
-        let counters: [Family<Counters, u64>; 2] = [
+        let counters: [Family<Counters, u64>; 4] = [
             Family(
                 "portcullis_upstream_resent_total",
                 "Requests sent again, because nobody had seen them or it was safe.",
                 |counters| counters.resent.load(Relaxed),
+            ),
+            Family(
+                "portcullis_upstream_retries_total",
+                "Requests sent again that failed, or may have, within the budget.",
+                |counters| counters.retried.load(Relaxed),
+            ),
+            Family(
+                "portcullis_upstream_hedges_total",
+                "Requests sent to a second server because the first was slow.",
+                |counters| counters.hedged.load(Relaxed),
             ),
             Family(
                 "portcullis_upstream_ejections_total",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use portcullis_core::{Clock, ConfigError, ConfigErrors};
+use portcullis_resilience::{Backoff, Breaker, BreakerBuilder, Bulkhead, RetryBudget};
 use tokio::runtime::Handle;
 
 use crate::address::{At, Origin, Wire};
@@ -45,6 +46,13 @@ pub(crate) struct Inner {
     pub(crate) timeout: Duration,
     pub(crate) body_idle: Duration,
     pub(crate) outliers: Outliers,
+    pub(crate) retries: u32,
+    pub(crate) try_timeout: Option<Duration>,
+    pub(crate) budget: RetryBudget,
+    pub(crate) backoff: Backoff,
+    pub(crate) breaker: Option<Breaker>,
+    pub(crate) bulkhead: Option<Bulkhead>,
+    pub(crate) hedge: Option<Duration>,
     pub(crate) counters: Counters,
     pool: PoolLimits,
     health: Option<HealthCheck>,
@@ -260,6 +268,13 @@ pub struct UpstreamBuilder {
     tls: UpstreamTls,
     health: Option<HealthCheck>,
     outliers: Outliers,
+    retries: u32,
+    try_timeout: Option<Duration>,
+    budget: (f64, u32),
+    backoff: Backoff,
+    breaker: Option<BreakerBuilder>,
+    most_requests: Option<usize>,
+    hedge: Option<Duration>,
     header_bytes: usize,
     clock: Clock,
 }
@@ -281,6 +296,13 @@ impl UpstreamBuilder {
             tls: UpstreamTls::default(),
             health: None,
             outliers: Outliers::default(),
+            retries: 1,
+            try_timeout: None,
+            budget: (0.2, 10),
+            backoff: Backoff::default(),
+            breaker: None,
+            most_requests: None,
+            hedge: None,
             header_bytes: 64 << 10,
             clock: Clock::system(),
         }
@@ -357,6 +379,39 @@ impl UpstreamBuilder {
     /// When a server that keeps failing is left alone. Default: [`Outliers::default`].
     pub fn outliers(self, outliers: Outliers) -> Self {
         Self { outliers, ..self }
+    }
+    /// How often a request is sent again that failed although a server may have seen it: no answer, none in time, 502, 503 or 504.
+    /// Only where that does no harm: its method is idempotent (RFC 9110, section 9.2.2), and its body is empty or at most 64 KiB. It goes to another
+    /// server where there is one. What surely nobody has seen is sent again in any case. Default: 1.
+    pub fn retries(self, times: u32) -> Self {
+        Self { retries: times, ..self }
+    }
+    /// Bounds what is sent again, retries and hedges, to this share of the requests, and so many a second besides
+    /// ([`RetryBudget`]). Default: 0.2 and 10.
+    pub fn retry_budget(self, share: f64, per_second: u32) -> Self {
+        Self { budget: (share, per_second), ..self }
+    }
+    /// How long to wait before the same server is asked again, where there is no other. Default: [`Backoff::default`].
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+    /// How long the head of an answer may take in one try, where that is shorter than [`timeout`](Self::timeout), which is for all of
+    /// them. Default: as long as all of them.
+    pub fn try_timeout(self, time: Duration) -> Self {
+        Self { try_timeout: Some(time), ..self }
+    }
+    /// Stops asking when too much fails: the client gets 503 at once. Default: it does not.
+    pub fn breaker(self, breaker: BreakerBuilder) -> Self {
+        Self { breaker: Some(breaker), ..self }
+    }
+    /// How many requests may be under way at a time, of all workers; one more is 503 at once. Default: no limit.
+    pub fn requests(self, most: usize) -> Self {
+        Self { most_requests: Some(most), ..self }
+    }
+    /// Asks a second server too where the first has not answered after this time, within the retry budget, and takes the answer that
+    /// comes first. For requests without a body whose method is safe. Default: never.
+    pub fn hedge(self, after: Duration) -> Self {
+        Self { hedge: Some(after), ..self }
     }
     /// How large the head of an answer may be, in bytes. Default: 64 KiB.
     pub fn header_bytes(self, bytes: usize) -> Self {
@@ -435,6 +490,13 @@ impl UpstreamBuilder {
             timeout: self.timeout,
             body_idle: self.body_idle,
             outliers: self.outliers,
+            retries: self.retries,
+            try_timeout: self.try_timeout,
+            budget: RetryBudget::with_clock(self.budget.0, self.budget.1, self.clock.clone()),
+            backoff: self.backoff,
+            breaker: self.breaker.map(|breaker| breaker.clock(self.clock.clone()).build()),
+            bulkhead: self.most_requests.map(Bulkhead::new),
+            hedge: self.hedge,
             counters: Counters::default(),
             pool: self.pool,
             started: AtomicBool::new(matches!(source, Source::Fixed) && self.health.is_none()),

@@ -5,9 +5,11 @@ mod backoff;
 mod breaker;
 mod budget;
 mod bulkhead;
+mod replay;
 mod window;
 
 pub use backoff::Backoff;
 pub use breaker::{Breaker, BreakerBuilder, BreakerOpen, BreakerPermit, BreakerState};
 pub use budget::RetryBudget;
 pub use bulkhead::{Bulkhead, BulkheadFull, BulkheadPermit};
+pub use replay::{Replay, ReplayBody};

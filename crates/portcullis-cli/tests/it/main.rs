@@ -8,4 +8,6 @@ mod one_path;
 #[cfg(test)]
 mod passing;
 #[cfg(test)]
+mod resilience;
+#[cfg(test)]
 mod support;

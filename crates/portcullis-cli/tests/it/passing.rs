@@ -9,7 +9,7 @@ use crate::support::{Backend, Reply, Serving, header, headers, ok, within};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A gateway that passes everything on to these servers; `more` is added to the upstream, `route` to the route.
-async fn open(servers: &[String], more: &str, route: &str) -> Serving {
+pub(crate) async fn open(servers: &[String], more: &str, route: &str) -> Serving {
     let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
     Serving::start(&format!(
         "[server]\nlisten = [\"http://127.0.0.1:0\"]\nworkers = 1\n[telemetry]\naccess_log = \"off\"\n\
@@ -24,11 +24,11 @@ async fn in_front_of(backend: &Backend) -> Serving {
     open(&[format!("http://{}", backend.address)], "timeout = \"1s\"", "to = \"b\"").await
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: shop.example\r\n\r\n")
 }
 
-fn post(path: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 

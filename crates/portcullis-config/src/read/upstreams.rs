@@ -4,6 +4,7 @@ use portcullis_gateway::{
     Balance, Forwarding, HealthCheck, Host, IdentityFact, Outliers, Proxy, Split, Upstream,
     UpstreamBuilder, UpstreamTls,
 };
+use portcullis_resilience::{Breaker, BreakerBuilder};
 
 use super::{header_name, header_value};
 use crate::keys;
@@ -170,10 +171,52 @@ fn times(mut builder: UpstreamBuilder, table: &Table<'_>) -> UpstreamBuilder {
     if let Some(most) = table.whole("connections", 1..=1_000_000) {
         builder = builder.connections(usize::try_from(most.value).unwrap_or(usize::MAX));
     }
+    if let Some(times) = table.whole("retries", 0..=10) {
+        builder = builder.retries(u32::try_from(times.value).unwrap_or(u32::MAX));
+    }
+    if let Some(time) = table.time("try_timeout") {
+        builder = builder.try_timeout(time);
+    }
+    if let Some(time) = table.time("hedge") {
+        builder = builder.hedge(time);
+    }
+    if let Some(most) = table.whole("requests", 1..=1_000_000_000) {
+        builder = builder.requests(usize::try_from(most.value).unwrap_or(usize::MAX));
+    }
+    if let Some(budget) = table.table("retry_budget", keys::RETRY_BUDGET) {
+        let per_second = budget.whole("per_second", 0..=1_000_000);
+        let per_second = per_second.and_then(|many| u32::try_from(many.value).ok());
+        let share = budget.share("share").unwrap_or(0.2);
+        builder = builder.retry_budget(share, per_second.unwrap_or(10));
+    }
+    if let Some(breaker) = table.table("breaker", keys::BREAKER) {
+        builder = builder.breaker(self::breaker(&breaker));
+    }
     if let Some(share) = table.share("panic_threshold") {
         builder = builder.panic_threshold(share);
     }
     builder
+}
+
+fn breaker(table: &Table<'_>) -> BreakerBuilder {
+    let count =
+        |key| table.whole(key, 1..=1_000_000).and_then(|count| u32::try_from(count.value).ok());
+    let mut breaker = Breaker::builder();
+    breaker = table.share("error_rate").into_iter().fold(breaker, BreakerBuilder::error_rate);
+    breaker = count("min").into_iter().fold(breaker, BreakerBuilder::minimum);
+    breaker = table.time("window").into_iter().fold(breaker, BreakerBuilder::window);
+    breaker = table.time("open").into_iter().fold(breaker, BreakerBuilder::open);
+    breaker = count("probes").into_iter().fold(breaker, BreakerBuilder::probes);
+    let (slow, share) = (table.time("slow"), table.share("slow_rate"));
+    match (slow, share) {
+        (Some(slow), share) => breaker.slow(slow, share.unwrap_or(1.0)),
+        (None, Some(_)) => {
+            let error = table.error("`slow_rate` without `slow` says nothing");
+            table.push(error.hint("add `slow = \"1s\"`"));
+            breaker
+        }
+        (None, None) => breaker,
+    }
 }
 
 fn health(table: &Table<'_>) -> Option<HealthCheck> {

@@ -1,4 +1,4 @@
-//! Sends a request to one of the servers of an upstream.
+//! One request to one server.
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -7,180 +7,27 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
-use portcullis_core::problem::Source;
-use portcullis_core::{Body, BodyError, BodyErrorKind, Problem, ProblemKind};
+use portcullis_core::{Body, BodyError, BodyErrorKind, Problem};
 use tokio::time::timeout;
 
-use crate::balance::{InFlight, Wish};
+use super::Answered;
+use crate::balance::InFlight;
 use crate::body::{Lease, UpstreamBody};
 use crate::connect::{ConnectError, Sender};
 use crate::error::{broken, kinds, sent, unsent};
 use crate::health::failed;
-use crate::pool::{Kept, Slot, Stream};
+use crate::pool::{Kept, Stream};
 use crate::server::Server;
 use crate::upload::Upload;
-use crate::upstream::{Inner, Upstream};
-
-/// What the choice of a server goes by.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Route {
-    pub(crate) key: Option<u64>,
-    pub(crate) sticky: Option<u64>,
-}
-
-/// Who was tried for a request.
-#[derive(Debug, Default)]
-pub(crate) struct Trail {
-    /// The last of them.
-    pub(crate) server: Option<Arc<Server>>,
-    pub(crate) tries: u32,
-    /// Why those before it gave no answer.
-    told: String,
-}
-
-impl Trail {
-    fn begin(&mut self, server: &Arc<Server>) {
-        self.server = Some(Arc::clone(server));
-        self.tries += 1;
-    }
-    /// One more that gave no answer.
-    fn remember(&mut self, problem: &Problem) {
-        use std::fmt::Write;
-        let gap = if self.told.is_empty() { "" } else { "; " };
-        if let Some(cause) = problem.cause_error() {
-            // Writing to a string never fails.
-            let _ = write!(self.told, "{gap}{cause}");
-            let mut next = cause.source();
-            while let Some(error) = next {
-                let _ = write!(self.told, ": {error}");
-                next = error.source();
-            }
-        }
-    }
-    /// The problem, with what went wrong before it.
-    fn whole(&mut self, problem: Problem) -> Problem {
-        if self.told.is_empty() {
-            return problem;
-        }
-        self.remember(&problem);
-        problem.cause(std::mem::take(&mut self.told))
-    }
-}
-
-/// An answer, and which server gave it.
-pub(crate) struct Answered {
-    pub(crate) response: Response<UpstreamBody>,
-    pub(crate) server: u64,
-    /// What a connection holds that goes on in another protocol.
-    pub(crate) tunnel: Option<(InFlight, Slot)>,
-}
-
-impl Upstream {
-    /// Sends the request, and waits for the head of the answer. `limit` is what is left of the request's own time.
-    ///
-    /// What a server may have seen is not sent again, but for this: a request without a body whose method is safe (RFC 9110, section
-    /// 9.2.1), on a connection that was used before and broke before any answer. What surely nobody has seen goes to another
-    /// connection, or another server.
-    ///
-    /// # Cancellation
-    /// The connection closes, or the stream is reset; nothing is kept.
-    pub(crate) async fn send(
-        &self,
-        mut request: Request<Body>,
-        upload: Option<&Upload>,
-        route: Route,
-        limit: Option<Duration>,
-        trail: &mut Trail,
-    ) -> Result<Answered, Problem> {
-        if !self.0.is_started()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            self.start(&runtime);
-        }
-        let mut counted = Counted { upstream: &self.0, done: false };
-        let limit = limit.map_or(self.0.timeout, |limit| limit.min(self.0.timeout));
-        let mut tried: Vec<u64> = Vec::new();
-        let mut last: Option<Problem> = None;
-        // On a server whose kept connection broke, the next attempt takes a new one.
-        let mut again: Option<Arc<Server>> = None;
-        loop {
-            let servers = self.0.servers.load();
-            let wish = Wish { key: route.key, server: route.sticky, not: &tried };
-            let fresh = again.is_some();
-            let chosen = again
-                .take()
-                .or_else(|| self.0.rules.choose(&servers, wish, self.0.now()).map(Arc::clone));
-            let Some(server) = chosen else {
-                let nobody = || {
-                    let cause = format!("upstream `{}` has no server", self.0.name);
-                    unsent(kinds::UPSTREAM_UNAVAILABLE, cause)
-                };
-                return Err(counted.problem(trail.whole(last.unwrap_or_else(nobody))));
-            };
-            if let Some(before) = last.take() {
-                trail.remember(&before);
-            }
-            trail.begin(&server);
-            let attempt = Attempt::begin(&self.0, server);
-            let (connection, reused) = match self.0.connection(attempt.server(), fresh).await {
-                Ok(connected) => connected,
-                Err(problem) => {
-                    let hard = problem.kind() == kinds::UPSTREAM_UNREACHABLE;
-                    tracing::debug!(upstream = %self.0.name, server = %attempt.server().origin, cause = ?problem.cause_error().map(ToString::to_string), "cannot send");
-                    tried.push(attempt.server().id);
-                    attempt.could_not(&servers, hard, &problem);
-                    last = Some(problem);
-                    continue;
-                }
-            };
-            let copy = (reused && request.method().is_safe() && request.body().is_end_stream())
-                .then(|| head_of(&request));
-            match attempt.send(connection, request, limit, upload, &servers).await {
-                Ok(answered) => {
-                    counted.answered();
-                    return Ok(answered);
-                }
-                Err(Failure { unseen: Some(back), problem, .. }) if reused => {
-                    request = *back.request;
-                    again = Some(back.server);
-                    last = Some(problem);
-                }
-                Err(Failure { unseen: Some(back), problem, .. }) => {
-                    request = *back.request;
-                    tried.push(back.server.id);
-                    last = Some(problem);
-                }
-                Err(Failure { broke: Some(server), problem, .. }) => match copy {
-                    Some(copy) if problem.kind() == kinds::UPSTREAM_FAILED => {
-                        request = copy;
-                        again = Some(server);
-                        last = Some(problem);
-                    }
-                    _ => return Err(counted.problem(trail.whole(problem))),
-                },
-                Err(Failure { problem, .. }) => {
-                    return Err(counted.problem(trail.whole(problem)));
-                }
-            }
-            self.0.counters.resent.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-/// The request again, without its body, which is empty. What the sender is told by callbacks it is told again.
-fn head_of(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
-}
+use crate::upstream::Inner;
 
 impl Inner {
     /// A connection to the server, and whether it was used before.
-    async fn connection(&self, server: &Arc<Server>, fresh: bool) -> Result<(Kept, bool), Problem> {
+    pub(super) async fn connection(
+        &self,
+        server: &Arc<Server>,
+        fresh: bool,
+    ) -> Result<(Kept, bool), Problem> {
         if !fresh && let Some(kept) = server.pool.take(self.instant()) {
             return Ok((kept, true));
         }
@@ -213,22 +60,28 @@ impl Inner {
     }
 }
 
-/// What came of an attempt that brought no answer.
-struct Failure {
-    problem: Problem,
+/// Why an attempt brought no answer.
+pub(super) enum Failure {
     /// Nobody has seen the request.
-    unseen: Option<Back>,
+    Unseen { request: Box<Request<Body>>, problem: Problem },
     /// The connection broke; the server may have seen it.
-    broke: Option<Arc<Server>>,
+    Broke(Problem),
+    /// No answer came in time; the server may be at work on it.
+    TimedOut(Problem),
+    /// It is the client's own fault.
+    Client(Problem),
 }
 
-struct Back {
-    request: Box<Request<Body>>,
-    server: Arc<Server>,
+/// Whether a server says with this status that it, or somebody behind it, cannot answer now.
+pub(super) fn is_failure(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// One request to one server, from the choice to the head of the answer.
-struct Attempt {
+pub(super) struct Attempt {
     upstream: Arc<Inner>,
     in_flight: Option<InFlight>,
     server: Arc<Server>,
@@ -236,19 +89,16 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn begin(upstream: &Arc<Inner>, server: Arc<Server>) -> Self {
+    pub(super) fn begin(upstream: &Arc<Inner>, server: Arc<Server>) -> Self {
         let in_flight = Some(InFlight::new(Arc::clone(&server)));
         Self { upstream: Arc::clone(upstream), in_flight, server, began: upstream.instant() }
-    }
-    fn server(&self) -> &Arc<Server> {
-        &self.server
     }
     fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
     }
 
     /// Nothing was sent.
-    fn could_not(mut self, servers: &[Arc<Server>], hard: bool, problem: &Problem) {
+    pub(super) fn could_not(mut self, servers: &[Arc<Server>], hard: bool, problem: &Problem) {
         self.in_flight = None;
         if !hard {
             return;
@@ -270,7 +120,7 @@ impl Attempt {
         Some(time)
     }
 
-    async fn send(
+    pub(super) async fn send(
         mut self,
         connection: Kept,
         mut request: Request<Body>,
@@ -313,31 +163,26 @@ impl Attempt {
                 self.in_flight = None;
                 if let Some(mut request) = error.take_message() {
                     back_to_http1(&mut request);
-                    let back =
-                        Back { request: Box::new(request), server: Arc::clone(&self.server) };
                     let error = self.server.blamed(error.into_error());
                     let problem = unsent(kinds::UPSTREAM_UNREACHABLE, error);
-                    return Err(Failure { problem, unseen: Some(back), broke: None });
+                    return Err(Failure::Unseen { request: Box::new(request), problem });
                 }
                 let (problem, to_blame) = broken(error.into_error(), &self.server);
                 let is_invalid = problem.kind() == kinds::UPSTREAM_INVALID;
                 if to_blame && (kept.is_none() || is_invalid || !problem_is_race(&problem)) {
                     self.blame(servers);
                 }
-                let broke = to_blame.then(|| Arc::clone(&self.server));
-                Err(Failure { problem, unseen: None, broke })
+                Err(if to_blame { Failure::Broke(problem) } else { Failure::Client(problem) })
             }
             Err(()) if upload.is_some_and(Upload::waits_for_client) => {
                 // It is not the server that keeps everybody waiting.
                 self.in_flight = None;
-                let problem = BodyError::new(BodyErrorKind::TooSlow).problem();
-                Err(Failure { problem, unseen: None, broke: None })
+                Err(Failure::Client(BodyError::new(BodyErrorKind::TooSlow).problem()))
             }
             Err(()) => {
                 self.blame(servers);
                 let cause = format!("{} sent no answer within {limit:?}", self.server.origin);
-                let problem = sent(kinds::UPSTREAM_TIMEOUT, cause);
-                Err(Failure { problem, unseen: None, broke: None })
+                Err(Failure::TimedOut(sent(kinds::UPSTREAM_TIMEOUT, cause)))
             }
         }
     }
@@ -345,11 +190,7 @@ impl Attempt {
     /// What the head of the answer says about the server.
     fn judge(&mut self, response: &Response<Incoming>, now: Instant, servers: &[Arc<Server>]) {
         self.server.load.took(self.elapsed(now), self.upstream.since(now));
-        let is_failure = matches!(
-            response.status(),
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-        );
-        if is_failure {
+        if is_failure(response.status()) {
             self.blame(servers);
         } else {
             self.server.ejection.succeeded();
@@ -372,6 +213,7 @@ impl Attempt {
             in_flight: self.in_flight.take(),
             sender: sender.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS),
             stream,
+            held: None,
             upstream: Arc::clone(&self.upstream),
         };
         let idle = self.upstream.body_idle;
@@ -437,48 +279,5 @@ async fn in_time<F: Future>(
             return Err(());
         }
         seen = now;
-    }
-}
-
-/// Counts what came of a request, also if nobody waits for it.
-struct Counted<'a> {
-    upstream: &'a Inner,
-    done: bool,
-}
-
-impl Counted<'_> {
-    fn answered(&mut self) {
-        self.done = true;
-        self.upstream.counters.answered.fetch_add(1, Relaxed);
-    }
-    fn problem(&mut self, problem: Problem) -> Problem {
-        if problem.error_source() == Source::Downstream {
-            // The client's own body; what it gets is no matter of the upstream's.
-            self.done = true;
-            self.upstream.counters.client.fetch_add(1, Relaxed);
-            return problem;
-        }
-        self.done = true;
-        let counters = &self.upstream.counters;
-        let is = |kind: ProblemKind| problem.kind() == kind;
-        let counter = if is(kinds::UPSTREAM_UNREACHABLE) {
-            &counters.unreachable
-        } else if is(kinds::UPSTREAM_TIMEOUT) {
-            &counters.timed_out
-        } else if is(kinds::UPSTREAM_UNAVAILABLE) {
-            &counters.unavailable
-        } else {
-            &counters.failed
-        };
-        counter.fetch_add(1, Relaxed);
-        problem
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.upstream.counters.cancelled.fetch_add(1, Relaxed);
-        }
     }
 }

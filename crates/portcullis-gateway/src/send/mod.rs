@@ -1,0 +1,429 @@
+//! Sends a request to one of the servers of an upstream, and to another one where that is safe.
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Body as HttpBody;
+use portcullis_core::{Body, Problem};
+use portcullis_resilience::{BreakerPermit, Replay};
+use tokio::time::{sleep, timeout};
+
+use crate::balance::{InFlight, Wish};
+use crate::body::UpstreamBody;
+use crate::error::{kinds, unsent};
+use crate::pool::Slot;
+use crate::server::Server;
+use crate::upload::Upload;
+use crate::upstream::{Inner, Upstream};
+
+mod attempt;
+mod trail;
+
+use attempt::{Attempt, Failure, is_failure};
+use trail::Counted;
+pub(crate) use trail::Trail;
+
+/// How many bytes of a request are remembered, so that it can be sent again.
+const REPLAYED: usize = 64 << 10;
+/// How many servers are tried that take no connection.
+const UNREACHABLE: u32 = 8;
+
+/// What the choice of a server goes by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Route {
+    pub(crate) key: Option<u64>,
+    pub(crate) sticky: Option<u64>,
+}
+
+/// An answer, and which server gave it.
+pub(crate) struct Answered {
+    pub(crate) response: Response<UpstreamBody>,
+    pub(crate) server: u64,
+    /// What a connection holds that goes on in another protocol.
+    pub(crate) tunnel: Option<(InFlight, Slot)>,
+}
+
+impl Upstream {
+    /// Sends the request, and waits for the head of the answer. `limit` is what is left of the request's own time.
+    ///
+    /// What surely nobody has seen goes to another connection, or another server. What a server may have seen is sent again only if
+    /// that does no harm: its method is idempotent (RFC 9110, section 9.2.2), and its body can be sent again.
+    ///
+    /// # Cancellation
+    /// The connection closes, or the stream is reset; nothing is kept.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Body>,
+        upload: Option<&Upload>,
+        route: Route,
+        limit: Option<Duration>,
+        trail: &mut Trail,
+    ) -> Result<Answered, Problem> {
+        if !self.0.is_started()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            self.start(&runtime);
+        }
+        let mut counted = Counted { upstream: &self.0, done: false };
+        let held = self.0.bulkhead.as_ref().map(portcullis_resilience::Bulkhead::try_acquire);
+        let held = held.transpose().map_err(|full| {
+            let cause = format!("upstream `{}`: {full}", self.0.name);
+            counted.problem(unsent(kinds::UPSTREAM_UNAVAILABLE, cause))
+        })?;
+        let now = self.0.instant();
+        self.0.budget.request_at(now);
+        let limit = limit.map_or(self.0.timeout, |limit| limit.min(self.0.timeout));
+        let tries = Tries::new(&self.0, upload, route, now + limit);
+        let hedge = self.0.hedge.filter(|_| is_light(&request));
+        let answered = match hedge {
+            // In a box, since it is twice as large and seldom wanted.
+            Some(after) => Box::pin(hedged(tries, request, after, trail)).await,
+            None => tries.send(request, trail, None).await,
+        };
+        match answered {
+            Ok(mut answered) => {
+                counted.answered();
+                answered.response.body_mut().hold(held);
+                Ok(answered)
+            }
+            Err(problem) => Err(counted.problem(problem)),
+        }
+    }
+}
+
+/// Whether a request can be sent twice at once: nothing changes by it, and it is all there.
+fn is_light(request: &Request<Body>) -> bool {
+    request.method().is_safe() && request.body().is_end_stream()
+}
+
+/// Asks another server too where the first takes longer than most, and takes the answer that comes first.
+async fn hedged(
+    tries: Tries<'_>,
+    request: Request<Body>,
+    after: Duration,
+    trail: &mut Trail,
+) -> Result<Answered, Problem> {
+    let (asked, copy) = (AtomicU64::new(0), head_of(&request));
+    let (mut first_trail, mut second_trail) = (Trail::default(), Trail::default());
+    let answered = {
+        let mut first = pin!(tries.clone().send(request, &mut first_trail, Some(&asked)));
+        match timeout(after, first.as_mut()).await {
+            Ok(answered) => answered,
+            Err(_) if !tries.upstream.budget.try_retry() => first.await,
+            Err(_) => {
+                tries.upstream.counters.hedged.fetch_add(1, Relaxed);
+                let mut other = tries.clone();
+                other.tried.push(asked.load(Relaxed));
+                let mut second = pin!(other.send(copy, &mut second_trail, None));
+                first_of(first.as_mut(), second.as_mut()).await
+            }
+        }
+    };
+    let by_second = second_trail.server.is_some()
+        && answered.as_ref().is_ok_and(|answered| {
+            second_trail.server.as_ref().is_some_and(|server| server.id == answered.server)
+        });
+    let tries = first_trail.tries + second_trail.tries;
+    *trail = if by_second { second_trail } else { first_trail };
+    trail.tries = tries;
+    answered
+}
+
+/// The first of two that goes well; the second failure, where neither does.
+async fn first_of<T, E>(
+    mut one: Pin<&mut impl Future<Output = Result<T, E>>>,
+    mut other: Pin<&mut impl Future<Output = Result<T, E>>>,
+) -> Result<T, E> {
+    tokio::select! {
+        done = one.as_mut() => match done {
+            Ok(done) => Ok(done),
+            Err(_) => other.await,
+        },
+        done = other.as_mut() => match done {
+            Ok(done) => Ok(done),
+            Err(_) => one.await,
+        },
+    }
+}
+
+/// The tries of one request.
+#[derive(Clone)]
+struct Tries<'a> {
+    upstream: &'a Arc<Inner>,
+    upload: Option<&'a Upload>,
+    route: Route,
+    /// When all of them must be over.
+    until: Instant,
+    /// How often it may be sent again, where a server may have seen it.
+    left: u32,
+    /// Who need not be asked again.
+    tried: Vec<u64>,
+}
+
+/// A request that can be sent again: its head, and what is remembered of its body, where it has one.
+struct Spare {
+    head: Request<Body>,
+    body: Option<Replay>,
+}
+
+impl Spare {
+    fn take(self) -> Option<Request<Body>> {
+        let Some(replay) = self.body else { return Some(self.head) };
+        let body = replay.again()?;
+        Some(self.head.map(|_| Body::new(body)))
+    }
+}
+
+/// What comes next.
+enum Next {
+    /// This is what the client gets.
+    Over(Result<Answered, Problem>),
+    /// Nobody has seen the request, or it does no harm: to the same server on a new connection, or to another one.
+    Resend(Request<Body>, Option<Arc<Server>>, Problem),
+    /// Once more, some time later.
+    Retry(Spare, Duration, Problem),
+}
+
+/// One try, and what is known of it.
+struct Try<'a> {
+    server: &'a Arc<Server>,
+    servers: &'a [Arc<Server>],
+    /// On a connection that was used before.
+    reused: bool,
+    permit: Option<BreakerPermit>,
+    spare: Option<Spare>,
+}
+
+impl<'a> Tries<'a> {
+    fn new(
+        upstream: &'a Arc<Inner>,
+        upload: Option<&'a Upload>,
+        route: Route,
+        until: Instant,
+    ) -> Self {
+        Self { upstream, upload, route, until, left: upstream.retries, tried: Vec::new() }
+    }
+    fn time_left(&self) -> Duration {
+        self.until.saturating_duration_since(self.upstream.instant())
+    }
+    /// The server for the next try. `or_again` takes one that was tried, where there is no other.
+    fn choose(&self, servers: &[Arc<Server>], or_again: bool) -> Option<Arc<Server>> {
+        let choose = |not| {
+            let wish = Wish { key: self.route.key, server: self.route.sticky, not };
+            self.upstream.rules.choose(servers, wish, self.upstream.now()).map(Arc::clone)
+        };
+        choose(&self.tried).or_else(|| if or_again { choose(&[]) } else { None })
+    }
+    fn acquire(&self) -> Result<Option<BreakerPermit>, Problem> {
+        let Some(breaker) = &self.upstream.breaker else { return Ok(None) };
+        breaker.try_acquire().map(Some).map_err(|open| {
+            let problem = unsent(
+                kinds::UPSTREAM_UNAVAILABLE,
+                format!("upstream `{}`: {open}", self.upstream.name),
+            );
+            let seconds = open.retry_after().as_secs_f64().ceil().max(1.0);
+            let after = HeaderValue::try_from(format!("{seconds:.0}"));
+            after.into_iter().fold(problem, |problem, after| problem.header(RETRY_AFTER, after))
+        })
+    }
+    /// Makes the request one that can be sent again, where it may be: also one that is never retried, if it is light and its
+    /// connection may break just now, since the server has kept it for long enough.
+    fn spare(
+        &self,
+        request: &mut Request<Body>,
+        replay: &mut Option<Replay>,
+        reused: bool,
+    ) -> Option<Spare> {
+        let may_be_retried = self.upstream.retries > 0 && request.method().is_idempotent();
+        if is_light(request) && (reused || may_be_retried) {
+            return Some(Spare { head: head_of(request), body: None });
+        }
+        if !may_be_retried {
+            return None;
+        }
+        let has_body = !request.body().is_end_stream();
+        if has_body && replay.is_none() && request.body().size_hint().lower() <= REPLAYED as u64 {
+            let (made, body) = Replay::new(std::mem::take(request.body_mut()), REPLAYED);
+            *request.body_mut() = Body::new(body);
+            *replay = Some(made);
+        }
+        let body = if has_body { Some(replay.clone()?) } else { None };
+        Some(Spare { head: head_of(request), body })
+    }
+    /// How long to wait until the request may be sent again; `None` where it may not. `after` is what the server asks for.
+    fn may_retry(
+        &mut self,
+        server: &Server,
+        servers: &[Arc<Server>],
+        after: Option<Duration>,
+    ) -> Option<Duration> {
+        if self.left == 0 {
+            return None;
+        }
+        if !self.tried.contains(&server.id) {
+            self.tried.push(server.id);
+        }
+        let delay = if self.choose(servers, false).is_some() {
+            Duration::ZERO
+        } else {
+            let retries = self.upstream.retries - self.left;
+            self.upstream.backoff.delay(retries).max(after.unwrap_or_default())
+        };
+        if delay >= self.time_left() || !self.upstream.budget.try_retry() {
+            return None;
+        }
+        self.left -= 1;
+        Some(delay)
+    }
+
+    async fn send(
+        mut self,
+        mut request: Request<Body>,
+        trail: &mut Trail,
+        asked: Option<&AtomicU64>,
+    ) -> Result<Answered, Problem> {
+        let mut last: Option<Problem> = None;
+        let mut replay = None;
+        // On a server whose kept connection broke, the next attempt takes a new one.
+        let mut again: Option<Arc<Server>> = None;
+        let (mut unreachable, mut retried) = (0, false);
+        loop {
+            let servers = self.upstream.servers.load();
+            let fresh = again.is_some();
+            let Some(server) = again.take().or_else(|| self.choose(&servers, retried)) else {
+                let nobody = || {
+                    let cause = format!("upstream `{}` has no server", self.upstream.name);
+                    unsent(kinds::UPSTREAM_UNAVAILABLE, cause)
+                };
+                return Err(trail.whole(last.unwrap_or_else(nobody)));
+            };
+            if let Some(before) = last.take() {
+                trail.remember(&before);
+            }
+            let permit = self.acquire().map_err(|open| trail.whole(open))?;
+            trail.begin(&server);
+            if let Some(asked) = asked {
+                asked.store(server.id, Relaxed);
+            }
+            let attempt = Attempt::begin(self.upstream, Arc::clone(&server));
+            let (connection, reused) = match self.upstream.connection(&server, fresh).await {
+                Ok(connected) => connected,
+                Err(problem) => {
+                    let hard = problem.kind() == kinds::UPSTREAM_UNREACHABLE;
+                    end(permit, hard.then_some(true));
+                    tracing::debug!(upstream = %self.upstream.name, server = %server.label, cause = ?problem.cause_error().map(ToString::to_string), "cannot send");
+                    attempt.could_not(&servers, hard, &problem);
+                    self.tried.push(server.id);
+                    unreachable += 1;
+                    if unreachable >= UNREACHABLE {
+                        return Err(trail.whole(problem));
+                    }
+                    last = Some(problem);
+                    continue;
+                }
+            };
+            let spare = self.spare(&mut request, &mut replay, reused);
+            let limit = self.upstream.try_timeout.unwrap_or(Duration::MAX).min(self.time_left());
+            let outcome = attempt.send(connection, request, limit, self.upload, &servers).await;
+            let this = Try { server: &server, servers: &servers, reused, permit, spare };
+            match self.judge(outcome, this) {
+                Next::Over(result) => return result.map_err(|problem| trail.whole(problem)),
+                Next::Resend(back, same, problem) => {
+                    self.upstream.counters.resent.fetch_add(1, Relaxed);
+                    if same.is_none() {
+                        self.tried.push(server.id);
+                    }
+                    (request, again, last) = (back, same, Some(problem));
+                }
+                Next::Retry(spare, delay, problem) => {
+                    let Some(next) = spare.take() else { return Err(trail.whole(problem)) };
+                    self.upstream.counters.retried.fetch_add(1, Relaxed);
+                    (request, last, retried) = (next, Some(problem), true);
+                    if !delay.is_zero() {
+                        sleep(delay).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides what comes next, and tells the breaker what came of it.
+    fn judge(&mut self, outcome: Result<Answered, Failure>, this: Try<'_>) -> Next {
+        let Try { server, servers, reused, permit, spare } = this;
+        match outcome {
+            Ok(answered) => {
+                let failed = is_failure(answered.response.status());
+                end(permit, Some(failed));
+                let can = |spare: &Spare| spare.body.as_ref().is_none_or(Replay::is_whole);
+                let Some(spare) = spare.filter(|spare| failed && can(spare)) else {
+                    return Next::Over(Ok(answered));
+                };
+                let after = retry_after(answered.response.headers());
+                let Some(delay) = self.may_retry(server, servers, after) else {
+                    return Next::Over(Ok(answered));
+                };
+                let cause = format!("{} answered {}", server.label, answered.response.status());
+                Next::Retry(spare, delay, unsent(kinds::UPSTREAM_UNAVAILABLE, cause))
+            }
+            Err(Failure::Unseen { request, problem }) => {
+                end(permit, (!reused).then_some(true));
+                Next::Resend(*request, reused.then(|| Arc::clone(server)), problem)
+            }
+            Err(Failure::Client(problem)) => {
+                end(permit, None);
+                Next::Over(Err(problem))
+            }
+            Err(Failure::Broke(problem)) if reused && is_race(&problem, spare.as_ref()) => {
+                end(permit, None);
+                match spare {
+                    Some(spare) => Next::Resend(spare.head, Some(Arc::clone(server)), problem),
+                    None => Next::Over(Err(problem)),
+                }
+            }
+            Err(Failure::Broke(problem) | Failure::TimedOut(problem)) => {
+                end(permit, Some(true));
+                let Some(spare) = spare else { return Next::Over(Err(problem)) };
+                match self.may_retry(server, servers, None) {
+                    Some(delay) => Next::Retry(spare, delay, problem),
+                    None => Next::Over(Err(problem)),
+                }
+            }
+        }
+    }
+}
+
+/// Whether the server may only have closed a connection which it had kept for long enough, just when it was used, and the request
+/// does no harm if it was not so.
+fn is_race(problem: &Problem, spare: Option<&Spare>) -> bool {
+    let is_light = |spare: &Spare| spare.body.is_none() && is_light(&spare.head);
+    problem.kind() == kinds::UPSTREAM_FAILED && spare.is_some_and(is_light)
+}
+
+/// Says what came of an ask: that it failed, that it did not, or nothing that says anything.
+fn end(permit: Option<BreakerPermit>, failed: Option<bool>) {
+    match (permit, failed) {
+        (Some(permit), Some(true)) => permit.failed(),
+        (Some(permit), Some(false)) => permit.succeeded(),
+        _ => {}
+    }
+}
+
+/// How long a server asks to be left alone, where it says so in seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The request again, without its body, which is empty. What the sender is told by callbacks it is told again.
+fn head_of(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
+}
