@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::report::Report;
-use crate::{faults, floods, gateway, restart, slow};
+use crate::{failing, faults, floods, gateway, restart, slow};
 
 /// One experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +14,12 @@ pub(crate) enum Experiment {
     Floods,
     Faults,
     Gateway,
+    Failing,
 }
 
 impl Experiment {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Restart, Self::Slow, Self::Floods, Self::Faults, Self::Gateway];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Restart, Self::Slow, Self::Floods, Self::Faults, Self::Gateway, Self::Failing];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|experiment| experiment.name() == name)
@@ -30,6 +31,7 @@ impl Experiment {
             Self::Floods => "floods",
             Self::Faults => "faults",
             Self::Gateway => "gateway",
+            Self::Failing => "failing",
         }
     }
     /// After this time it is given up, whatever it waits for.
@@ -38,21 +40,20 @@ impl Experiment {
             Self::Restart => 420,
             Self::Slow | Self::Gateway => 240,
             Self::Floods => 300,
-            Self::Faults => 120,
+            Self::Faults | Self::Failing => 120,
         })
     }
     /// Makes the experiment. Dropping the future kills every process that it has started.
     pub(crate) async fn run(self, server: &Path, gateway: Option<&Path>) -> Result<Report> {
+        let missing = || Failure::new("name the gateway with `--gateway PROGRAM`");
         let work = async {
             match self {
                 Self::Restart => restart::run(server).await,
                 Self::Slow => slow::run(server).await,
                 Self::Floods => floods::run(server).await,
                 Self::Faults => faults::run(server).await,
-                Self::Gateway => {
-                    let missing = || Failure::new("name the gateway with `--gateway PROGRAM`");
-                    gateway::run(gateway.ok_or_else(missing)?, server).await
-                }
+                Self::Gateway => gateway::run(gateway.ok_or_else(missing)?, server).await,
+                Self::Failing => failing::run(gateway.ok_or_else(missing)?).await,
             }
         };
         let late = || Failure::new(format!("not done after {} seconds", self.limit().as_secs()));

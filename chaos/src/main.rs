@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 mod client;
 mod experiment;
+mod failing;
 mod failure;
 mod faults;
 mod floods;
@@ -34,7 +35,17 @@ use report::Report;
 // One thread, so that a client of HTTP/2 cannot be told of a GOAWAY in the midst of sending.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let done = match Options::read(std::env::args().skip(1)) {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == failing::backend::RECORD) {
+        return match failing::backend::run(&words).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("failed: {failure}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let done = match Options::read(words) {
         Ok(options) => tokio::select! {
             done = run(&options) => done,
             stopped = interrupted() => Err(stopped),

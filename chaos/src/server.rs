@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
+use crate::failing::backend::RECORD;
 use crate::failure::{Failure, Result};
 use crate::process::{self, Memory};
 
@@ -45,6 +46,19 @@ impl Launch {
         };
         let launch = launch.option("--max-connections", "20000");
         Ok(launch.option("--max-connections-per-address", "20000"))
+    }
+    /// This very program as a back end, which writes requests down in `record` and answers so many of a hundred with 503.
+    pub(crate) fn backend(record: &Path, failing: u32) -> Result<Self> {
+        let launch = Self {
+            program: std::env::current_exe()?,
+            listen: free_address()?,
+            observe: None,
+            words: Vec::new(),
+            descriptors: None,
+            config: None,
+        };
+        let launch = launch.option(RECORD, record.display().to_string());
+        Ok(launch.option("--failing", failing.to_string()))
     }
     /// A gateway with this configuration, but for its addresses, on free ports of loopback.
     pub(crate) fn gateway(program: &Path, name: &str, text: &str) -> Result<Self> {

@@ -7,7 +7,9 @@ use crate::{Failure, Result, Workspace};
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
     let file = args.option("--write")?;
     let Some(name) = args.word() else {
-        return Err(Failure::new("say `cargo xtask chaos restart|slow|floods|faults|gateway|all`"));
+        return Err(Failure::new(
+            "say `cargo xtask chaos restart|slow|floods|faults|gateway|failing|all`",
+        ));
     };
     args.end()?;
     Cmd::new("cargo build --release --package frontdoor --package portcullis-cli --package portcullis-chaos").run()?;

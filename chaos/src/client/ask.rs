@@ -16,13 +16,15 @@ pub(crate) struct Ask {
     path: String,
     body: &'static str,
     status: u16,
+    /// Names the request in a header.
+    id: Option<u64>,
     /// Without it any body will do.
     answer: Option<&'static str>,
 }
 
 impl Ask {
     fn get(path: impl Into<String>) -> Self {
-        Self { method: "GET", path: path.into(), body: "", status: 200, answer: None }
+        Self { method: "GET", path: path.into(), body: "", status: 200, id: None, answer: None }
     }
     /// What is answered at once.
     pub(crate) fn hello() -> Self {
@@ -35,6 +37,10 @@ impl Ask {
     /// What comes back as it was sent.
     pub(crate) fn echo() -> Self {
         Self { method: "POST", body: ECHOED, answer: Some(ECHOED), ..Self::get("/echo") }
+    }
+    /// Named by a header `x-id`.
+    pub(crate) fn with_id(self, id: u64) -> Self {
+        Self { id: Some(id), ..self }
     }
     /// What makes the handler panic.
     pub(crate) fn panic() -> Self {
@@ -54,11 +60,15 @@ impl Ask {
         } else {
             format!("Content-Length: {}\r\n", body.len())
         };
-        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{close}{length}\r\n{body}").into()
+        let id = self.id.map_or_else(String::new, |id| format!("X-Id: {id}\r\n"));
+        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{close}{id}{length}\r\n{body}").into()
     }
     pub(crate) fn http2(&self, authority: SocketAddr) -> Result<Request<Full<Bytes>>, Fault> {
         let body = Full::new(Bytes::from_static(self.body.as_bytes()));
-        let request = Request::builder().method(self.method);
+        let mut request = Request::builder().method(self.method);
+        if let Some(id) = self.id {
+            request = request.header("x-id", id);
+        }
         let request = request.uri(format!("http://{authority}{}", self.path)).body(body);
         request.map_err(|_| Fault::Garbled("the request cannot be made"))
     }

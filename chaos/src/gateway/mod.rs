@@ -7,8 +7,8 @@ use crate::report::Report;
 mod aborts;
 mod down;
 mod large;
-mod peer;
-mod stale;
+pub(crate) mod peer;
+pub(crate) mod stale;
 
 pub(crate) async fn run(gateway: &Path, server: &Path) -> Result<Report> {
     let mut report = Report::figures();
@@ -21,7 +21,7 @@ pub(crate) async fn run(gateway: &Path, server: &Path) -> Result<Report> {
 }
 
 /// A gateway that passes everything on to these servers.
-fn in_front_of(servers: &[String], more: &str) -> String {
+pub(crate) fn in_front_of(servers: &[String], more: &str) -> String {
     let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
     format!(
         "[upstreams.b]\nservers = [{}]\n{more}\n\
@@ -31,7 +31,7 @@ fn in_front_of(servers: &[String], more: &str) -> String {
 }
 
 /// The sum of the values of a metric.
-async fn metric(observe: std::net::SocketAddr, name: &str) -> Result<u64> {
+pub(crate) async fn metric(observe: std::net::SocketAddr, name: &str) -> Result<u64> {
     let text = peer::get(observe, "/metrics").await?;
     let values = text.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
     let values = values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The body of an answer to GET, on a connection of its own.
-pub(super) async fn get(to: SocketAddr, path: &str) -> Result<String> {
+pub(crate) async fn get(to: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(to).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -23,7 +23,7 @@ pub(super) async fn get(to: SocketAddr, path: &str) -> Result<String> {
 }
 
 /// Reads up to the end of a head. What is behind it stays in the buffer.
-pub(super) async fn head(
+pub(crate) async fn head(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
 ) -> Result<Option<String>> {
@@ -38,14 +38,29 @@ pub(super) async fn head(
     }
 }
 
+/// Reads a body of this length. What is behind it stays in the buffer.
+pub(crate) async fn body(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    length: u64,
+) -> Result<Vec<u8>> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    while buffer.len() < length {
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(Failure::new("the body ended early"));
+        }
+    }
+    Ok(buffer.drain(..length).collect())
+}
+
 /// The value of a header that is a number.
-pub(super) fn number(head: &str, name: &str) -> Option<u64> {
+pub(crate) fn number(head: &str, name: &str) -> Option<u64> {
     let lines = head.lines().filter_map(|line| line.split_once(':'));
     let mut values = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
     values.next()?.1.trim().parse().ok()
 }
 
 /// The status of an answer.
-pub(super) fn status(head: &str) -> u16 {
+pub(crate) fn status(head: &str) -> u16 {
     head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0)
 }

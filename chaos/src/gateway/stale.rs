@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use super::peer::{head, number, status};
+use super::peer::{body, head, number, status};
 use super::{in_front_of, metric};
 use crate::failure::Result;
 use crate::numbers::count;
@@ -84,12 +84,9 @@ async fn serve(mut stream: TcpStream, seen: Rc<RefCell<HashMap<u64, u32>>>) -> R
         };
         let Some(head) = head else { return Ok(()) };
         let length = number(&head, "content-length").unwrap_or(0);
-        while (buffer.len() as u64) < length {
-            if stream.read_buf(&mut buffer).await? == 0 {
-                return Ok(());
-            }
+        if body(&mut stream, &mut buffer, length).await.is_err() {
+            return Ok(());
         }
-        buffer.drain(..usize::try_from(length).unwrap_or(usize::MAX));
         if let Some(id) = number(&head, "x-id") {
             *seen.borrow_mut().entry(id).or_default() += 1;
         }
@@ -144,14 +141,14 @@ async fn ask_until(
 }
 
 /// Chance enough for an experiment (xorshift, Marsaglia 2003).
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
         Self(RandomState::new().hash_one(0) | 1)
     }
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

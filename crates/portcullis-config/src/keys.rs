@@ -202,7 +202,11 @@ pub(crate) const UPSTREAM: &[Key] = &[
         Kind::Table(HEALTH),
         "How servers are asked whether they are well. Default: they are not.",
     ),
-    key("outliers", Kind::Table(OUTLIERS), "When a server that keeps failing is left alone."),
+    key(
+        "outliers",
+        Kind::Table(OUTLIERS),
+        "When a server that keeps failing is left alone. One that takes no connection is left alone at once, until a health check reaches it.",
+    ),
     key(
         "retries",
         Kind::Whole,

@@ -224,6 +224,9 @@ fn who_keeps_failing_is_left_alone_longer_each_time_but_never_too_many() {
     // A second one may go; a third would be more than half.
     let hard = |server: &Arc<Server>| failed(server, &all, &rules, true, now);
     assert_eq!((hard(&all[1]), hard(&all[2]), hard(&all[3])), (Some(SECOND), None, None));
+    // A health check that reaches it ends what it began; not what it knows nothing of.
+    assert!(!all[1].is_available(now) && all[1].ejection.reached() && all[1].is_available(now));
+    assert!(!all[0].ejection.reached() && !all[0].is_available(now));
     // The only one of all is never left alone.
     let one = equal(1);
     assert_eq!(failed(&one[0], &one, &rules, true, now), None);

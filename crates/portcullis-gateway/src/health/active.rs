@@ -145,7 +145,9 @@ pub(crate) async fn watch(
             Err(_) => Err(format!("no answer within {:?}", check.timeout).into()),
         };
         let Some(upstream) = upstream.upgrade().filter(|_| !server.is_gone()) else { return };
-        match (server.probed.shown(outcome.is_ok(), &check), outcome) {
+        let changed = server.probed.shown(outcome.is_ok(), &check);
+        let is_reached = outcome.is_ok() && server.probed.is_well() && server.ejection.reached();
+        match (changed.or(is_reached.then_some(true)), outcome) {
             (Some(true), _) => {
                 server.load.begins(upstream.now());
                 tracing::info!(upstream = %upstream.name, server = %server.origin, "the server is well");

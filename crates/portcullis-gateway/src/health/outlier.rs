@@ -1,5 +1,5 @@
 //! Passive health: a server that keeps failing is left alone for a while.
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::server::Server;
@@ -30,7 +30,7 @@ impl Outliers {
         Self::default()
     }
     /// After how many failures in a row: no answer, a time-out, 502, 503 or 504. A server that takes no connection is left alone
-    /// at once. 0 turns it all off. Default: 5.
+    /// at once, and asked again when a health check reaches it. 0 turns it all off. Default: 5.
     #[must_use]
     pub fn failures(self, failures: u32) -> Self {
         Self { failures, ..self }
@@ -61,12 +61,22 @@ pub(crate) struct Ejection {
     times: AtomicU32,
     /// Until when, in nanoseconds; zero is not at all.
     until: AtomicU64,
+    /// Only because it took no connection, which a health check can tell.
+    unreachable: AtomicBool,
 }
 
 impl Ejection {
     pub(crate) fn is_ejected(&self, now: Duration) -> bool {
         let until = self.until.load(Relaxed);
         until != 0 && u128::from(until) > now.as_nanos()
+    }
+    /// A health check has reached it. What kept failing otherwise keeps its time.
+    pub(crate) fn reached(&self) -> bool {
+        let ended = self.unreachable.load(Relaxed) && self.until.load(Relaxed) != 0;
+        if ended {
+            self.succeeded();
+        }
+        ended
     }
     /// It answered well.
     pub(crate) fn succeeded(&self) {
@@ -108,6 +118,7 @@ pub(crate) fn failed(
     let times = ejection.times.fetch_add(1, Relaxed) + 1;
     let time = rules.base.saturating_mul(times).min(rules.longest);
     let until = u64::try_from((now + time).as_nanos()).unwrap_or(u64::MAX);
+    ejection.unreachable.store(hard, Relaxed);
     ejection.until.store(until.max(1), Relaxed);
     ejection.failures.store(0, Relaxed);
     server.load.begins(now + time);
