@@ -23,6 +23,9 @@ pub use portcullis_gateway as gateway;
 #[cfg(feature = "ratelimit")]
 #[doc(inline)]
 pub use portcullis_ratelimit as ratelimit;
+#[cfg(feature = "resilience")]
+#[doc(inline)]
+pub use portcullis_resilience as resilience;
 #[cfg(feature = "server")]
 #[doc(inline)]
 pub use portcullis_server as server;
