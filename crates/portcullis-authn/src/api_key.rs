@@ -122,6 +122,36 @@ impl ApiKeys {
         }
         self
     }
+    /// Goes on with what these keys replace: a key that was there already, for the same caller with the same rights, stays the same
+    /// identity, and what is under way for it goes on.
+    #[must_use]
+    pub fn continuing(mut self, before: &Self) -> Self {
+        for (digest, identity) in self.by_prefix.values_mut().flatten() {
+            if let Some(known) = before.same(digest, identity) {
+                *identity = known.clone();
+            }
+        }
+        self
+    }
+    /// Ends what is under way for keys that `after` does not have, or has with other rights. It takes a
+    /// [`revocation`](ApiKey::revocation) of each key.
+    pub fn revoke_missing(&self, after: &Self) {
+        for (digest, identity) in self.by_prefix.values().flatten() {
+            if after.same(digest, identity).is_none() {
+                identity.revocation().into_iter().for_each(Revocation::revoke);
+            }
+        }
+    }
+    /// The caller of this key, if it is this one.
+    fn same(&self, digest: &[u8; 32], identity: &Identity) -> Option<&Identity> {
+        let candidates = self.by_prefix.get(&prefix(digest))?;
+        let found = candidates.iter().find(|(known, _)| known == digest).map(|(_, found)| found)?;
+        let is_same = found.subject() == identity.subject()
+            && found.tenant() == identity.tenant()
+            && found.plan() == identity.plan()
+            && found.roles().eq(identity.roles());
+        is_same.then_some(found)
+    }
     /// Whose keys they are.
     pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
         self.by_prefix.values().flatten().map(|(_, identity)| identity)

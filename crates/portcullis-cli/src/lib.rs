@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use portcullis_config::{FileErrors, Gateway, reference, schema};
+use portcullis_config::{FileErrors, Gateway, Live, Widening, reference, schema};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod log;
 mod routes;
@@ -24,6 +26,16 @@ enum Command {
     Serve(File),
     /// Tells everything that is wrong with a file; nothing, and exit code 0, when it is sound.
     Check(File),
+    /// Tells what a file does differently from another one, what widens access first; exit code 2 when something does.
+    Diff {
+        /// The file as it was.
+        old: PathBuf,
+        /// The file as it is.
+        new: PathBuf,
+        /// Exit code 0 also when access widens: it is known and wanted.
+        #[arg(long)]
+        ack: bool,
+    },
     /// Prints the routes.
     Routes {
         #[command(flatten)]
@@ -65,6 +77,10 @@ impl<E: Into<Box<dyn std::error::Error>>> From<E> for Failure {
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
+        Command::Diff { old, new, ack } => match print_changes(&old, &new) {
+            Ok(widens) if widens && !ack => return ExitCode::from(2),
+            done => done.map(drop),
+        },
         Command::Serve(file) => serve(&file),
         Command::Check(file) => Gateway::read(file.config).map(drop).map_err(Into::into),
         Command::Routes { file, json } => print_routes(&file, json),
@@ -90,17 +106,38 @@ pub fn run(arguments: Arguments) -> ExitCode {
 fn serve(file: &File) -> Result<(), Failure> {
     let gateway = Gateway::read(&file.config)?;
     log::install(gateway.access_log())?;
-    let server = gateway.server()?.drain_on_signals().open()?;
+    let live = Arc::new(gateway.live());
+    let server = live.server()?.drain_on_signals().open()?;
     let places = server.places().into_iter();
     let said: Vec<_> = places.map(|place| format!("listening on {place}\n")).collect();
-    print(&format!("{}ready\n", said.concat()))?;
+    let said = format!("{}ready\n", said.concat());
     server.run(|worker| {
         if worker.index == 0 {
-            gateway.start(&worker.shared);
+            live.gateway().start(&worker.shared);
+            let _inside = worker.shared.enter();
+            // Before anybody is told that it is ready: the signal would end the process.
+            let hangups = signal(SignalKind::hangup())?;
+            worker.shared.spawn(reload_on(hangups, Arc::clone(&live)));
+            say(&said)?;
         }
-        gateway.service()
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(live.service()?)
     })?;
     Ok(())
+}
+
+/// Goes over to what the file says by now, each time it is told to. What came of it is in the log.
+async fn reload_on<S: Send + 'static>(mut hangups: Signal, live: Arc<Live<S>>) {
+    while hangups.recv().await.is_some() {
+        drop(live.reload(Widening::Refuse).await);
+    }
+}
+
+/// Whether access widens.
+fn print_changes(old: &Path, new: &Path) -> Result<bool, Failure> {
+    let (old, new) = (Gateway::read(old)?, Gateway::read(new)?);
+    let changes = new.changes_since(&old);
+    print(&changes.to_string())?;
+    Ok(!changes.widened().is_empty())
 }
 
 fn print_routes(file: &File, json: bool) -> Result<(), Failure> {
@@ -109,10 +146,14 @@ fn print_routes(file: &File, json: bool) -> Result<(), Failure> {
 }
 
 fn print(text: &str) -> Result<(), Failure> {
+    Ok(say(text)?)
+}
+
+fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Whoever read it has seen enough, as `head` has.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+        written => written,
     }
 }

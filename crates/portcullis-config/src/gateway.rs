@@ -1,6 +1,6 @@
 //! The gateway that a file describes.
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,19 +11,21 @@ use portcullis_authz::{AuthorizeLayer, Roles};
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
 use portcullis_core::{
-    Body, ConfigErrors, EdgeLayer, Readiness, Route, RouteLayer, Routes, Stack, TrustedProxies,
-    stage,
+    Body, ConfigErrors, EdgeLayer, MetricSource, Readiness, Route, RouteLayer, RouteTable, Routes,
+    Stack, TrustedProxies, stage,
 };
 use portcullis_gateway::{Upstream, UpstreamStats};
 use portcullis_ratelimit::RateLimitLayer;
 use portcullis_server::{Admin, Server, Tls};
 use portcullis_telemetry::{Metrics, ObserveLayer, Operations};
+use serde_json::Value;
 use tower_service::Service;
 
 use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
+use crate::live::Live;
 use crate::read::{self, ServerSettings};
-use crate::reader::{Reading, Span};
+use crate::reader::{Known, Reading, Span};
 use crate::source::{FileErrors, Source};
 
 /// The gateway that a file describes: everything that the file says has been checked, and nothing has been opened yet.
@@ -32,7 +34,8 @@ pub struct Gateway {
     source: Source,
     settings: ServerSettings,
     access_log: AccessLog,
-    upstreams: Vec<Upstream>,
+    pub(crate) document: Value,
+    upstreams: BTreeMap<String, Known>,
     routes: Routes<Endpoint, Restricted>,
     places: HashMap<String, Span>,
     keys: ApiKeys,
@@ -61,7 +64,8 @@ pub enum AccessLog {
 pub(crate) struct Parts {
     pub(crate) settings: ServerSettings,
     pub(crate) access_log: AccessLog,
-    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) document: Value,
+    pub(crate) upstreams: BTreeMap<String, Known>,
     pub(crate) routes: Option<Routes<Endpoint, Restricted>>,
     pub(crate) places: HashMap<String, Span>,
     pub(crate) keys: ApiKeys,
@@ -77,7 +81,10 @@ impl Gateway {
     /// # Errors
     /// Everything that is wrong, at once: with the file itself, and with what it says.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FileErrors> {
-        let path = path.as_ref();
+        Self::read_after(path.as_ref(), None)
+    }
+    /// The same, in the place of another gateway: what has not changed goes on.
+    pub(crate) fn read_after(path: &Path, before: Option<&Self>) -> Result<Self, FileErrors> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
             let mut errors = FileErrors::default();
@@ -86,7 +93,7 @@ impl Gateway {
             errors.push(error.hint("name the file with `--config FILE`"));
             errors
         })?;
-        Self::parse(&name, &text, &|name| std::env::var(name).ok())
+        Self::parse_after(&name, &text, &|name| std::env::var(name).ok(), before)
     }
 
     /// Reads the text of a file with this name. `variable` knows the environment.
@@ -98,13 +105,26 @@ impl Gateway {
         text: &str,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, FileErrors> {
+        Self::parse_after(name, text, variable, None)
+    }
+
+    fn parse_after(
+        name: &str,
+        text: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+        before: Option<&Self>,
+    ) -> Result<Self, FileErrors> {
         let source = Source::new(name, text);
-        let reading = Reading { source: &source, errors: RefCell::default(), variable };
+        let nothing = BTreeMap::new();
+        let known = before.map_or(&nothing, |before| &before.upstreams);
+        let reading =
+            Reading { source: &source, errors: RefCell::default(), variable, before: known };
         let parts = read::file(&reading, text);
         let mut errors = reading.errors.into_inner();
         let Some(Parts {
             settings,
             access_log,
+            document,
             upstreams,
             routes: Some(routes),
             places,
@@ -120,10 +140,11 @@ impl Gateway {
             }
             return Err(errors.or(()).err().unwrap_or_default());
         };
-        let gateway = Self {
+        let mut gateway = Self {
             source,
             settings,
             access_log,
+            document,
             upstreams,
             routes,
             places,
@@ -135,6 +156,13 @@ impl Gateway {
             metrics: Metrics::default(),
             readiness: Readiness::new(),
         };
+        if let Some(before) = before {
+            gateway.keys = gateway.keys.continuing(&before.keys);
+            gateway.by_address = gateway.by_address.continuing(&before.by_address);
+            gateway.by_identity = gateway.by_identity.continuing(&before.by_identity);
+            gateway.metrics = before.metrics.clone();
+            gateway.readiness = before.readiness.clone();
+        }
         gateway.service().map(drop)?;
         Ok(gateway)
     }
@@ -144,8 +172,26 @@ impl Gateway {
         self.access_log
     }
     /// The upstreams.
-    pub fn upstreams(&self) -> &[Upstream] {
-        &self.upstreams
+    pub fn upstreams(&self) -> impl ExactSizeIterator<Item = &Upstream> {
+        self.upstreams.values().map(|known| &known.upstream)
+    }
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+    pub(crate) fn settings(&self) -> &ServerSettings {
+        &self.settings
+    }
+    pub(crate) fn keys(&self) -> &ApiKeys {
+        &self.keys
+    }
+    pub(crate) fn roles(&self) -> &Roles {
+        &self.roles
+    }
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+    pub(crate) fn table(&self) -> &Arc<RouteTable> {
+        self.routes.table()
     }
     /// The routes, in the order of the file.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = (Route, String)> {
@@ -197,6 +243,20 @@ impl Gateway {
         Ok(OptionalService::With(self.placed(guarded)?))
     }
 
+    /// The gateway as one that changes with its file.
+    pub fn live(
+        self,
+    ) -> Live<
+        impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+        + use<>,
+    > {
+        Live::new(self, Self::service)
+    }
+
     /// Says where in the file it is that does not fit.
     fn placed<T>(&self, result: Result<T, ConfigErrors>) -> Result<T, FileErrors> {
         result.map_err(|errors| {
@@ -214,6 +274,16 @@ impl Gateway {
     /// # Errors
     /// What is wrong with its certificates.
     pub fn server(&self) -> Result<Server, ConfigErrors> {
+        let stats = UpstreamStats::new(self.upstreams().cloned());
+        Ok(self.server_with(stats, |admin| admin)?.0)
+    }
+    /// The server, whose metrics show this too, and whose administration has these commands; and what it speaks TLS by.
+    pub(crate) fn server_with(
+        &self,
+        stats: impl MetricSource + 'static,
+        commands: impl FnOnce(Admin) -> Admin,
+    ) -> Result<(Server, Option<Tls>), ConfigErrors> {
+        let mut spoken = None;
         let settings = &self.settings;
         let mut listen = settings.listen.iter().cloned();
         let first = listen.next().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
@@ -228,6 +298,7 @@ impl Gateway {
         if let Some(builder) = settings.tls.clone() {
             let tls: Tls = builder.build()?;
             admin = admin.tls(tls.clone());
+            spoken = Some(tls.clone());
             server = server.tls(tls);
         }
         if let Some(path) = &settings.handover {
@@ -237,7 +308,6 @@ impl Gateway {
             server = server.workers(workers);
         }
         if let Some(observe) = &settings.observe {
-            let stats = UpstreamStats::new(self.upstreams.iter().cloned());
             let metrics = self.metrics.clone().with_source(server.stats()).with_source(stats);
             let operations = Operations::new().readiness(self.readiness.clone()).metrics(metrics);
             server = server.side(observe.as_str(), operations);
@@ -246,14 +316,14 @@ impl Gateway {
             let token = settings.admin_token.clone();
             admin = token.into_iter().fold(admin, Admin::token);
             admin = settings.admin_host.iter().cloned().fold(admin, Admin::host);
-            server = server.admin(place.as_str(), admin);
+            server = server.admin(place.as_str(), commands(admin));
         }
-        Ok(server)
+        Ok((server, spoken))
     }
 
     /// Begins health checks and discovery on `runtime`. The gateway is ready once every upstream is known.
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
-        for upstream in &self.upstreams {
+        for upstream in self.upstreams() {
             upstream.start(runtime);
             let known = self.readiness.expect(format!("upstream {}", upstream.name()));
             let upstream = upstream.clone();

@@ -88,6 +88,11 @@ pub(crate) const SERVER: &[Key] = &[
         "Networks of proxies whose forwarding headers are believed. Default: nobody's.",
     ),
     key(
+        "widened_access",
+        Kind::OneOf(&["refuse", "allow"]),
+        "Whether a reload may let somebody do what they could not do before without being told that it is wanted. Default: refuse.",
+    ),
+    key(
         "proxy_protocol",
         Kind::Texts,
         "Networks whose connections begin with a PROXY header. Default: none.",

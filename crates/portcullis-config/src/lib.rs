@@ -2,16 +2,21 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cors;
+mod diff;
+mod document;
 mod endpoint;
 mod gateway;
 mod keys;
+mod live;
 mod read;
 mod reader;
 mod reference;
 mod schema;
 mod source;
 
+pub use diff::Changes;
 pub use gateway::{AccessLog, Gateway};
+pub use live::{Live, ReloadError, Root, Widening};
 pub use reference::reference;
 pub use schema::schema;
 pub use source::{FileError, FileErrors};

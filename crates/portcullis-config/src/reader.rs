@@ -1,13 +1,16 @@
 //! Reads tables, and remembers everything that is wrong on the way.
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis_gateway::Upstream;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::document;
 use crate::keys::{Key, Kind, LATER};
 use crate::source::{FileError, FileErrors, Source};
 
@@ -19,6 +22,15 @@ pub(crate) struct Reading<'a> {
     pub(crate) errors: RefCell<FileErrors>,
     /// The environment.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The upstreams of the gateway that this one takes the place of.
+    pub(crate) before: &'a BTreeMap<String, Known>,
+}
+
+/// An upstream, and what the file said of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) said: String,
+    pub(crate) upstream: Upstream,
 }
 
 /// A value and where it stands.
@@ -65,7 +77,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Puts the environment in the place of `${NAME}`; `$${` is `${`.
-    fn expand(&self, text: &str, span: &Span, place: &str) -> String {
+    pub(crate) fn expand(&self, text: &str, span: &Span, place: &str) -> String {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -104,6 +116,12 @@ impl<'a> Table<'a> {
     }
     pub(crate) fn error_at(&self, span: &Span, key: &str, message: impl Into<String>) -> FileError {
         self.reading.source.error(Some(span), &self.at(key), message)
+    }
+    /// What the table says, to compare it.
+    pub(crate) fn said(&self) -> String {
+        let entries = self.entries.iter().map(|(key, value)| (key.get_ref().as_ref(), *value));
+        let said = document::of_table(self.reading, entries);
+        document::with_files(&said, self.reading.source)
     }
     pub(crate) fn push(&self, error: FileError) {
         self.reading.error(error);

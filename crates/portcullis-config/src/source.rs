@@ -21,6 +21,10 @@ impl Source {
         let folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
         Self { name: name.into(), folder, lines }
     }
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        Path::new(&*self.name)
+    }
     /// A path in the file, which is relative to where the file is.
     pub(crate) fn beside(&self, path: &str) -> PathBuf {
         self.folder.join(path)

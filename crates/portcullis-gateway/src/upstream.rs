@@ -95,6 +95,10 @@ impl Upstream {
             runtime.spawn(keep_looking(Arc::downgrade(&self.0)));
         }
     }
+    /// Whether both are one and the same, with the same connections and the same state.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
     /// Waits until the servers are known, and each has been asked whether it is well.
     ///
     /// # Cancellation

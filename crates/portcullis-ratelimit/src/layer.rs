@@ -34,6 +34,8 @@ use crate::quota::{Key, Quota, Rate};
 /// A request counts when it is admitted, and stays counted when it is dropped.
 pub struct RateLimitLayer<S = stage::Limit> {
     quotas: Vec<Named>,
+    /// The number of the next quota.
+    next: u32,
     capacity: usize,
     // Made when the first request comes, and shared by the services of all clones.
     state: Arc<OnceLock<State>>,
@@ -46,6 +48,8 @@ struct Named {
     name: Option<Arc<str>>,
     quota: Quota,
     rate: Rate,
+    /// Which of the counts are its own.
+    number: u32,
 }
 
 struct State {
@@ -80,7 +84,13 @@ impl RateLimitLayer<stage::PreLimit> {
 
 impl<S> RateLimitLayer<S> {
     fn empty() -> Self {
-        Self { quotas: Vec::new(), capacity: 1_000_000, state: Arc::default(), stage: PhantomData }
+        Self {
+            quotas: Vec::new(),
+            next: 0,
+            capacity: 1_000_000,
+            state: Arc::default(),
+            stage: PhantomData,
+        }
     }
     /// Defines a quota for the routes that name it.
     #[must_use]
@@ -93,7 +103,8 @@ impl<S> RateLimitLayer<S> {
         self.with(None, quota)
     }
     fn with(mut self, name: Option<Arc<str>>, quota: Quota) -> Self {
-        self.quotas.push(Named { name, quota, rate: quota.rate() });
+        self.quotas.push(Named { name, quota, rate: quota.rate(), number: self.next });
+        self.next = self.next.wrapping_add(1);
         // What was shared with clones counted other quotas.
         self.state = Arc::default();
         self
@@ -102,6 +113,26 @@ impl<S> RateLimitLayer<S> {
     #[must_use]
     pub fn capacity(self, keys: usize) -> Self {
         Self { capacity: keys, state: Arc::default(), ..self }
+    }
+
+    /// Goes on where another layer has got to, which this one replaces: a quota that has the same name, rate and key there keeps its
+    /// counts, so that replacing a stack gives nobody a fresh start. The capacity stays that of the other.
+    #[must_use]
+    pub fn continuing(mut self, before: &Self) -> Self {
+        self.next = before.next;
+        let mut known: Vec<_> = before.quotas.iter().collect();
+        for named in &mut self.quotas {
+            let same = |old: &&Named| old.name == named.name && old.quota == named.quota;
+            if let Some(at) = known.iter().position(same) {
+                named.number = known.swap_remove(at).number;
+            } else {
+                named.number = self.next;
+                self.next = self.next.wrapping_add(1);
+            }
+        }
+        self.capacity = before.capacity;
+        self.state = Arc::clone(&before.state);
+        self
     }
 
     fn check_quotas(&self, plan: &mut Plan, has_identity: bool) {
@@ -132,6 +163,7 @@ impl<S> Clone for RateLimitLayer<S> {
     fn clone(&self) -> Self {
         Self {
             quotas: self.quotas.clone(),
+            next: self.next,
             capacity: self.capacity,
             state: Arc::clone(&self.state),
             stage: PhantomData,
@@ -234,21 +266,22 @@ impl Limiter {
         let state = self.state.get_or_init(|| State::new(self.capacity, now));
         let since = now.saturating_duration_since(state.epoch).as_nanos();
         let now = u64::try_from(since).unwrap_or(u64::MAX);
-        let slot =
-            |quota, limit: &Named| Slot { quota, who: state.who(limit.quota.key(), context) };
-        let counting = || (0..).zip(&self.quotas).filter(|(_, limit)| limit.counts(named));
+        let slot = |limit: &Named| Slot {
+            quota: limit.number,
+            who: state.who(limit.quota.key(), context),
+        };
+        let counting = || self.quotas.iter().enumerate().filter(|(_, limit)| limit.counts(named));
         for (quota, limit) in counting() {
-            let Err(wait) = state.memory.admit(slot(quota, limit), limit.rate, now) else {
+            let Err(wait) = state.memory.admit(slot(limit), limit.rate, now) else {
                 continue;
             };
             // A refused request costs nothing, and is told when all its quotas have room again.
-            for (before, limit) in counting().take_while(|(before, _)| *before < quota) {
-                state.memory.take_back(slot(before, limit), limit.rate);
+            for (_, limit) in counting().take_while(|(before, _)| *before < quota) {
+                state.memory.take_back(slot(limit), limit.rate);
             }
             let after = counting().skip_while(|(after, _)| *after <= quota);
-            let waits = after.filter_map(|(after, limit)| {
-                state.memory.wait(slot(after, limit), limit.rate, now)
-            });
+            let waits =
+                after.filter_map(|(_, limit)| state.memory.wait(slot(limit), limit.rate, now));
             let wait = waits.fold(wait, Duration::max);
             let name = limit.name.as_deref().unwrap_or("everywhere");
             context.note("limit", || format!("over the quota `{name}`, {wait:?} too early"));

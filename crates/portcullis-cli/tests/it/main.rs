@@ -8,6 +8,8 @@ mod one_path;
 #[cfg(test)]
 mod passing;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod resilience;
 #[cfg(test)]
 mod support;

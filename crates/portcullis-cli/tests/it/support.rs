@@ -179,8 +179,8 @@ pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     /// Killed with this.
-    _child: Child,
-    _file: TempFile,
+    child: Child,
+    file: TempFile,
 }
 
 impl Serving {
@@ -217,7 +217,14 @@ impl Serving {
         })
         .await;
         let address = address.expect("it says where it listens");
-        Self { address, log, _child: child, _file: file }
+        Self { address, log, child, file }
+    }
+    /// The file that it serves.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.file.0
+    }
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
     /// Waits for a line of the log that has all of this.
     pub(crate) async fn logged(&self, parts: &[&str]) -> String {

@@ -3,7 +3,7 @@ use std::collections::{HashMap, HashSet};
 
 use portcullis_authn::{ApiKey, ApiKeys};
 use portcullis_authz::Roles;
-use portcullis_core::stage;
+use portcullis_core::{Revocation, stage};
 use portcullis_ratelimit::{Key, Quota, RateLimitLayer, per_hour, per_minute, per_second};
 
 use super::{header_name, no_roles};
@@ -28,7 +28,8 @@ pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>)
         let tenant = key.text("tenant");
         let (Some(id), Some(hash)) = (id, hash) else { continue };
         places.insert(format!("API key `{}`", id.value), key.span.clone());
-        let mut one = ApiKey::from_sha256(id.value, hash.value);
+        // So that taking a key out of the file ends what is under way for it.
+        let mut one = ApiKey::from_sha256(id.value, hash.value).revocation(Revocation::new());
         one = roles.into_iter().fold(one, |one, role| one.role(role.value));
         one = tenant.into_iter().fold(one, |one, tenant| one.tenant(tenant.value));
         all = all.key(one);

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use portcullis_authz::Roles;
+use serde_json::Value;
 use toml::de::DeTable;
 
+use crate::document;
 use crate::gateway::{AccessLog, Parts};
 use crate::keys;
-use crate::reader::{Reading, Span, Table};
+use crate::reader::{Known, Reading, Span, Table};
 
 mod auth;
 mod routes;
@@ -29,7 +31,8 @@ pub(crate) fn file(reading: &Reading<'_>, text: &str) -> Option<Parts> {
     }
     // What is read borrows from what was parsed, and both end here.
     let file = reading_table(reading, &parsed);
-    Some(parts(reading, &file))
+    let document = document::of_file(reading, parsed.get_ref());
+    Some(parts(reading, &file, document))
 }
 
 fn reading_table<'a>(
@@ -39,7 +42,7 @@ fn reading_table<'a>(
     reading.table("", parsed.span(), parsed.get_ref(), keys::FILE)
 }
 
-fn parts(reading: &Reading<'_>, file: &Table<'_>) -> Parts {
+fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     let settings = server::read(reading, file.table("server", keys::SERVER).as_ref());
     let access_log = file.table("telemetry", keys::TELEMETRY).and_then(|telemetry| {
         Some(match telemetry.word("access_log", &["json", "text", "off"])? {
@@ -66,7 +69,14 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>) -> Parts {
     Parts {
         settings,
         access_log: access_log.unwrap_or_default(),
-        upstreams: upstreams.into_iter().filter_map(|upstream| upstream.built).collect(),
+        document,
+        upstreams: upstreams
+            .into_iter()
+            .filter_map(|read| {
+                let known = Known { said: read.said, upstream: read.built? };
+                Some((read.name, known))
+            })
+            .collect(),
         routes,
         places,
         keys: api_keys,

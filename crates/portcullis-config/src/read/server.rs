@@ -19,6 +19,8 @@ pub(crate) struct ServerSettings {
     pub(crate) admin_host: Option<String>,
     pub(crate) workers: Option<NonZeroUsize>,
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Whether a reload may widen access without being asked twice.
+    pub(crate) may_widen: bool,
     pub(crate) proxy_protocol: Vec<IpNet>,
     pub(crate) allow: Vec<IpNet>,
     pub(crate) deny: Vec<IpNet>,
@@ -90,6 +92,7 @@ pub(super) fn read(reading: &Reading<'_>, table: Option<&Table<'_>>) -> ServerSe
         admin_token: token.map(|at| Secret::new(at.value)),
         admin_host: host.map(|at| at.value),
         workers,
+        may_widen: table.word("widened_access", &["refuse", "allow"]) == Some("allow"),
         trusted_proxies: TrustedProxies::new(table.parsed_all("trusted_proxies", network)),
         proxy_protocol: table.parsed_all("proxy_protocol", network),
         allow: table.some("allow", network),

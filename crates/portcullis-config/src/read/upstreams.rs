@@ -13,8 +13,10 @@ use crate::reader::{Reading, Span, Table};
 /// An upstream, and how requests look that are passed on to it.
 pub(crate) struct Read {
     pub(crate) name: String,
-    /// Nothing, where something is wrong with it.
+    /// Nothing, where something is wrong with it; the one that is there already, where nothing has changed.
     pub(crate) built: Option<Upstream>,
+    /// What the file says of it.
+    pub(crate) said: String,
     pub(crate) host: Host,
     pub(crate) forwarding: Forwarding,
     pub(crate) identity: Vec<(HeaderName, IdentityFact)>,
@@ -93,9 +95,13 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
         }
     };
     let sound = reading.errors.borrow().iter().len() == before;
+    let said = table.said();
+    let known = reading.before.get(name).filter(|known| known.said == said);
+    let built = built.filter(|_| sound);
     Read {
         name: name.to_owned(),
-        built: built.filter(|_| sound),
+        built: built.map(|built| known.map_or(built, |known| known.upstream.clone())),
+        said,
         host: host.map(|at| at.value).unwrap_or_default(),
         forwarding: match forwarding {
             Some("forwarded") => Forwarding::Forwarded,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 mod access;
 mod dispatch;
+mod example;
 mod front;
 mod guard;
 mod layer;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use access::{Access, Requirement};
 pub use dispatch::{Dispatch, DispatchFuture};
+pub use example::Example;
 pub use front::{MaxBody, OnlyFrom, RouteExt, Streaming, TimeLimit};
 pub use guard::{Guard, GuardFuture, GuardLayer, adopt_problem};
 pub use layer::{RouteLayer, RouteService};

@@ -56,7 +56,7 @@ struct Registry {
 
 #[derive(Default)]
 struct Known {
-    by_template: HashMap<Arc<str>, Arc<RouteSeries>>,
+    by_template: HashMap<Arc<str>, (Arc<RouteSeries>, Origin)>,
     foreign: usize,
 }
 
@@ -98,11 +98,19 @@ impl Metrics {
         self.0.sources.write().unwrap_or_else(PoisonError::into_inner).push(source);
         self
     }
+    /// Forgets the series of templates that are none of these, as a table that replaces another does not have them any more. What is
+    /// still under way for one of them may begin it anew.
+    pub fn retain(&self, is_kept: impl Fn(&str) -> bool) {
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        known
+            .by_template
+            .retain(|template, (_, origin)| *origin == Origin::Foreign || is_kept(template));
+    }
     /// The metrics as text, in the exposition format of Prometheus (version 0.0.4).
     pub fn render(&self) -> String {
         let mut routes: Vec<_> = {
             let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-            known.by_template.values().cloned().collect()
+            known.by_template.values().map(|(series, _)| Arc::clone(series)).collect()
         };
         routes.extend([&self.0.unmatched, &self.0.other].map(Arc::clone));
         routes.sort_unstable_by(|one, two| one.template().cmp(two.template()));
@@ -148,7 +156,7 @@ impl Metrics {
         }
         {
             let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(series) = known.by_template.get(template) {
+            if let Some((series, _)) = known.by_template.get(template) {
                 return Arc::clone(series);
             }
             if origin == Origin::Foreign
@@ -165,7 +173,7 @@ impl Metrics {
 impl Known {
     /// The series of a template, new or known meanwhile; none where there are too many already.
     fn add(&mut self, template: &str, origin: Origin) -> Option<Arc<RouteSeries>> {
-        if let Some(series) = self.by_template.get(template) {
+        if let Some((series, _)) = self.by_template.get(template) {
             return Some(Arc::clone(series));
         }
         if origin == Origin::Foreign {
@@ -176,7 +184,7 @@ impl Known {
         }
         let template: Arc<str> = template.into();
         let series = Arc::new(RouteSeries::new(Arc::clone(&template)));
-        self.by_template.insert(template, Arc::clone(&series));
+        self.by_template.insert(template, (Arc::clone(&series), origin));
         Some(series)
     }
 }

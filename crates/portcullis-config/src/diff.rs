@@ -1,0 +1,369 @@
+//! What two files do differently, what somebody could not do before first.
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+
+use ipnet::IpNet;
+use portcullis_core::route::OnlyFrom;
+use portcullis_core::{Requirement, Route};
+use serde_json::Value;
+
+use crate::Gateway;
+use crate::source::FileErrors;
+
+/// Keys of `[server]` that a running gateway follows; all others are read when it starts.
+const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
+/// Keys whose values nobody need see.
+const SECRET: [&str; 2] = ["hash", "admin_token"];
+
+/// What a gateway does differently from another one.
+///
+/// Access is compared by what becomes of requests: for each route of either file, requests that it is for go through both. So a route that
+/// is gone, or that another one stands in front of, counts too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    widened: Vec<String>,
+    narrowed: Vec<String>,
+    other: Vec<String>,
+}
+
+impl Changes {
+    /// What somebody can do now that they could not do before.
+    pub fn widened(&self) -> &[String] {
+        &self.widened
+    }
+    /// What somebody can no longer do.
+    pub fn narrowed(&self) -> &[String] {
+        &self.narrowed
+    }
+    /// Which values of the file differ.
+    pub fn other(&self) -> &[String] {
+        &self.other
+    }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.widened.len() + self.narrowed.len() + self.other.len()
+    }
+    /// Whether both do the same.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One change a line; a line that says so where there is none.
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds =
+            [("widened", &self.widened), ("narrowed", &self.narrowed), ("changed", &self.other)];
+        for (kind, lines) in kinds {
+            for line in lines {
+                writeln!(f, "{kind}: {line}")?;
+            }
+        }
+        if self.is_empty() { f.write_str("nothing has changed\n") } else { Ok(()) }
+    }
+}
+
+impl Gateway {
+    /// What this gateway does differently from `before`.
+    pub fn changes_since(&self, before: &Self) -> Changes {
+        diff(before, self)
+    }
+}
+
+pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
+    let mut changes = Changes::default();
+    if before.document == after.document {
+        return changes;
+    }
+    if ["routes", "roles"].iter().any(|key| before.document.get(key) != after.document.get(key)) {
+        compare_access(before, after, &mut changes);
+    }
+    compare_keys(before, after, &mut changes);
+    compare_networks(before, after, &mut changes);
+    compare("", &before.document, &after.document, &mut changes.other);
+    changes
+}
+
+/// What cannot change while the gateway runs.
+pub(crate) fn fixed(before: &Gateway, after: &Gateway) -> Result<(), FileErrors> {
+    let mut errors = FileErrors::default();
+    for section in ["server", "telemetry"] {
+        let nothing = Value::Null;
+        let of = |gateway: &Gateway, key: &str| {
+            gateway.document.get(section).and_then(|table| table.get(key)).cloned()
+        };
+        let all = [before, after].map(|gateway| gateway.document.get(section).unwrap_or(&nothing));
+        let keys: BTreeSet<_> = all
+            .iter()
+            .filter_map(|table| table.as_object())
+            .flat_map(|table| table.keys())
+            .collect();
+        for key in keys {
+            if FOLLOWED.contains(&key.as_str()) || of(before, key) == of(after, key) {
+                continue;
+            }
+            let message = "it is read only when the gateway starts, and differs from what runs";
+            let error = after.source().error(None, &format!("{section}.{key}"), message);
+            errors.push(error.hint(
+                "start the gateway anew, which loses no request with `handover` in `[server]`, or take the change back",
+            ));
+        }
+    }
+    errors.or(())
+}
+
+/// Who may do something.
+#[derive(Clone, PartialEq, Eq)]
+enum Who {
+    Nobody,
+    /// Those with one of these roles.
+    Roles(BTreeSet<String>),
+    /// Whomever a policy allows.
+    Policy(String),
+    /// Everybody who says who they are.
+    Known,
+    Everybody,
+}
+
+impl Who {
+    fn of(route: Option<&Route>, gateway: &Gateway) -> Self {
+        let Some(route) = route else { return Self::Nobody };
+        match route.access().requirement() {
+            Requirement::Public | Requirement::Optional => Self::Everybody,
+            Requirement::Authenticated => Self::Known,
+            Requirement::Permission(permission) => {
+                let roles = gateway.roles();
+                let with = roles.names().filter(|role| roles.grants(role, permission));
+                Self::Roles(with.map(str::to_owned).collect())
+            }
+            other => Self::Policy(other.to_string()),
+        }
+    }
+    /// Whether all of these are among the others.
+    fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Nobody, _) | (_, Self::Everybody) => true,
+            (Self::Roles(these), _) if these.is_empty() => true,
+            (Self::Roles(these), Self::Roles(those)) => these.is_subset(those),
+            (Self::Roles(_) | Self::Policy(_) | Self::Known, Self::Known) => true,
+            (Self::Policy(this), Self::Policy(that)) => this == that,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("nobody"),
+            Self::Roles(roles) if roles.is_empty() => f.write_str("nobody"),
+            Self::Roles(roles) => {
+                let names: Vec<_> = roles.iter().map(String::as_str).collect();
+                write!(f, "role {}", names.join(", "))
+            }
+            Self::Policy(name) => f.write_str(name),
+            Self::Known => f.write_str("everybody who says who they are"),
+            Self::Everybody => f.write_str("everybody"),
+        }
+    }
+}
+
+/// Whether every network of `these` lies in one of `those`; no list at all is every network.
+fn are_within(these: Option<&[IpNet]>, those: Option<&[IpNet]>) -> bool {
+    let Some(those) = those else { return true };
+    these.is_some_and(|these| these.iter().all(|net| those.iter().any(|wide| wide.contains(net))))
+}
+
+fn networks(route: Option<&Route>) -> Option<Vec<IpNet>> {
+    Some(route?.options().get::<OnlyFrom>()?.networks().to_vec())
+}
+
+fn compare_access(before: &Gateway, after: &Gateway, changes: &mut Changes) {
+    // By what is said of it, the methods of one route together.
+    let (mut widened, mut narrowed) = (BTreeMap::new(), BTreeMap::new());
+    let mut seen = HashSet::new();
+    for gateway in [after, before] {
+        for (route, _) in gateway.routes() {
+            for example in route.examples() {
+                let matching = route.matching().to_string();
+                let place = format!("{} {matching}", route.template());
+                if !seen.insert((example.method().clone(), place)) && matching.is_empty() {
+                    continue;
+                }
+                let then = before.table().route_of(&example);
+                let now = after.table().route_of(&example);
+                let was = Who::of(then.as_ref(), before);
+                let is = Who::of(now.as_ref(), after);
+                let nets = (networks(then.as_ref()), networks(now.as_ref()));
+                let gap = if matching.is_empty() { "" } else { " " };
+                let place = format!("{}{gap}{matching}", route.template());
+                let method = example.method().to_string();
+                let tell = |to: &mut BTreeMap<(String, String), BTreeSet<String>>, what| {
+                    to.entry((place.clone(), what)).or_default().insert(method.clone());
+                };
+                if !is.is_within(&was) {
+                    tell(&mut widened, format!("for {is}; before, for {was}"));
+                } else if is != Who::Nobody
+                    && was != Who::Nobody
+                    && !are_within(nets.1.as_deref(), nets.0.as_deref())
+                {
+                    tell(&mut widened, "from more networks".to_owned());
+                }
+                if !was.is_within(&is) {
+                    tell(&mut narrowed, format!("for {is}; before, for {was}"));
+                } else if was != Who::Nobody
+                    && is != Who::Nobody
+                    && !are_within(nets.0.as_deref(), nets.1.as_deref())
+                {
+                    tell(&mut narrowed, "from fewer networks".to_owned());
+                }
+            }
+        }
+    }
+    for (from, to) in [(widened, &mut changes.widened), (narrowed, &mut changes.narrowed)] {
+        to.extend(from.into_iter().map(|((place, what), methods)| {
+            let methods: Vec<_> = methods.into_iter().collect();
+            format!("{} {place}: {what}", methods.join("|"))
+        }));
+    }
+}
+
+/// The keys by their names, with their roles and tenants.
+fn api_keys(gateway: &Gateway) -> BTreeMap<String, (BTreeSet<String>, Option<String>)> {
+    let keys = gateway.document.pointer("/auth/api_key/keys").and_then(Value::as_array);
+    let of = |key: &Value| {
+        let roles = key.get("roles").and_then(Value::as_array).into_iter().flatten();
+        let roles = roles.filter_map(Value::as_str).map(str::to_owned).collect();
+        let tenant = key.get("tenant").and_then(Value::as_str).map(str::to_owned);
+        Some((key.get("id")?.as_str()?.to_owned(), (roles, tenant)))
+    };
+    keys.into_iter().flatten().filter_map(of).collect()
+}
+
+fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
+    let (old, new) = (api_keys(before), api_keys(after));
+    let list = |roles: &BTreeSet<String>| {
+        let names: Vec<_> = roles.iter().map(String::as_str).collect();
+        if names.is_empty() { "no role".to_owned() } else { format!("role {}", names.join(", ")) }
+    };
+    for (id, (roles, tenant)) in &new {
+        let Some((had, belonged)) = old.get(id) else {
+            changes.widened.push(format!("API key `{id}`: is new, with {}", list(roles)));
+            continue;
+        };
+        if tenant != belonged {
+            changes.widened.push(format!("API key `{id}`: belongs to another tenant"));
+        }
+        let difference = |one: &BTreeSet<_>, other: &BTreeSet<_>| -> BTreeSet<String> {
+            one.difference(other).cloned().collect()
+        };
+        let (gained, lost) = (difference(roles, had), difference(had, roles));
+        if !gained.is_empty() {
+            changes.widened.push(format!("API key `{id}`: gains {}", list(&gained)));
+        }
+        if !lost.is_empty() {
+            changes.narrowed.push(format!("API key `{id}`: loses {}", list(&lost)));
+        }
+    }
+    for id in old.keys().filter(|id| !new.contains_key(*id)) {
+        changes.narrowed.push(format!("API key `{id}`: is gone"));
+    }
+}
+
+/// Networks of the server as a whole. Only a list that stands there limits anything.
+fn compare_networks(before: &Gateway, after: &Gateway, changes: &mut Changes) {
+    let list = |gateway: &Gateway, key: &str| -> Option<Vec<IpNet>> {
+        let list = gateway.document.get("server")?.get(key)?.as_array()?;
+        let net = |text: &str| {
+            text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).ok()
+        };
+        Some(list.iter().filter_map(Value::as_str).filter_map(net).collect())
+    };
+    let mut tell = |key: &str, is_wider: bool, is_narrower: bool, what: &str| {
+        if is_wider {
+            changes.widened.push(format!("server.{key}: {what}"));
+        } else if is_narrower {
+            changes.narrowed.push(format!("server.{key}: {what}"));
+        }
+    };
+    let (old, new) = (list(before, "allow"), list(after, "allow"));
+    let (wider, narrower) =
+        (!are_within(new.as_deref(), old.as_deref()), !are_within(old.as_deref(), new.as_deref()));
+    tell("allow", wider, narrower, "other networks may connect");
+    for (key, adding_widens, what) in [
+        ("deny", false, "other networks may not connect"),
+        ("trusted_proxies", true, "others are believed what they say of clients"),
+        ("proxy_protocol", true, "others are believed what they say of clients"),
+    ] {
+        let (old, new) =
+            (list(before, key).unwrap_or_default(), list(after, key).unwrap_or_default());
+        let (more, less) =
+            (!are_within(Some(&new), Some(&old)), !are_within(Some(&old), Some(&new)));
+        let (wider, narrower) = if adding_widens { (more, less) } else { (less, more) };
+        tell(key, wider, narrower, what);
+    }
+}
+
+/// Each value that differs, by its place.
+fn compare(place: &str, before: &Value, after: &Value, out: &mut Vec<String>) {
+    if before == after {
+        return;
+    }
+    let (old, new) = (members(before), members(after));
+    if let (Some(old), Some(new)) = (&old, &new) {
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        for key in keys {
+            let inner = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+            match (old.get(key), new.get(key)) {
+                (Some(old), Some(new)) => compare(&inner, old, new, out),
+                (None, Some(new)) => out.push(format!("{inner}: is new: {}", shown(&inner, new))),
+                (Some(_), None) => out.push(format!("{inner}: is gone")),
+                (None, None) => {}
+            }
+        }
+        return;
+    }
+    out.push(format!("{place}: {} -> {}", shown(place, before), shown(place, after)));
+}
+
+/// What is inside, by name: also of a list of tables, each of which is known by what it is called or what it is for.
+fn members(value: &Value) -> Option<BTreeMap<String, &Value>> {
+    match value {
+        Value::Object(table) => Some(table.iter().map(|(key, it)| (key.clone(), it)).collect()),
+        Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_object) => {
+            let mut named = BTreeMap::new();
+            for (at, one) in list.iter().enumerate() {
+                let name =
+                    ["name", "id", "match", "cert", "url"].iter().find_map(|key| one.get(key));
+                let name = name.map_or_else(|| at.to_string(), Value::to_string);
+                let name = format!("[{name}]");
+                // The second of one name is known by its place.
+                if named.contains_key(&name) {
+                    named.insert(format!("{name}#{at}"), one);
+                } else {
+                    named.insert(name, one);
+                }
+            }
+            Some(named)
+        }
+        _ => None,
+    }
+}
+
+fn shown(place: &str, value: &Value) -> String {
+    let key = place.rsplit('.').next().unwrap_or(place);
+    if SECRET.contains(&key) {
+        return "(not shown)".to_owned();
+    }
+    match value {
+        Value::Object(table) => {
+            let inner = table.iter().map(|(key, it)| format!("{key} = {}", shown(key, it)));
+            format!("{{ {} }}", inner.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(list) => {
+            let inner = list.iter().map(|it| shown("", it));
+            format!("[{}]", inner.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
