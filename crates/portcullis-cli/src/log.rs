@@ -15,8 +15,7 @@ pub(crate) fn install(access_log: AccessLog) -> Result<(), Box<dyn std::error::E
 }
 
 /// Everything from `info` on, but for the spans and lines of requests.
-const WITHOUT_REQUESTS: &str =
-    "info,portcullis=off,portcullis_cli=info,portcullis_gateway=info,portcullis_server=info";
+const WITHOUT_REQUESTS: &str = "info,portcullis=off,portcullis_cli=info,portcullis_config=info,portcullis_gateway=info,portcullis_ratelimit=info,portcullis_server=info";
 
 fn filter(access_log: AccessLog) -> Result<EnvFilter, ParseError> {
     let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());

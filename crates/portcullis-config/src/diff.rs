@@ -313,7 +313,8 @@ fn compare(place: &str, before: &Value, after: &Value, out: &mut Vec<String>) {
     if let (Some(old), Some(new)) = (&old, &new) {
         let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
         for key in keys {
-            let inner = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+            let is_listed = key.starts_with('[') || place.is_empty();
+            let inner = if is_listed { format!("{place}{key}") } else { format!("{place}.{key}") };
             match (old.get(key), new.get(key)) {
                 (Some(old), Some(new)) => compare(&inner, old, new, out),
                 (None, Some(new)) => out.push(format!("{inner}: is new: {}", shown(&inner, new))),
@@ -333,10 +334,7 @@ fn members(value: &Value) -> Option<BTreeMap<String, &Value>> {
         Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_object) => {
             let mut named = BTreeMap::new();
             for (at, one) in list.iter().enumerate() {
-                let name =
-                    ["name", "id", "match", "cert", "url"].iter().find_map(|key| one.get(key));
-                let name = name.map_or_else(|| at.to_string(), Value::to_string);
-                let name = format!("[{name}]");
+                let name = format!("[{}]", called(one).unwrap_or_else(|| at.to_string()));
                 // The second of one name is known by its place.
                 if named.contains_key(&name) {
                     named.insert(format!("{name}#{at}"), one);
@@ -348,6 +346,19 @@ fn members(value: &Value) -> Option<BTreeMap<String, &Value>> {
         }
         _ => None,
     }
+}
+
+/// What a table in a list is called, or what it is for.
+fn called(one: &Value) -> Option<String> {
+    let name = ["name", "id", "cert", "url"].iter().find_map(|key| one.get(key)?.as_str());
+    if let Some(name) = name {
+        return Some(name.to_owned());
+    }
+    let matching = one.get("match")?.as_object()?;
+    let path = matching.get("path")?.as_str()?;
+    let others = matching.iter().filter(|(key, _)| *key != "path");
+    let others: Vec<_> = others.map(|(key, it)| format!(" {key}={it}")).collect();
+    Some(format!("{path}{}", others.concat()))
 }
 
 fn shown(place: &str, value: &Value) -> String {

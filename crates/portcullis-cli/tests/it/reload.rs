@@ -97,7 +97,10 @@ async fn what_has_not_changed_goes_on_and_what_has_is_there_for_the_next_request
     assert_eq!(get(&mut client, "/new/1", "").await.status, 404);
     let (status, said) = gateway.command("reload-and-widen").await;
     assert_eq!(status, 200, "{said}");
-    assert!(said.contains("widened: ") && said.contains("changed: routes."), "{said}");
+    assert!(
+        said.contains("widened: ") && said.contains("changed: routes[/new/{*rest}]: is new"),
+        "{said}"
+    );
     assert_eq!(get(&mut client, "/new/1", "").await.text(), "other");
     // The same client, and the same connection behind it.
     for round in 0..20 {
@@ -128,7 +131,7 @@ async fn a_hangup_reloads_and_whatever_is_wrong_changes_nothing() {
     // A mistake, something that cannot change, a file that is not there, an upstream that nobody knows.
     for (text, told) in [
         (with("[[routes]]\nmatch = {}\n"), "serve.toml:"),
-        (with("nonsense ="), "the file is TOML"),
+        (with("nonsense ="), "string values must be quoted"),
         (with("").replace("/a", "/b"), "it widens access"),
         (
             format!(
