@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::report::Report;
-use crate::{failing, faults, floods, gateway, restart, slow};
+use crate::{failing, faults, floods, gateway, reload, restart, slow};
 
 /// One experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,19 @@ pub(crate) enum Experiment {
     Faults,
     Gateway,
     Failing,
+    Reload,
 }
 
 impl Experiment {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Restart, Self::Slow, Self::Floods, Self::Faults, Self::Gateway, Self::Failing];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Restart,
+        Self::Slow,
+        Self::Floods,
+        Self::Faults,
+        Self::Gateway,
+        Self::Failing,
+        Self::Reload,
+    ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|experiment| experiment.name() == name)
@@ -32,13 +40,14 @@ impl Experiment {
             Self::Faults => "faults",
             Self::Gateway => "gateway",
             Self::Failing => "failing",
+            Self::Reload => "reload",
         }
     }
     /// After this time it is given up, whatever it waits for.
     fn limit(self) -> Duration {
         Duration::from_secs(match self {
             Self::Restart => 420,
-            Self::Slow | Self::Gateway => 240,
+            Self::Slow | Self::Gateway | Self::Reload => 240,
             Self::Floods => 300,
             Self::Faults | Self::Failing => 120,
         })
@@ -54,6 +63,7 @@ impl Experiment {
                 Self::Faults => faults::run(server).await,
                 Self::Gateway => gateway::run(gateway.ok_or_else(missing)?, server).await,
                 Self::Failing => failing::run(gateway.ok_or_else(missing)?).await,
+                Self::Reload => reload::run(gateway.ok_or_else(missing)?).await,
             }
         };
         let late = || Failure::new(format!("not done after {} seconds", self.limit().as_secs()));

@@ -21,6 +21,7 @@ mod marks;
 mod numbers;
 mod options;
 mod process;
+mod reload;
 mod report;
 mod restart;
 mod server;

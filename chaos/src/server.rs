@@ -30,6 +30,8 @@ pub(crate) struct Launch {
     descriptors: Option<u32>,
     /// The configuration file, for a program that is told everything by one.
     config: Option<PathBuf>,
+    /// What stands in it before anything else.
+    head: String,
 }
 
 impl Launch {
@@ -43,6 +45,7 @@ impl Launch {
             words: Vec::new(),
             descriptors: None,
             config: None,
+            head: String::new(),
         };
         let launch = launch.option("--max-connections", "20000");
         Ok(launch.option("--max-connections-per-address", "20000"))
@@ -56,6 +59,7 @@ impl Launch {
             words: Vec::new(),
             descriptors: None,
             config: None,
+            head: String::new(),
         };
         let launch = launch.option(RECORD, record.display().to_string());
         Ok(launch.option("--failing", failing.to_string()))
@@ -65,20 +69,28 @@ impl Launch {
         let (listen, observe) = (free_address()?, free_address()?);
         let file = format!("portcullis-chaos-{}-{name}.toml", std::process::id());
         let config = std::env::temp_dir().join(file);
-        let server = format!(
-            "[server]\nlisten = [\"http://{listen}\"]\nobserve = \"{observe}\"\nworkers = 1\n\
+        let head = format!(
+            "[server]\nlisten = [\"http://{listen}\"]\nobserve = \"{observe}\"\nworkers = 1\nadmin = \"unix:{}\"\n\
              max_connections = 20000\nmax_connections_per_address = 20000\n\
-             [telemetry]\naccess_log = \"off\"\n{text}"
+             [telemetry]\naccess_log = \"off\"\n",
+            config.with_extension("sock").display()
         );
-        std::fs::write(&config, server)?;
-        Ok(Self {
+        let launch = Self {
             program: program.to_owned(),
             listen,
             observe: Some(observe),
             words: Vec::new(),
             descriptors: None,
             config: Some(config),
-        })
+            head,
+        };
+        launch.rewrite(text)?;
+        Ok(launch)
+    }
+    /// Writes the configuration anew, but for the addresses.
+    pub(crate) fn rewrite(&self, text: &str) -> Result {
+        let config = self.config.as_ref().ok_or_else(|| Failure::new("it has no file"))?;
+        Ok(std::fs::write(config, format!("{}{text}", self.head))?)
     }
     pub(crate) fn option(mut self, name: &str, value: impl Into<String>) -> Self {
         self.words.extend([name.to_owned(), value.into()]);
@@ -101,8 +113,9 @@ impl Launch {
         let pid = pid.ok_or_else(|| Failure::new("the server has no process id"))?;
         let ready = child.stdout.take().map(until_ready);
         let said = child.stderr.take().map(LastLines::of).unwrap_or_default();
-        let server =
-            Server { child, pid, listen: self.listen, observe: self.observe, spawned, said };
+        let (listen, observe) = (self.listen, self.observe);
+        let admin = self.config.as_ref().map(|config| config.with_extension("sock"));
+        let server = Server { child, pid, listen, observe, admin, spawned, said };
         match timeout(READY, async { Some(ready?.await) }).await {
             Ok(Some(true)) => Ok(server),
             Ok(_) => Err(server.failure("ended before it was ready").await),
@@ -142,6 +155,7 @@ pub(crate) struct Server {
     pid: Pid,
     listen: SocketAddr,
     observe: Option<SocketAddr>,
+    admin: Option<PathBuf>,
     spawned: Instant,
     said: LastLines,
 }
@@ -154,6 +168,10 @@ impl Server {
     /// Where it tells its health.
     pub(crate) fn observed_at(&self) -> Result<SocketAddr> {
         self.observe.ok_or_else(|| Failure::new("the server was started without `--observe`"))
+    }
+    /// The socket at which it is told what to do.
+    pub(crate) fn admin(&self) -> Result<&Path> {
+        self.admin.as_deref().ok_or_else(|| Failure::new("it has no administration"))
     }
     /// How long ago its process was made.
     pub(crate) fn age(&self) -> Duration {
