@@ -178,45 +178,57 @@ fn networks(route: Option<&Route>) -> Option<Vec<IpNet>> {
     Some(route?.options().get::<OnlyFrom>()?.networks().to_vec())
 }
 
+/// Whether a route is for the same requests, and asks the same of them. Which of several routes a request gets does not depend on anything
+/// else, nor on their order.
+fn is_alike(one: &Route, other: &Route) -> bool {
+    let networks =
+        |route: &Route| route.options().get::<OnlyFrom>().map(|only| only.networks().to_vec());
+    one.template() == other.template()
+        && one.methods() == other.methods()
+        && one.matching() == other.matching()
+        && one.access() == other.access()
+        && networks(one) == networks(other)
+}
+
 fn compare_access(before: &Gateway, after: &Gateway, changes: &mut Changes) {
+    let (old, new) = (before.table(), after.table());
+    let are_alike = old.len() == new.len()
+        && old.routes().zip(new.routes()).all(|(one, other)| is_alike(&one, &other));
+    if are_alike && before.document.get("roles") == after.document.get("roles") {
+        return;
+    }
     // By what is said of it, the methods of one route together.
     let (mut widened, mut narrowed) = (BTreeMap::new(), BTreeMap::new());
     let mut seen = HashSet::new();
-    for gateway in [after, before] {
-        for (route, _) in gateway.routes() {
-            for example in route.examples() {
-                let matching = route.matching().to_string();
-                let place = format!("{} {matching}", route.template());
-                if !seen.insert((example.method().clone(), place)) && matching.is_empty() {
-                    continue;
-                }
-                let then = before.table().route_of(&example);
-                let now = after.table().route_of(&example);
-                let was = Who::of(then.as_ref(), before);
-                let is = Who::of(now.as_ref(), after);
-                let nets = (networks(then.as_ref()), networks(now.as_ref()));
-                let gap = if matching.is_empty() { "" } else { " " };
-                let place = format!("{}{gap}{matching}", route.template());
-                let method = example.method().to_string();
-                let tell = |to: &mut BTreeMap<(String, String), BTreeSet<String>>, what| {
-                    to.entry((place.clone(), what)).or_default().insert(method.clone());
-                };
-                if !is.is_within(&was) {
-                    tell(&mut widened, format!("for {is}; before, for {was}"));
-                } else if is != Who::Nobody
-                    && was != Who::Nobody
-                    && !are_within(nets.1.as_deref(), nets.0.as_deref())
-                {
-                    tell(&mut widened, "from more networks".to_owned());
-                }
-                if !was.is_within(&is) {
-                    tell(&mut narrowed, format!("for {is}; before, for {was}"));
-                } else if was != Who::Nobody
-                    && is != Who::Nobody
-                    && !are_within(nets.0.as_deref(), nets.1.as_deref())
-                {
-                    tell(&mut narrowed, "from fewer networks".to_owned());
-                }
+    for route in new.routes().chain(old.routes()) {
+        let matching = route.matching().to_string();
+        if !seen.insert((
+            route.methods().to_string(),
+            route.template().to_owned(),
+            matching.clone(),
+        )) {
+            continue;
+        }
+        let gap = if matching.is_empty() { "" } else { " " };
+        let place = format!("{}{gap}{matching}", route.template());
+        for example in route.examples() {
+            let (then, now) = (old.route_of(&example), new.route_of(&example));
+            let (was, is) = (Who::of(then.as_ref(), before), Who::of(now.as_ref(), after));
+            let tell = |to: &mut BTreeMap<(String, String), BTreeSet<String>>, what| {
+                let methods = to.entry((place.clone(), what)).or_default();
+                methods.insert(example.method().to_string());
+            };
+            let (from_then, from_now) = (networks(then.as_ref()), networks(now.as_ref()));
+            let in_both = was != Who::Nobody && is != Who::Nobody;
+            if !is.is_within(&was) {
+                tell(&mut widened, format!("for {is}; before, for {was}"));
+            } else if in_both && !are_within(from_now.as_deref(), from_then.as_deref()) {
+                tell(&mut widened, "from more networks".to_owned());
+            }
+            if !was.is_within(&is) {
+                tell(&mut narrowed, format!("for {is}; before, for {was}"));
+            } else if in_both && !are_within(from_then.as_deref(), from_now.as_deref()) {
+                tell(&mut narrowed, "from fewer networks".to_owned());
             }
         }
     }

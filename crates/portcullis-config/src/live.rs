@@ -1,13 +1,16 @@
 //! A gateway that changes with its file while it runs.
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
-use portcullis_core::{Body, ConfigErrors, MetricSource};
+use portcullis_core::{Body, ConfigErrors, MetricSource, Route};
 use portcullis_gateway::{Upstream, UpstreamStats};
 use portcullis_server::{Server, Tls};
 use tower_service::Service;
@@ -31,8 +34,13 @@ pub struct Live<S> {
     current: Arc<Current>,
     roots: Mutex<Vec<Weak<Mutex<S>>>>,
     one_at_a_time: tokio::sync::Mutex<()>,
+    worker: OnceLock<Sender<Work>>,
     tls: OnceLock<Tls>,
 }
+
+/// What a thread of its own does: files to read and thousands of routes to build are no work for a runtime's threads, and what one
+/// thread takes and gives back leaves no holes in the memory of others.
+type Work = Box<dyn FnOnce() + Send>;
 
 /// What runs, and how it came to that.
 struct Current {
@@ -134,6 +142,7 @@ impl<S: Send + 'static> Live<S> {
             current: Arc::new(current),
             roots: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::default(),
+            worker: OnceLock::new(),
             tls: OnceLock::new(),
         }
     }
@@ -206,15 +215,13 @@ impl<S: Send + 'static> Live<S> {
     async fn try_reload(self: &Arc<Self>, widening: Widening) -> Result<Changes, ReloadError> {
         let before = self.gateway();
         let known = Arc::clone(&before);
-        // Files to read and thousands of routes to build: no work for a runtime's own threads.
-        let read = tokio::task::spawn_blocking(move || {
+        let read = self.aside(move || {
             let after = Gateway::read_after(known.source().path(), Some(&known))?;
             fixed(&known, &after)?;
             let changes = diff(&known, &after);
             Ok((after, changes))
         });
-        let read = read.await.map_err(|_| ReloadError::Stopped)?;
-        let (after, changes) = read.map_err(ReloadError::File)?;
+        let (after, changes) = read.await?.map_err(ReloadError::File)?;
         let may_widen = widening == Widening::Acknowledged || after.settings().may_widen;
         if !may_widen && !changes.widened().is_empty() {
             return Err(ReloadError::Widens(changes.widened().to_vec()));
@@ -233,9 +240,34 @@ impl<S: Send + 'static> Live<S> {
             }
         }
         let live = Arc::clone(self);
-        let applied = tokio::task::spawn_blocking(move || live.apply(&before, after));
-        applied.await.map_err(|_| ReloadError::Stopped)??;
+        let known = Arc::clone(&before);
+        self.aside(move || live.apply(&known, after)).await??;
+        // Large, and nobody waits for its end.
+        drop(self.aside(move || drop(before)));
         Ok(changes)
+    }
+
+    /// Has the thread of its own do something. Dropping the future does not stop that.
+    fn aside<T, W>(&self, work: W) -> impl Future<Output = Result<T, ReloadError>> + use<S, T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        let (done, told) = tokio::sync::oneshot::channel();
+        let worker = self.worker.get_or_init(|| {
+            let (sender, work) = std::sync::mpsc::channel::<Work>();
+            let thread = std::thread::Builder::new().name("reload".to_owned());
+            // Where there is no thread, nobody hears of the work, which is told as being stopped.
+            drop(thread.spawn(move || {
+                for work in work {
+                    // A panic ends this work, and not the next.
+                    drop(catch_unwind(AssertUnwindSafe(work)));
+                }
+            }));
+            sender
+        });
+        drop(worker.send(Box::new(move || drop(done.send(work())))));
+        async { told.await.map_err(|_| ReloadError::Stopped) }
     }
 
     /// From here on nothing can be wrong but what is told before anything changes.
@@ -255,8 +287,8 @@ impl<S: Send + 'static> Live<S> {
         // Large, and out of everybody's way.
         drop(gone);
         before.keys().revoke_missing(after.keys());
-        let kept: std::collections::HashSet<_> =
-            after.routes().map(|(route, _)| route.template().to_owned()).collect();
+        let routes: Vec<_> = after.table().routes().collect();
+        let kept: HashSet<_> = routes.iter().map(Route::template).collect();
         after.metrics().retain(|template| kept.contains(template));
         Ok(())
     }

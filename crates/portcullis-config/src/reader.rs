@@ -78,6 +78,9 @@ impl<'a> Reading<'a> {
 
     /// Puts the environment in the place of `${NAME}`; `$${` is `${`.
     pub(crate) fn expand(&self, text: &str, span: &Span, place: &str) -> String {
+        if !text.contains("${") {
+            return text.to_owned();
+        }
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -112,7 +115,12 @@ impl<'a> Reading<'a> {
 
 impl<'a> Table<'a> {
     fn at(&self, key: &str) -> String {
-        if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) }
+        // For each value of the file, so without the machinery of `format!`.
+        if self.place.is_empty() {
+            key.to_owned()
+        } else {
+            [self.place.as_str(), ".", key].concat()
+        }
     }
     pub(crate) fn error_at(&self, span: &Span, key: &str, message: impl Into<String>) -> FileError {
         self.reading.source.error(Some(span), &self.at(key), message)
