@@ -178,8 +178,8 @@ fn networks(route: Option<&Route>) -> Option<Vec<IpNet>> {
     Some(route?.options().get::<OnlyFrom>()?.networks().to_vec())
 }
 
-/// Whether a route is for the same requests, and asks the same of them. Which of several routes a request gets does not depend on anything
-/// else, nor on their order.
+/// Whether a route is for the same requests, and asks the same of them. Which of several routes a request gets depends on nothing else
+/// but, sometimes, their order.
 fn is_alike(one: &Route, other: &Route) -> bool {
     let networks =
         |route: &Route| route.options().get::<OnlyFrom>().map(|only| only.networks().to_vec());
@@ -321,8 +321,7 @@ fn compare(place: &str, before: &Value, after: &Value, out: &mut Vec<String>) {
     if before == after {
         return;
     }
-    let (old, new) = (members(before), members(after));
-    if let (Some(old), Some(new)) = (&old, &new) {
+    if let Some((old, new)) = members(before, after) {
         let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
         for key in keys {
             let is_listed = key.starts_with('[') || place.is_empty();
@@ -339,25 +338,40 @@ fn compare(place: &str, before: &Value, after: &Value, out: &mut Vec<String>) {
     out.push(format!("{place}: {} -> {}", shown(place, before), shown(place, after)));
 }
 
-/// What is inside, by name: also of a list of tables, each of which is known by what it is called or what it is for.
-fn members(value: &Value) -> Option<BTreeMap<String, &Value>> {
-    match value {
-        Value::Object(table) => Some(table.iter().map(|(key, it)| (key.clone(), it)).collect()),
-        Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_object) => {
-            let mut named = BTreeMap::new();
-            for (at, one) in list.iter().enumerate() {
-                let name = format!("[{}]", called(one).unwrap_or_else(|| at.to_string()));
-                // The second of one name is known by its place.
-                if named.contains_key(&name) {
-                    named.insert(format!("{name}#{at}"), one);
-                } else {
-                    named.insert(name, one);
-                }
-            }
-            Some(named)
+type Members<'a> = BTreeMap<String, &'a Value>;
+
+/// What is inside of both, by name: also of lists of tables, each of which is known by what it is called or what it is for.
+fn members<'a>(before: &'a Value, after: &'a Value) -> Option<(Members<'a>, Members<'a>)> {
+    let are_tables = |list: &[Value]| list.iter().all(Value::is_object);
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let all = |table: &'a serde_json::Map<String, Value>| {
+                table.iter().map(|(key, it)| (key.clone(), it)).collect()
+            };
+            Some((all(before), all(after)))
+        }
+        (Value::Array(before), Value::Array(after)) if are_tables(before) && are_tables(after) => {
+            // What is alike at the beginning and at the end, which is nearly all of a long list.
+            let alike = before.iter().zip(after).take_while(|(one, other)| one == other).count();
+            let (before, after) = (before.get(alike..)?, after.get(alike..)?);
+            let ends = before.iter().rev().zip(after.iter().rev());
+            let end = ends.take_while(|(one, other)| one == other).count();
+            let named = |list: &'a [Value]| Some(named(list.get(..list.len() - end)?, alike));
+            Some((named(before)?, named(after)?))
         }
         _ => None,
     }
+}
+
+fn named(list: &[Value], first: usize) -> Members<'_> {
+    let mut named = BTreeMap::new();
+    for (at, one) in (first..).zip(list) {
+        let name = format!("[{}]", called(one).unwrap_or_else(|| at.to_string()));
+        // The second of one name is known by its place.
+        let name = if named.contains_key(&name) { format!("{name}#{at}") } else { name };
+        named.insert(name, one);
+    }
+    named
 }
 
 /// What a table in a list is called, or what it is for.
