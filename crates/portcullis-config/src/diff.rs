@@ -144,7 +144,7 @@ impl Who {
         match (self, other) {
             (Self::Nobody, _) | (_, Self::Everybody) => true,
             (Self::Roles(these), _) if these.is_empty() => true,
-            (Self::Roles(these), Self::Roles(those)) => these.is_subset(those),
+            (Self::Roles(some), Self::Roles(others)) => some.is_subset(others),
             (Self::Roles(_) | Self::Policy(_) | Self::Known, Self::Known) => true,
             (Self::Policy(this), Self::Policy(that)) => this == that,
             _ => false,
@@ -168,10 +168,10 @@ impl fmt::Display for Who {
     }
 }
 
-/// Whether every network of `these` lies in one of `those`; no list at all is every network.
-fn are_within(these: Option<&[IpNet]>, those: Option<&[IpNet]>) -> bool {
-    let Some(those) = those else { return true };
-    these.is_some_and(|these| these.iter().all(|net| those.iter().any(|wide| wide.contains(net))))
+/// Whether every network of `inner` lies in one of `outer`; no list at all is every network.
+fn are_within(inner: Option<&[IpNet]>, outer: Option<&[IpNet]>) -> bool {
+    let Some(outer) = outer else { return true };
+    inner.is_some_and(|inner| inner.iter().all(|net| outer.iter().any(|wide| wide.contains(net))))
 }
 
 fn networks(route: Option<&Route>) -> Option<Vec<IpNet>> {
@@ -269,12 +269,12 @@ fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
         let difference = |one: &BTreeSet<_>, other: &BTreeSet<_>| -> BTreeSet<String> {
             one.difference(other).cloned().collect()
         };
-        let (gained, lost) = (difference(roles, had), difference(had, roles));
+        let (gained, taken) = (difference(roles, had), difference(had, roles));
         if !gained.is_empty() {
             changes.widened.push(format!("API key `{id}`: gains {}", list(&gained)));
         }
-        if !lost.is_empty() {
-            changes.narrowed.push(format!("API key `{id}`: loses {}", list(&lost)));
+        if !taken.is_empty() {
+            changes.narrowed.push(format!("API key `{id}`: loses {}", list(&taken)));
         }
     }
     for id in old.keys().filter(|id| !new.contains_key(*id)) {

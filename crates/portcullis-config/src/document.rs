@@ -60,7 +60,8 @@ pub(crate) fn with_files(said: &Value, source: &Source) -> String {
     for path in FILES.iter().filter_map(|key| said.get(key)?.as_str()) {
         let mut hasher = DefaultHasher::new();
         std::fs::read(source.beside(path)).ok().hash(&mut hasher);
-        text.push_str(&format!(" {:x}", hasher.finish()));
+        text.push(' ');
+        text.push_str(&hasher.finish().to_string());
     }
     text
 }

@@ -183,7 +183,9 @@ impl<S: Send + 'static> Live<S> {
                 .command("reload", by_command(Widening::Refuse))
                 .command("reload-and-widen", by_command(Widening::Acknowledged))
         })?;
-        tls.into_iter().for_each(|tls| drop(self.tls.set(tls)));
+        if let Some(tls) = tls {
+            drop(self.tls.set(tls));
+        }
         Ok(server)
     }
 

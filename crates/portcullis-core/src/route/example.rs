@@ -56,7 +56,7 @@ impl Route {
                     query.push(format!("{}={}", encoded(name), encoded(value)));
                 }
                 Condition::Client(networks) => {
-                    let inside = networks.first().map(|network| network.addr());
+                    let inside = networks.first().map(ipnet::IpNet::addr);
                     client = inside.map(|ip: IpAddr| ClientAddr::peer(ip));
                 }
             }
@@ -153,7 +153,7 @@ mod tests {
             .host("*.shop.example")
             .unwrap()
             .header(http::HeaderName::from_static("x-beta"), None)
-            .query("a b", Some("ü&=").as_deref())
+            .query("a b", Some("ü&="))
             .client_in(["10.0.0.0/8".parse().unwrap()]);
         let routes = Routes::builder()
             .get("/books/{id}/{*rest}", ())

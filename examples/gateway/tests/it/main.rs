@@ -10,7 +10,6 @@ fn the_file_is_sound_and_names_the_servers_of_the_example() {
     let gateway = Gateway::read(file).unwrap();
     let mut urls: Vec<_> = gateway
         .upstreams()
-        .iter()
         .flat_map(portcullis_gateway::Upstream::servers)
         .map(|server| server.url)
         .collect();
