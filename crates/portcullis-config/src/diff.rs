@@ -13,7 +13,10 @@ use crate::source::FileErrors;
 /// Keys of `[server]` that a running gateway follows; all others are read when it starts.
 const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
 /// Keys whose values nobody need see.
-const SECRET: [&str; 2] = ["hash", "admin_token"];
+const SECRET: [&str; 6] =
+    ["hash", "admin_token", "request_headers", "response_headers", "headers", "query"];
+/// Keys that say whom a server takes a caller for, and whose pages may read: whatever changes there may let somebody do more.
+const TRUST: [&str; 4] = ["identity", "request_headers", "cors", "client_ca"];
 
 /// What a gateway does differently from another one.
 ///
@@ -81,6 +84,12 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
     compare_keys(before, after, &mut changes);
     compare_networks(before, after, &mut changes);
     compare("", &before.document, &after.document, &mut changes.other);
+    let of_trust = |line: &&String| {
+        let place = line.split(": ").next().unwrap_or_default();
+        TRUST.iter().any(|key| place.split('.').any(|part| part == *key))
+    };
+    let trust: Vec<_> = changes.other.iter().filter(of_trust).cloned().collect();
+    changes.widened.extend(trust);
     changes
 }
 
@@ -190,6 +199,61 @@ fn is_alike(one: &Route, other: &Route) -> bool {
         && networks(one) == networks(other)
 }
 
+/// What a route is for, so that no two are alike that differ.
+fn key_of(route: &Route) -> String {
+    format!("{} {:?} {}", route.methods(), route.matching(), route.template())
+}
+
+/// What a route is for, without the values of headers and queries, which may be secret.
+fn place_of(route: &Route) -> String {
+    let mut place = route.template().to_owned();
+    let conditions = route.matching().conditions();
+    let names = conditions.map(|it| it.split('=').next().unwrap_or_default().to_owned());
+    for part in route.matching().hosts().chain(names) {
+        place.push(' ');
+        place.push_str(&part);
+    }
+    place
+}
+
+/// What examples cannot prove: a route that is for other requests than any before may take some that a narrower one had or nobody
+/// answered, and one that is gone, or has another place, may leave some to a wider one.
+fn unproven(before: &Gateway, after: &Gateway, changes: &mut Changes) {
+    let by_key = |gateway: &Gateway| -> BTreeMap<String, Route> {
+        gateway.table().routes().map(|route| (key_of(&route), route)).collect()
+    };
+    let (old, new) = (by_key(before), by_key(after));
+    for (_, route) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
+        let is = Who::of(Some(route), after);
+        if !is.is_within(&Who::Nobody) {
+            let place = place_of(route);
+            changes.widened.push(format!("{} {place}: a new route, for {is}", route.methods()));
+        }
+    }
+    for (_, route) in old.iter().filter(|(key, _)| !new.contains_key(*key)) {
+        let was = Who::of(Some(route), before);
+        let is_guard = networks(Some(route)).is_some()
+            || new.values().any(|has| !Who::of(Some(has), after).is_within(&was));
+        if is_guard {
+            let place = place_of(route);
+            changes.widened.push(format!(
+                "{} {place}: is gone, for {was}; a wider route may take its requests",
+                route.methods()
+            ));
+        }
+    }
+    // Of routes with as many conditions the first one counts.
+    let in_order = |gateway: &Gateway, other: &BTreeMap<String, Route>| -> Vec<String> {
+        let routes = gateway.table().routes();
+        let routes = routes.filter(|route| route.matching().conditions().len() > 0);
+        routes.map(|route| key_of(&route)).filter(|key| other.contains_key(key)).collect()
+    };
+    if in_order(before, &new) != in_order(after, &old) {
+        let what = "routes with conditions stand in another order, and of several the first counts";
+        changes.widened.push(what.to_owned());
+    }
+}
+
 fn compare_access(before: &Gateway, after: &Gateway, changes: &mut Changes) {
     let (old, new) = (before.table(), after.table());
     let are_alike = old.len() == new.len()
@@ -197,20 +261,15 @@ fn compare_access(before: &Gateway, after: &Gateway, changes: &mut Changes) {
     if are_alike && before.document.get("roles") == after.document.get("roles") {
         return;
     }
+    unproven(before, after, changes);
     // By what is said of it, the methods of one route together.
     let (mut widened, mut narrowed) = (BTreeMap::new(), BTreeMap::new());
     let mut seen = HashSet::new();
     for route in new.routes().chain(old.routes()) {
-        let matching = route.matching().to_string();
-        if !seen.insert((
-            route.methods().to_string(),
-            route.template().to_owned(),
-            matching.clone(),
-        )) {
+        if !seen.insert(key_of(&route)) {
             continue;
         }
-        let gap = if matching.is_empty() { "" } else { " " };
-        let place = format!("{}{gap}{matching}", route.template());
+        let place = place_of(&route);
         for example in route.examples() {
             let (then, now) = (old.route_of(&example), new.route_of(&example));
             let (was, is) = (Who::of(then.as_ref(), before), Who::of(now.as_ref(), after));
@@ -240,14 +299,22 @@ fn compare_access(before: &Gateway, after: &Gateway, changes: &mut Changes) {
     }
 }
 
-/// The keys by their names, with their roles and tenants.
-fn api_keys(gateway: &Gateway) -> BTreeMap<String, (BTreeSet<String>, Option<String>)> {
+/// What a key opens.
+struct Key {
+    id: String,
+    roles: BTreeSet<String>,
+    tenant: Option<String>,
+}
+
+/// The keys by their digests: whoever has the secret has what stands there, whatever it is called.
+fn api_keys(gateway: &Gateway) -> BTreeMap<String, Key> {
     let keys = gateway.document.pointer("/auth/api_key/keys").and_then(Value::as_array);
     let of = |key: &Value| {
         let roles = key.get("roles").and_then(Value::as_array).into_iter().flatten();
         let roles = roles.filter_map(Value::as_str).map(str::to_owned).collect();
         let tenant = key.get("tenant").and_then(Value::as_str).map(str::to_owned);
-        Some((key.get("id")?.as_str()?.to_owned(), (roles, tenant)))
+        let digest = key.get("hash")?.as_str()?.to_ascii_lowercase();
+        Some((digest, Key { id: key.get("id")?.as_str()?.to_owned(), roles, tenant }))
     };
     keys.into_iter().flatten().filter_map(of).collect()
 }
@@ -258,18 +325,19 @@ fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
         let names: Vec<_> = roles.iter().map(String::as_str).collect();
         if names.is_empty() { "no role".to_owned() } else { format!("role {}", names.join(", ")) }
     };
-    for (id, (roles, tenant)) in &new {
-        let Some((had, belonged)) = old.get(id) else {
-            changes.widened.push(format!("API key `{id}`: is new, with {}", list(roles)));
+    for (digest, key) in &new {
+        let Key { id, roles, tenant } = key;
+        let Some(had) = old.get(digest) else {
+            changes.widened.push(format!("API key `{id}`: a new secret, with {}", list(roles)));
             continue;
         };
-        if tenant != belonged {
-            changes.widened.push(format!("API key `{id}`: belongs to another tenant"));
+        if (tenant, id) != (&had.tenant, &had.id) {
+            changes.widened.push(format!("API key `{id}`: stands for somebody else than before"));
         }
         let difference = |one: &BTreeSet<_>, other: &BTreeSet<_>| -> BTreeSet<String> {
             one.difference(other).cloned().collect()
         };
-        let (gained, taken) = (difference(roles, had), difference(had, roles));
+        let (gained, taken) = (difference(roles, &had.roles), difference(&had.roles, roles));
         if !gained.is_empty() {
             changes.widened.push(format!("API key `{id}`: gains {}", list(&gained)));
         }
@@ -277,8 +345,8 @@ fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
             changes.narrowed.push(format!("API key `{id}`: loses {}", list(&taken)));
         }
     }
-    for id in old.keys().filter(|id| !new.contains_key(*id)) {
-        changes.narrowed.push(format!("API key `{id}`: is gone"));
+    for (_, key) in old.iter().filter(|(digest, _)| !new.contains_key(*digest)) {
+        changes.narrowed.push(format!("API key `{}`: is gone", key.id));
     }
 }
 
@@ -321,7 +389,10 @@ fn compare(place: &str, before: &Value, after: &Value, out: &mut Vec<String>) {
     if before == after {
         return;
     }
-    if let Some((old, new)) = members(before, after) {
+    let key = place.rsplit('.').next().unwrap_or(place);
+    if !SECRET.contains(&key)
+        && let Some((old, new)) = members(before, after)
+    {
         let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
         for key in keys {
             let is_listed = key.starts_with('[') || place.is_empty();
@@ -383,7 +454,16 @@ fn called(one: &Value) -> Option<String> {
     let matching = one.get("match")?.as_object()?;
     let path = matching.get("path")?.as_str()?;
     let others = matching.iter().filter(|(key, _)| *key != "path");
-    let others: Vec<_> = others.map(|(key, it)| format!(" {key}={it}")).collect();
+    // Their values may be secret.
+    let others: Vec<_> = others
+        .map(|(key, it)| match it {
+            Value::Object(inner) => {
+                let names: Vec<_> = inner.keys().map(String::as_str).collect();
+                format!(" {key} {}", names.join(","))
+            }
+            it => format!(" {key}={it}"),
+        })
+        .collect();
     Some(format!("{path}{}", others.concat()))
 }
 

@@ -86,7 +86,7 @@ impl Gateway {
     /// The same, in the place of another gateway: what has not changed goes on.
     pub(crate) fn read_after(path: &Path, before: Option<&Self>) -> Result<Self, FileErrors> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = readable(path, before).map_err(|error| {
             let mut errors = FileErrors::default();
             let source = Source::new(&name, "");
             let error = source.error(None, "", format!("it cannot be read: {error}"));
@@ -333,4 +333,19 @@ impl Gateway {
             });
         }
     }
+}
+
+/// How large a file may be that takes the place of another.
+const LARGEST: u64 = 64 << 20;
+
+/// The text of the file. What takes the place of another is not waited for, as a pipe would be.
+fn readable(path: &Path, before: Option<&Gateway>) -> std::io::Result<String> {
+    let is_odd = before.is_some() && {
+        let about = std::fs::metadata(path)?;
+        !about.is_file() || about.len() > LARGEST
+    };
+    if is_odd {
+        return Err(std::io::Error::other("it is no file of at most 64 MiB"));
+    }
+    std::fs::read_to_string(path)
 }

@@ -196,8 +196,18 @@ impl<S: Send + 'static> Live<S> {
     /// Why nothing has changed. The log says it too.
     ///
     /// # Cancellation
-    /// Either everything changes or nothing.
+    /// It goes on to its end.
     pub async fn reload(self: &Arc<Self>, widening: Widening) -> Result<Changes, ReloadError> {
+        let live = Arc::clone(self);
+        // As a task of its own: one that nobody waits for any longer must not go on beside the next.
+        let reloading = tokio::spawn(async move { live.reload_to_the_end(widening).await });
+        reloading.await.map_err(|_| ReloadError::Stopped)?
+    }
+
+    async fn reload_to_the_end(
+        self: &Arc<Self>,
+        widening: Widening,
+    ) -> Result<Changes, ReloadError> {
         let _one = self.one_at_a_time.lock().await;
         let outcome = self.try_reload(widening).await;
         self.current.last_was_refused.store(outcome.is_err(), Relaxed);

@@ -285,7 +285,7 @@ async fn the_difference_of_two_files_says_first_what_widens() {
             old.replace(&route("/admin/{*rest}", admin, to), ""),
             2,
             vec![
-                "widened: DELETE|GET|PATCH|POST|PUT /admin/{*rest}: for everybody who says who they are; before, for role admin",
+                "widened: DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT /admin/{*rest}: for everybody who says who they are; before, for role admin",
             ],
         ),
         // One that stands in front of another.
@@ -319,7 +319,31 @@ async fn the_difference_of_two_files_says_first_what_widens() {
             vec!["widened: server.trusted_proxies: others are believed"],
         ),
         (format!("[server]\ndeny = [\"10.0.0.1\"]\n{old}"), 0, vec!["narrowed: server.deny"]),
-        (old.replace(ADMIN_HASH, &"0".repeat(64)), 0, vec!["hash: (not shown) -> (not shown)"]),
+        (
+            old.replace(ADMIN_HASH, &"0".repeat(64)),
+            2,
+            vec!["widened: API key `ada`: a new secret", "hash: (not shown) -> (not shown)"],
+        ),
+        // Whoever had the one secret has the other's rights.
+        (
+            old.replace(ADMIN_HASH, "@").replace(USER_HASH, ADMIN_HASH).replace('@', USER_HASH),
+            2,
+            vec!["stands for somebody else", "gains role admin"],
+        ),
+        // A rest that becomes one segment leaves what is deeper to a wider route.
+        (
+            old.replace("/admin/{*rest}", "/admin/{one}"),
+            2,
+            vec!["/admin/{*rest}: is gone, for role admin; a wider route may take its requests"],
+        ),
+        (
+            format!(
+                "{old}{}",
+                route("/a", "\"public\"", "request_headers = { x-k = \"s3cr3t\" }\nto = \"b\"")
+            ),
+            2,
+            vec!["/a: for everybody"],
+        ),
     ] {
         let (old, new) = (TempFile::new("old.toml", &old), TempFile::new("new.toml", &new));
         let run = |ack: &'static [&'static str]| {
@@ -334,7 +358,7 @@ async fn the_difference_of_two_files_says_first_what_widens() {
         for wanted in wanted {
             assert!(said.contains(wanted), "{wanted}\n{said}");
         }
-        assert!(!said.contains(USER_HASH), "{said}");
+        assert!(!said.contains(USER_HASH) && !said.contains("s3cr3t"), "{said}");
         let widened = said.lines().take_while(|line| line.starts_with("widened: ")).count();
         assert_eq!(widened > 0, code == 2, "{said}");
         assert_eq!(run(&["--ack"]).await.status.code(), Some(0));

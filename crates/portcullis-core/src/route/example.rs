@@ -30,8 +30,15 @@ impl Example {
 }
 
 /// What stands for a method that is none in particular.
-const METHODS: [Method; 5] =
-    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
 /// What stands for a parameter, and for the name of a host: nothing that anybody writes.
 const ANYTHING: &str = "-any-";
 
@@ -169,7 +176,7 @@ mod tests {
             .public()
             .build()
             .unwrap();
-        let counts = [1, 5, 2, 1];
+        let counts = [1, 7, 2, 1];
         for (route, count) in routes.table().routes().zip(counts) {
             let examples = route.examples();
             assert_eq!(examples.len(), count, "{}", route.template());
