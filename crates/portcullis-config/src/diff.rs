@@ -8,6 +8,7 @@ use portcullis_core::{Requirement, Route};
 use serde_json::Value;
 
 use crate::Gateway;
+use crate::read::network;
 use crate::source::FileErrors;
 
 /// Keys of `[server]` that a running gateway follows; all others are read when it starts.
@@ -46,6 +47,14 @@ impl Changes {
     pub fn len(&self) -> usize {
         self.widened.len() + self.narrowed.len() + self.other.len()
     }
+    /// A value of the file differs.
+    fn at(&mut self, place: &str, what: &str) {
+        let line = format!("{place}: {what}");
+        if place.split('.').any(|part| TRUST.contains(&part)) {
+            self.widened.push(line.clone());
+        }
+        self.other.push(line);
+    }
     /// Whether both do the same.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -83,13 +92,7 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
     }
     compare_keys(before, after, &mut changes);
     compare_networks(before, after, &mut changes);
-    compare("", &before.document, &after.document, &mut changes.other);
-    let of_trust = |line: &&String| {
-        let place = line.split(": ").next().unwrap_or_default();
-        TRUST.iter().any(|key| place.split('.').any(|part| part == *key))
-    };
-    let trust: Vec<_> = changes.other.iter().filter(of_trust).cloned().collect();
-    changes.widened.extend(trust);
+    compare("", &before.document, &after.document, &mut changes);
     changes
 }
 
@@ -166,15 +169,17 @@ impl fmt::Display for Who {
         match self {
             Self::Nobody => f.write_str("nobody"),
             Self::Roles(roles) if roles.is_empty() => f.write_str("nobody"),
-            Self::Roles(roles) => {
-                let names: Vec<_> = roles.iter().map(String::as_str).collect();
-                write!(f, "role {}", names.join(", "))
-            }
+            Self::Roles(roles) => f.write_str(&listed(roles)),
             Self::Policy(name) => f.write_str(name),
             Self::Known => f.write_str("everybody who says who they are"),
             Self::Everybody => f.write_str("everybody"),
         }
     }
+}
+
+fn listed(roles: &BTreeSet<String>) -> String {
+    let names: Vec<_> = roles.iter().map(String::as_str).collect();
+    if names.is_empty() { "no role".to_owned() } else { format!("role {}", names.join(", ")) }
 }
 
 /// Whether every network of `inner` lies in one of `outer`; no list at all is every network.
@@ -190,13 +195,11 @@ fn networks(route: Option<&Route>) -> Option<Vec<IpNet>> {
 /// Whether a route is for the same requests, and asks the same of them. Which of several routes a request gets depends on nothing else
 /// but, sometimes, their order.
 fn is_alike(one: &Route, other: &Route) -> bool {
-    let networks =
-        |route: &Route| route.options().get::<OnlyFrom>().map(|only| only.networks().to_vec());
     one.template() == other.template()
         && one.methods() == other.methods()
         && one.matching() == other.matching()
         && one.access() == other.access()
-        && networks(one) == networks(other)
+        && networks(Some(one)) == networks(Some(other))
 }
 
 /// What a route is for, so that no two are alike that differ.
@@ -321,14 +324,10 @@ fn api_keys(gateway: &Gateway) -> BTreeMap<String, Key> {
 
 fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
     let (old, new) = (api_keys(before), api_keys(after));
-    let list = |roles: &BTreeSet<String>| {
-        let names: Vec<_> = roles.iter().map(String::as_str).collect();
-        if names.is_empty() { "no role".to_owned() } else { format!("role {}", names.join(", ")) }
-    };
     for (digest, key) in &new {
         let Key { id, roles, tenant } = key;
         let Some(had) = old.get(digest) else {
-            changes.widened.push(format!("API key `{id}`: a new secret, with {}", list(roles)));
+            changes.widened.push(format!("API key `{id}`: a new secret, with {}", listed(roles)));
             continue;
         };
         if (tenant, id) != (&had.tenant, &had.id) {
@@ -339,10 +338,10 @@ fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
         };
         let (gained, taken) = (difference(roles, &had.roles), difference(&had.roles, roles));
         if !gained.is_empty() {
-            changes.widened.push(format!("API key `{id}`: gains {}", list(&gained)));
+            changes.widened.push(format!("API key `{id}`: gains {}", listed(&gained)));
         }
         if !taken.is_empty() {
-            changes.narrowed.push(format!("API key `{id}`: loses {}", list(&taken)));
+            changes.narrowed.push(format!("API key `{id}`: loses {}", listed(&taken)));
         }
     }
     for (_, key) in old.iter().filter(|(digest, _)| !new.contains_key(*digest)) {
@@ -354,10 +353,7 @@ fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
 fn compare_networks(before: &Gateway, after: &Gateway, changes: &mut Changes) {
     let list = |gateway: &Gateway, key: &str| -> Option<Vec<IpNet>> {
         let list = gateway.document.get("server")?.get(key)?.as_array()?;
-        let net = |text: &str| {
-            text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).ok()
-        };
-        Some(list.iter().filter_map(Value::as_str).filter_map(net).collect())
+        Some(list.iter().filter_map(Value::as_str).filter_map(|net| network(net).ok()).collect())
     };
     let mut tell = |key: &str, is_wider: bool, is_narrower: bool, what: &str| {
         if is_wider {
@@ -385,12 +381,11 @@ fn compare_networks(before: &Gateway, after: &Gateway, changes: &mut Changes) {
 }
 
 /// Each value that differs, by its place.
-fn compare(place: &str, before: &Value, after: &Value, out: &mut Vec<String>) {
+fn compare(place: &str, before: &Value, after: &Value, changes: &mut Changes) {
     if before == after {
         return;
     }
-    let key = place.rsplit('.').next().unwrap_or(place);
-    if !SECRET.contains(&key)
+    if !is_secret(place)
         && let Some((old, new)) = members(before, after)
     {
         let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
@@ -398,15 +393,22 @@ fn compare(place: &str, before: &Value, after: &Value, out: &mut Vec<String>) {
             let is_listed = key.starts_with('[') || place.is_empty();
             let inner = if is_listed { format!("{place}{key}") } else { format!("{place}.{key}") };
             match (old.get(key), new.get(key)) {
-                (Some(old), Some(new)) => compare(&inner, old, new, out),
-                (None, Some(new)) => out.push(format!("{inner}: is new: {}", shown(&inner, new))),
-                (Some(_), None) => out.push(format!("{inner}: is gone")),
+                (Some(old), Some(new)) => compare(&inner, old, new, changes),
+                (None, Some(new)) => {
+                    changes.at(&inner, &format!("is new: {}", shown(&inner, new)));
+                }
+                (Some(_), None) => changes.at(&inner, "is gone"),
                 (None, None) => {}
             }
         }
         return;
     }
-    out.push(format!("{place}: {} -> {}", shown(place, before), shown(place, after)));
+    changes.at(place, &format!("{} -> {}", shown(place, before), shown(place, after)));
+}
+
+/// Whether nobody need see what stands there.
+fn is_secret(place: &str) -> bool {
+    SECRET.contains(&place.rsplit('.').next().unwrap_or(place))
 }
 
 type Members<'a> = BTreeMap<String, &'a Value>;
@@ -468,8 +470,7 @@ fn called(one: &Value) -> Option<String> {
 }
 
 fn shown(place: &str, value: &Value) -> String {
-    let key = place.rsplit('.').next().unwrap_or(place);
-    if SECRET.contains(&key) {
+    if is_secret(place) {
         return "(not shown)".to_owned();
     }
     match value {

@@ -92,7 +92,7 @@ fn no_roles() -> Option<Roles> {
     Roles::builder().build().ok()
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let net = text.parse::<IpNet>();
     net.or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map_err(|_| format!("`{text}` is no network: write `10.0.0.0/8`, `::1/128` or an address"))
