@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use crate::client::{Ask, Fault, KeepAlive, Multiplexed};
+use crate::client::{Ask, Client, Fault, KeepAlive, Multiplexed, paced};
 
 /// How many clients of each kind, and how often each asks: about 1,200 requests a second.
 const KEEP_ALIVE: (u64, Duration) = (32, Duration::from_millis(32));
@@ -104,30 +104,12 @@ impl Load {
         });
         let mut clients = JoinSet::new();
         for _ in 0..KEEP_ALIVE.0 {
-            let shared = Arc::clone(&shared);
-            clients.spawn(async move {
-                let (mut client, mut pace) = (KeepAlive::new(to), interval(KEEP_ALIVE.1));
-                pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                while !shared.stopped.load(Relaxed) {
-                    pace.tick().await;
-                    let ((is_write, ask), since) = (shared.next(), Instant::now());
-                    let answer = client.ask(&ask).await;
-                    shared.tally().count(is_write, answer, since.elapsed());
-                }
-            });
+            let client = KeepAlive::new(to);
+            clients.spawn(keep_asking(client, KEEP_ALIVE.1, Arc::clone(&shared)));
         }
         for _ in 0..MULTIPLEXED.0 {
-            let shared = Arc::clone(&shared);
-            clients.spawn(async move {
-                let (mut client, mut pace) = (Multiplexed::new(to), interval(MULTIPLEXED.1));
-                pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                while !shared.stopped.load(Relaxed) {
-                    pace.tick().await;
-                    let ((is_write, ask), since) = (shared.next(), Instant::now());
-                    let answer = client.ask(&ask).await;
-                    shared.tally().count(is_write, answer, since.elapsed());
-                }
-            });
+            let client = Multiplexed::new(to);
+            clients.spawn(keep_asking(client, MULTIPLEXED.1, Arc::clone(&shared)));
         }
         Self { shared, clients }
     }
@@ -143,5 +125,15 @@ impl Load {
         self.shared.stopped.store(true, Relaxed);
         self.clients.join_all().await;
         self.shared.tally()
+    }
+}
+
+async fn keep_asking(mut client: impl Client, every: Duration, shared: Arc<Shared>) {
+    let mut pace = paced(every);
+    while !shared.stopped.load(Relaxed) {
+        pace.tick().await;
+        let ((is_write, ask), since) = (shared.next(), Instant::now());
+        let answer = client.ask(&ask).await;
+        shared.tally().count(is_write, answer, since.elapsed());
     }
 }

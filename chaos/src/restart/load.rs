@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::tally::Tally;
-use crate::client::{Ask, KeepAlive, Multiplexed, ask_once};
+use crate::client::{Ask, KeepAlive, Multiplexed, ask_once, paced};
 
 /// How many clients of each kind, and how often each of them asks. About 2,000 requests a second in all.
 const KEEP_ALIVE: (u64, Duration) = (16, Duration::from_millis(16));
@@ -96,12 +95,6 @@ async fn multiplexed(shared: Shared, id: u64) {
         shared.tally.count("HTTP/2", client.ask(&mix(at))).await;
     }
     shared.tally.add_connections(client.opened(), 0, client.unsent());
-}
-
-fn paced(every: Duration) -> Interval {
-    let mut pace = interval(every);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pace
 }
 
 /// Of twenty requests eighteen are quick, one is slow, and one has a body.
