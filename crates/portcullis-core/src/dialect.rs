@@ -1,12 +1,22 @@
 //! In what shape the client expects an error.
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 /// In what shape a [`Problem`](crate::Problem) answers this request. Captured before the request moves inward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dialect {
     format: Format,
     head: bool,
+    grpc: GrpcWire,
+}
+
+/// How gRPC is carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum GrpcWire {
+    #[default]
+    Native,
+    Web,
+    WebText,
 }
 
 /// The format of an error.
@@ -18,18 +28,26 @@ pub enum Format {
     Json,
     /// A small page, for a client that names `text/html` before any JSON in `Accept`: a browser.
     Html,
-    /// `grpc-status` and `grpc-message` in a response without a body, for `application/grpc*` requests.
+    /// `grpc-status` and `grpc-message` in a response without a body, for requests in `application/grpc` and
+    /// `application/grpc-web`.
     Grpc,
 }
 
 impl Dialect {
     /// Reads the dialect off a request's method, `Content-Type` and `Accept`.
     pub fn of<B>(request: &Request<B>) -> Self {
-        Self { format: Format::of(request.headers()), head: request.method() == Method::HEAD }
+        let headers = request.headers();
+        let grpc = headers.get(CONTENT_TYPE).and_then(|kind| GrpcWire::of(kind.as_bytes()));
+        let format = if grpc.is_some() { Format::Grpc } else { Format::of(headers) };
+        let head = request.method() == Method::HEAD;
+        Self { format, head, grpc: grpc.unwrap_or_default() }
     }
     /// The format of an error.
     pub fn format(self) -> Format {
         self.format
+    }
+    pub(crate) fn grpc(self) -> GrpcWire {
+        self.grpc
     }
     /// Whether the request was a HEAD, whose answer has no body.
     pub fn head(self) -> bool {
@@ -39,10 +57,6 @@ impl Dialect {
 
 impl Format {
     fn of(headers: &HeaderMap) -> Self {
-        let grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
-        if grpc {
-            return Self::Grpc;
-        }
         let Some(accept) = headers.get(ACCEPT) else { return Self::Json };
         let kinds =
             accept.as_bytes().split(|byte| matches!(byte, b',' | b';')).map(<[u8]>::trim_ascii);
@@ -56,12 +70,29 @@ impl Format {
     }
 }
 
-/// `application/grpc` and `application/grpc-web`, alone or with a suffix (`+proto`) or parameters.
-fn is_grpc(kind: &[u8]) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let Some((start, rest)) = kind.split_at_checked(GRPC.len()) else { return false };
-    let rest = rest.strip_prefix(b"-web").unwrap_or(rest);
-    start.eq_ignore_ascii_case(GRPC) && matches!(rest, [] | [b'+' | b';', ..])
+impl GrpcWire {
+    /// `application/grpc`, `application/grpc-web` and `application/grpc-web-text`, alone or with a suffix (`+proto`) or parameters.
+    fn of(kind: &[u8]) -> Option<Self> {
+        const GRPC: &[u8] = b"application/grpc";
+        let (start, rest) = kind.split_at_checked(GRPC.len())?;
+        if !start.eq_ignore_ascii_case(GRPC) {
+            return None;
+        }
+        let (wire, rest) = match (rest.strip_prefix(b"-web-text"), rest.strip_prefix(b"-web")) {
+            (Some(rest), _) => (Self::WebText, rest),
+            (None, Some(rest)) => (Self::Web, rest),
+            (None, None) => (Self::Native, rest),
+        };
+        matches!(rest, [] | [b'+' | b';', ..]).then_some(wire)
+    }
+    /// The media type of an answer.
+    pub(crate) fn media_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Native => "application/grpc",
+            Self::Web => "application/grpc-web",
+            Self::WebText => "application/grpc-web-text",
+        })
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +109,8 @@ mod tests {
             ("accept", "Text/HTML", Format::Html),
             ("content-type", "Application/gRPC", Format::Grpc),
             ("content-type", "application/grpc-web+proto", Format::Grpc),
+            ("content-type", "application/grpc-web-text", Format::Grpc),
+            ("content-type", "application/grpc-web-texts", Format::Json),
             ("content-type", "application/grpcfoo", Format::Json),
             ("content-type", "application/json", Format::Json),
         ] {

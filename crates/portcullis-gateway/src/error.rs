@@ -9,6 +9,7 @@ use crate::server::Server;
 /// The kinds of problem that the gateway answers with.
 pub mod kinds {
     use super::{ProblemKind, StatusCode};
+    pub use portcullis_resilience::kinds::{UPSTREAM_TIMEOUT, UPSTREAM_UNAVAILABLE};
 
     /// No server took a connection. Nothing was sent.
     pub const UPSTREAM_UNREACHABLE: ProblemKind = ProblemKind::new(
@@ -24,18 +25,6 @@ pub mod kinds {
         "upstream-invalid",
         StatusCode::BAD_GATEWAY,
         "The server gave no valid answer",
-    );
-    /// The answer did not come in time.
-    pub const UPSTREAM_TIMEOUT: ProblemKind = ProblemKind::new(
-        "upstream-timeout",
-        StatusCode::GATEWAY_TIMEOUT,
-        "The server did not answer in time",
-    );
-    /// There is no server, or none has room for one more request.
-    pub const UPSTREAM_UNAVAILABLE: ProblemKind = ProblemKind::new(
-        "upstream-unavailable",
-        StatusCode::SERVICE_UNAVAILABLE,
-        "No server can take the request now",
     );
 
     /// Every kind in this module.

@@ -14,6 +14,9 @@ pub fn all() -> impl Iterator<Item = ProblemKind> {
         portcullis_axum::kinds::ALL,
         #[cfg(feature = "gateway")]
         portcullis_gateway::kinds::ALL,
+        // Among the gateway's are these.
+        #[cfg(all(feature = "resilience", not(feature = "gateway")))]
+        portcullis_resilience::kinds::ALL,
         #[cfg(feature = "ratelimit")]
         portcullis_ratelimit::kinds::ALL,
     ];

@@ -18,8 +18,8 @@ use crate::request_id::X_REQUEST_ID;
 use crate::stack::{CanonicalTarget, Staged};
 use crate::target::{TargetError, TargetRules};
 use crate::{
-    Body, BoxError, ClientAddr, Clock, Connection, Context, Format, Problem, Refusable, RequestId,
-    Target, TraceContext, stage,
+    Body, BoxError, ClientAddr, Clock, Connection, Context, Format, GrpcTimeout, Problem,
+    Refusable, RequestId, Target, TraceContext, stage,
 };
 
 mod security_headers;
@@ -34,7 +34,6 @@ pub const OWN_PREFIX: &str = "x-portcullis-";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Applies [`Edge`]: canonical target, client address, request id, trace, security headers.
 ///
@@ -288,26 +287,10 @@ fn drop_own(headers: &mut HeaderMap) {
     }
 }
 
-/// The time that a gRPC client gives us (`grpc-timeout` of the gRPC protocol: at most eight digits and a unit).
+/// The time that a gRPC client gives us.
 fn client_wish(context: &Context, headers: &HeaderMap) -> Option<Duration> {
-    if context.dialect().format() != Format::Grpc {
-        return None;
-    }
-    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(amount * 3600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    })
+    let is_grpc = context.dialect().format() == Format::Grpc;
+    GrpcTimeout::read(headers).filter(|_| is_grpc).map(|wish| wish.0)
 }
 
 pin_project! {

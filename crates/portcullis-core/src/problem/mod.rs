@@ -186,10 +186,14 @@ impl Problem {
         context.add_standard_headers(response.headers_mut());
         response
     }
+    /// The answer in this dialect, for code that calls others and has no [`Context`]: nothing is left there.
+    pub fn respond_in(self, dialect: crate::Dialect) -> Response<Body> {
+        render::response(self, dialect, None)
+    }
     /// The answer as JSON, for code that has no [`Context`] at hand. A layer further out still renders it in the
     /// right dialect.
     pub fn into_response(self) -> Response<Body> {
-        render::response(self, crate::Dialect::default(), None)
+        self.respond_in(crate::Dialect::default())
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn response(
     // Several of our statuses may be stored by a cache unless the answer says no (RFC 9111, section 4.2.2).
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if dialect.format() == Format::Grpc {
+        headers.insert(CONTENT_TYPE, dialect.grpc().media_type());
         grpc(&problem, headers);
     } else {
         let rendered =
@@ -140,7 +141,6 @@ impl std::fmt::Display for Escaped<'_> {
 
 /// A response without a body that carries the status in its headers ("Trailers-Only" of the gRPC protocol).
 fn grpc(problem: &Problem, headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(
         HeaderName::from_static("grpc-status"),
         HeaderValue::from(grpc_code(problem.status())),

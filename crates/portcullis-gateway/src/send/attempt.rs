@@ -8,6 +8,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use portcullis_core::{Body, BodyError, BodyErrorKind, Problem};
+use portcullis_resilience::is_failure;
 use tokio::time::timeout;
 
 use super::Answered;
@@ -70,14 +71,6 @@ pub(super) enum Failure {
     TimedOut(Problem),
     /// It is the client's own fault.
     Client(Problem),
-}
-
-/// Whether a server says with this status that it, or somebody behind it, cannot answer now.
-pub(super) fn is_failure(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    )
 }
 
 /// One request to one server, from the choice to the head of the answer.

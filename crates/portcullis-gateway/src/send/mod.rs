@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use portcullis_core::{Body, Problem};
-use portcullis_resilience::{BreakerPermit, Replay};
+use portcullis_resilience::{BreakerPermit, Spare, is_failure, retry_after};
 use tokio::time::{sleep, timeout};
 
 use crate::balance::{InFlight, Wish};
@@ -23,7 +23,7 @@ use crate::upstream::{Inner, Upstream};
 mod attempt;
 mod trail;
 
-use attempt::{Attempt, Failure, is_failure};
+use attempt::{Attempt, Failure};
 use trail::Counted;
 pub(crate) use trail::Trail;
 
@@ -57,7 +57,7 @@ impl Upstream {
     /// The connection closes, or the stream is reset; nothing is kept.
     pub(crate) async fn send(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         upload: Option<&Upload>,
         route: Route,
         limit: Option<Duration>,
@@ -79,9 +79,10 @@ impl Upstream {
         let limit = limit.map_or(self.0.timeout, |limit| limit.min(self.0.timeout));
         let tries = Tries::new(&self.0, upload, route, now + limit);
         let hedge = self.0.hedge.filter(|_| is_light(&request));
+        let hedge = hedge.and_then(|after| Some((after, Spare::of(&mut request, 0)?.again()?)));
         let answered = match hedge {
             // In a box, since it is twice as large and seldom wanted.
-            Some(after) => Box::pin(hedged(tries, request, after, trail)).await,
+            Some((after, copy)) => Box::pin(hedged(tries, request, copy, after, trail)).await,
             None => tries.send(request, trail, None).await,
         };
         match answered {
@@ -104,10 +105,11 @@ fn is_light(request: &Request<Body>) -> bool {
 async fn hedged(
     tries: Tries<'_>,
     request: Request<Body>,
+    copy: Request<Body>,
     after: Duration,
     trail: &mut Trail,
 ) -> Result<Answered, Problem> {
-    let (asked, copy) = (AtomicU64::new(0), head_of(&request));
+    let asked = AtomicU64::new(0);
     let (mut first_trail, mut second_trail) = (Trail::default(), Trail::default());
     let answered = {
         let mut first = pin!(tries.clone().send(request, &mut first_trail, Some(&asked)));
@@ -164,20 +166,6 @@ struct Tries<'a> {
     tried: Vec<u64>,
 }
 
-/// A request that can be sent again: its head, and what is remembered of its body, where it has one.
-struct Spare {
-    head: Request<Body>,
-    body: Option<Replay>,
-}
-
-impl Spare {
-    fn take(self) -> Option<Request<Body>> {
-        let Some(replay) = self.body else { return Some(self.head) };
-        let body = replay.again()?;
-        Some(self.head.map(|_| Body::new(body)))
-    }
-}
-
 /// What comes next.
 enum Next {
     /// This is what the client gets.
@@ -185,7 +173,7 @@ enum Next {
     /// Nobody has seen the request, or it does no harm: to the same server on a new connection, or to another one.
     Resend(Request<Body>, Option<Arc<Server>>, Problem),
     /// Once more, some time later.
-    Retry(Spare, Duration, Problem),
+    Retry(Duration, Problem),
 }
 
 /// One try, and what is known of it.
@@ -195,7 +183,7 @@ struct Try<'a> {
     /// On a connection that was used before.
     reused: bool,
     permit: Option<BreakerPermit>,
-    spare: Option<Spare>,
+    spare: Option<&'a Spare>,
 }
 
 impl<'a> Tries<'a> {
@@ -230,29 +218,13 @@ impl<'a> Tries<'a> {
             after.into_iter().fold(problem, |problem, after| problem.header(RETRY_AFTER, after))
         })
     }
-    /// Makes the request one that can be sent again, where it may be: also one that is never retried, if it is light and its
+    /// Keeps what is needed to send the request again, where it may be: also one that is never retried, if it is light and its
     /// connection may break just now, since the server has kept it for long enough.
-    fn spare(
-        &self,
-        request: &mut Request<Body>,
-        replay: &mut Option<Replay>,
-        reused: bool,
-    ) -> Option<Spare> {
+    fn keep(&self, kept: &mut Option<Spare>, request: &mut Request<Body>, reused: bool) {
         let may_be_retried = self.upstream.retries > 0 && request.method().is_idempotent();
-        if is_light(request) && (reused || may_be_retried) {
-            return Some(Spare { head: head_of(request), body: None });
+        if kept.is_none() && (may_be_retried || (reused && is_light(request))) {
+            *kept = Spare::of(request, REPLAYED);
         }
-        if !may_be_retried {
-            return None;
-        }
-        let has_body = !request.body().is_end_stream();
-        if has_body && replay.is_none() && request.body().size_hint().lower() <= REPLAYED as u64 {
-            let (made, body) = Replay::new(std::mem::take(request.body_mut()), REPLAYED);
-            *request.body_mut() = Body::new(body);
-            *replay = Some(made);
-        }
-        let body = if has_body { Some(replay.clone()?) } else { None };
-        Some(Spare { head: head_of(request), body })
     }
     /// How long to wait until the request may be sent again; `None` where it may not. `after` is what the server asks for.
     fn may_retry(
@@ -287,7 +259,7 @@ impl<'a> Tries<'a> {
         asked: Option<&AtomicU64>,
     ) -> Result<Answered, Problem> {
         let mut last: Option<Problem> = None;
-        let mut replay = None;
+        let mut kept: Option<Spare> = None;
         // On a server whose kept connection broke, the next attempt takes a new one.
         let mut again: Option<Arc<Server>> = None;
         let (mut unreachable, mut retried) = (0, false);
@@ -326,9 +298,10 @@ impl<'a> Tries<'a> {
                     continue;
                 }
             };
-            let spare = self.spare(&mut request, &mut replay, reused);
+            self.keep(&mut kept, &mut request, reused);
             let limit = self.upstream.try_timeout.unwrap_or(Duration::MAX).min(self.time_left());
             let outcome = attempt.send(connection, request, limit, self.upload, &servers).await;
+            let spare = kept.as_ref();
             let this = Try { server: &server, servers: &servers, reused, permit, spare };
             match self.judge(outcome, this) {
                 Next::Over(result) => return result.map_err(|problem| trail.whole(problem)),
@@ -339,8 +312,10 @@ impl<'a> Tries<'a> {
                     }
                     (request, again, last) = (back, same, Some(problem));
                 }
-                Next::Retry(spare, delay, problem) => {
-                    let Some(next) = spare.take() else { return Err(trail.whole(problem)) };
+                Next::Retry(delay, problem) => {
+                    let Some(next) = kept.as_ref().and_then(Spare::again) else {
+                        return Err(trail.whole(problem));
+                    };
                     self.upstream.counters.retried.fetch_add(1, Relaxed);
                     (request, last, retried) = (next, Some(problem), true);
                     if !delay.is_zero() {
@@ -358,16 +333,15 @@ impl<'a> Tries<'a> {
             Ok(answered) => {
                 let failed = is_failure(answered.response.status());
                 end(permit, Some(failed));
-                let can = |spare: &Spare| spare.body.as_ref().is_none_or(Replay::is_whole);
-                let Some(spare) = spare.filter(|spare| failed && can(spare)) else {
+                if !failed || !spare.is_some_and(Spare::is_whole) {
                     return Next::Over(Ok(answered));
-                };
+                }
                 let after = retry_after(answered.response.headers());
                 let Some(delay) = self.may_retry(server, servers, after) else {
                     return Next::Over(Ok(answered));
                 };
                 let cause = format!("{} answered {}", server.label, answered.response.status());
-                Next::Retry(spare, delay, unsent(kinds::UPSTREAM_UNAVAILABLE, cause))
+                Next::Retry(delay, unsent(kinds::UPSTREAM_UNAVAILABLE, cause))
             }
             Err(Failure::Unseen { request, problem }) => {
                 end(permit, (!reused).then_some(true));
@@ -377,30 +351,28 @@ impl<'a> Tries<'a> {
                 end(permit, None);
                 Next::Over(Err(problem))
             }
-            Err(Failure::Broke(problem)) if reused && is_race(&problem, spare.as_ref()) => {
+            // The server may only have closed a connection which it had kept for long enough, just when it was used; and the request does
+            // no harm if it was not so.
+            Err(Failure::Broke(problem))
+                if reused
+                    && problem.kind() == kinds::UPSTREAM_FAILED
+                    && spare.is_some_and(Spare::is_light) =>
+            {
                 end(permit, None);
-                match spare {
-                    Some(spare) => Next::Resend(spare.head, Some(Arc::clone(server)), problem),
+                match spare.and_then(Spare::again) {
+                    Some(request) => Next::Resend(request, Some(Arc::clone(server)), problem),
                     None => Next::Over(Err(problem)),
                 }
             }
             Err(Failure::Broke(problem) | Failure::TimedOut(problem)) => {
                 end(permit, Some(true));
-                let Some(spare) = spare else { return Next::Over(Err(problem)) };
-                match self.may_retry(server, servers, None) {
-                    Some(delay) => Next::Retry(spare, delay, problem),
+                match spare.and_then(|_| self.may_retry(server, servers, None)) {
+                    Some(delay) => Next::Retry(delay, problem),
                     None => Next::Over(Err(problem)),
                 }
             }
         }
     }
-}
-
-/// Whether the server may only have closed a connection which it had kept for long enough, just when it was used, and the request
-/// does no harm if it was not so.
-fn is_race(problem: &Problem, spare: Option<&Spare>) -> bool {
-    let is_light = |spare: &Spare| spare.body.is_none() && is_light(&spare.head);
-    problem.kind() == kinds::UPSTREAM_FAILED && spare.is_some_and(is_light)
 }
 
 /// Says what came of an ask: that it failed, that it did not, or nothing that says anything.
@@ -410,20 +382,4 @@ fn end(permit: Option<BreakerPermit>, failed: Option<bool>) {
         (Some(permit), Some(false)) => permit.succeeded(),
         _ => {}
     }
-}
-
-/// How long a server asks to be left alone, where it says so in seconds.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The request again, without its body, which is empty. What the sender is told by callbacks it is told again.
-fn head_of(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
 }
