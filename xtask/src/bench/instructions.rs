@@ -109,7 +109,7 @@ fn after(name: &str, text: &str) -> Option<f64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-fn table(costs: &[(String, Counts)]) -> String {
+pub(super) fn table(costs: &[(String, Counts)]) -> String {
     let mut before: Option<Counts> = None;
     let rows: Vec<Vec<String>> = costs
         .iter()

@@ -6,18 +6,23 @@ use crate::{Failure, Result, Workspace};
 mod build;
 mod instructions;
 mod proxy;
+mod resilience;
 mod routes;
+mod running;
 mod server;
 mod table;
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
     match args.word().as_deref() {
         Some("instructions") => instructions::main(workspace, args),
+        Some("resilience") => resilience::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
         Some("routes") => routes::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
-        _ => Err(Failure::new("say `cargo xtask bench instructions|server|proxy|routes|build`")),
+        _ => Err(Failure::new(
+            "say `cargo xtask bench instructions|resilience|server|proxy|routes|build`",
+        )),
     }
 }
 

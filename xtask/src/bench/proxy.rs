@@ -2,11 +2,10 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use super::conditions;
 use super::instructions::publish;
+use super::running::{Running, total, wait_for};
 use super::table::{markdown, number};
 use crate::args::Args;
 use crate::command::{Cmd, find};
@@ -127,11 +126,8 @@ fn counted(own: &Peer, folder: &Path) -> Result<String> {
         Ok(fs::read_to_string(&out)?)
     };
     let valgrind = format!("--callgrind-out-file={out}");
-    let instructions = |requests| -> Result<f64> {
-        let text = run(&["valgrind", "--tool=callgrind", &valgrind], requests, 1)?;
-        let total = text.lines().find_map(|line| line.strip_prefix("summary: ")?.parse().ok());
-        total.ok_or_else(|| Failure::new("callgrind said no sum"))
-    };
+    let instructions =
+        |requests| total(&run(&["valgrind", "--tool=callgrind", &valgrind], requests, 1)?);
     let calls = |requests| -> Result<f64> {
         let text = run(&["strace", "-f", "-c", "-o", &out], requests, 64)?;
         let line = text.lines().find(|line| line.ends_with(" total")).unwrap_or_default();
@@ -263,55 +259,6 @@ fn haproxy(both: &str) -> String {
          frontend f\n  bind 127.0.0.1:{PORT}\n  bind 127.0.0.1:{TLS_PORT} ssl crt {both} alpn h2,http/1.1\n  default_backend b\n\
          backend b\n  server s {UPSTREAM}\n"
     )
-}
-
-/// A process on one core. It is killed when this is dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(words: &[String], core: u32) -> Result<Self> {
-        let mut command = Command::new("taskset");
-        command.arg("-c").arg(core.to_string()).args(words);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let started = command.spawn();
-        Ok(Self(started.map_err(|error| Failure::new(format!("{}: {error}", words.join(" "))))?))
-    }
-    /// Ends it as an operator does, and waits until it has. What a tool runs is its child.
-    fn end(&mut self) -> Result {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id()))?;
-        let child =
-            children.split_whitespace().next().map_or(self.0.id().to_string(), str::to_owned);
-        Cmd::new("kill -INT").arg(child).read()?;
-        self.0.wait()?;
-        Ok(())
-    }
-    /// Of all its threads.
-    fn processor_time(&self) -> Result<Duration> {
-        let mut nanos = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanos +=
-                text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
-        }
-        Ok(Duration::from_nanos(nanos))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn wait_for(port: u16) -> Result {
-    for _ in 0..1_000 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err(Failure::new(format!("nobody listens on port {port} after 10 s")))
 }
 
 fn median(values: &[f64]) -> Option<f64> {

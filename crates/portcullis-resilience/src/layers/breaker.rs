@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
-use portcullis_core::{Body, BoxError, Dialect, Refusable};
+use portcullis_core::{Body, BoxError, Refusable};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::dialect_of;
 use crate::kinds::unavailable;
 use crate::outcome::of_result;
 use crate::{Breaker, BreakerPermit, HttpOutcomes, Outcome, Outcomes};
@@ -78,7 +79,7 @@ where
             Ok(permit) => (Refusable::calling(self.inner.call(request)), Some(permit)),
             Err(open) => {
                 let problem = unavailable(open, open.retry_after());
-                (Refusable::answered(problem.respond_in(Dialect::of(&request))), None)
+                (Refusable::answered(problem.respond_in(dialect_of(&request))), None)
             }
         };
         BreakerFuture { call, permit, outcomes }

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
-use portcullis_core::{Body, BoxError, Dialect, Refusable, Watch};
+use portcullis_core::{Body, BoxError, Refusable, Watch};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::dialect_of;
 use crate::kinds::unavailable;
 use crate::{Bulkhead, BulkheadPermit};
 
@@ -71,7 +72,7 @@ where
             },
             Err(full) => {
                 let problem = unavailable(full, Duration::from_secs(1));
-                let answer = problem.respond_in(Dialect::of(&request));
+                let answer = problem.respond_in(dialect_of(&request));
                 BulkheadFuture { call: Refusable::answered(answer), permit: None }
             }
         }

@@ -93,11 +93,14 @@ where
         self.layer.budget.request();
         let is_light = request.method().is_safe() && request.body().is_end_stream();
         let other = if is_light { Spare::of(&mut request, 0) } else { None };
-        let other = other.map(|spare| Other {
-            // Not ready, so it is asked before it is called.
-            service: self.inner.clone(),
-            spare,
-            budget: self.layer.budget.clone(),
+        // In a box, since it is large and moved often, and seldom wanted.
+        let other = other.map(|spare| {
+            Box::new(Other {
+                // Not ready, so it is asked before it is called.
+                service: self.inner.clone(),
+                spare,
+                budget: self.layer.budget.clone(),
+            })
         });
         HedgeFuture {
             first: Some(self.inner.call(request)),
@@ -124,13 +127,13 @@ pin_project! {
     pub struct HedgeFuture<S, F, O> {
         #[pin]
         first: Option<F>,
-        #[pin]
-        second: Option<F>,
+        // In a box, so that those without one are half as large.
+        second: Option<Pin<Box<F>>>,
         // Until the second call may begin.
         #[pin]
         wait: Option<Sleep>,
         // Gone when the second call has begun, or will not.
-        other: Option<Other<S>>,
+        other: Option<Box<Other<S>>>,
         outcomes: O,
     }
 }
@@ -148,7 +151,7 @@ where
         loop {
             let result = match poll_call(this.first.as_mut(), cx) {
                 Poll::Ready(result) => Some((result, this.second.is_none())),
-                Poll::Pending => match poll_call(this.second.as_mut(), cx) {
+                Poll::Pending => match poll_call(Pin::new(&mut *this.second), cx) {
                     Poll::Ready(result) => Some((result, this.first.is_none())),
                     Poll::Pending => None,
                 },
@@ -162,7 +165,7 @@ where
             }
             let other = ready!(poll_other(this.wait.as_mut(), this.other, cx));
             let Some(call) = other else { return Poll::Pending };
-            this.second.set(Some(call));
+            *this.second = Some(Box::pin(call));
         }
     }
 }
@@ -178,7 +181,7 @@ fn poll_call<F: Future>(mut call: Pin<&mut Option<F>>, cx: &mut Cx<'_>) -> Poll<
 /// Begins the second call when it is time; `None` where there is none to begin.
 fn poll_other<S: Service<Request<Body>>>(
     mut wait: Pin<&mut Option<Sleep>>,
-    other: &mut Option<Other<S>>,
+    other: &mut Option<Box<Other<S>>>,
     cx: &mut Cx<'_>,
 ) -> Poll<Option<S::Future>> {
     let Some(next) = other else { return Poll::Ready(None) };

@@ -123,14 +123,18 @@ where
         } else {
             let may_repeat = self.layer.outcomes.may_repeat(&request);
             let deadline = request.extensions().get().copied();
-            Spare::of(&mut request, self.layer.replayed).map(|spare| More {
-                // Not ready, so it is asked before it is called.
-                service: self.inner.clone(),
-                layer: self.layer.clone(),
-                retried: 0,
-                spare,
-                may_repeat,
-                deadline,
+            let spare = Spare::of(&mut request, self.layer.replayed);
+            // In a box, since it is large and moved often, and seldom wanted.
+            spare.map(|spare| {
+                Box::new(More {
+                    // Not ready, so it is asked before it is called.
+                    service: self.inner.clone(),
+                    layer: self.layer.clone(),
+                    retried: 0,
+                    spare,
+                    may_repeat,
+                    deadline,
+                })
             })
         };
         let state = State::Calling { call: self.inner.call(request) };
@@ -177,7 +181,7 @@ pin_project! {
     pub struct RetryFuture<S, F, O> {
         #[pin]
         state: State<F>,
-        more: Option<More<S, O>>,
+        more: Option<Box<More<S, O>>>,
     }
 }
 

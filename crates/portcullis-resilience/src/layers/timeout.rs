@@ -1,6 +1,6 @@
 //! A limit on the time of a call.
 use std::pin::Pin;
-use std::task::{Context as Cx, Poll};
+use std::task::{Context as Cx, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::dialect_of;
 use crate::kinds::UPSTREAM_TIMEOUT;
 
 /// Applies [`WithTimeout`].
@@ -60,8 +61,8 @@ impl<S> Layer<S> for TimeoutLayer {
 /// outgoing.extensions_mut().insert(context.deadline());
 /// ```
 ///
-/// What is over before it began is not begun. The earlier end of both is the `Deadline` that layers further in find, and where
-/// the request is one of gRPC, `grpc-timeout` says it to the server. Too late is a problem of kind
+/// What is over before it began is not begun. The earlier end of both takes the place of the `Deadline`, where there is one, and a
+/// request of gRPC says it to the server by `grpc-timeout`. Too late is a problem of kind
 /// [`UPSTREAM_TIMEOUT`](crate::kinds::UPSTREAM_TIMEOUT). The body of an answer may take any time.
 ///
 /// # Panics
@@ -89,19 +90,19 @@ where
         self.inner.poll_ready(cx)
     }
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let (dialect, now) = (Dialect::of(&request), self.layer.clock.now());
-        let is_grpc = dialect.format() == Format::Grpc;
-        let outer = request.extensions().get::<Deadline>().and_then(|outer| outer.remaining(now));
-        let wish = if is_grpc { GrpcTimeout::read(request.headers()) } else { None };
-        let ends = [outer, wish.map(|wish| wish.0)];
-        let left = ends.into_iter().flatten().fold(self.layer.limit, Duration::min);
-        let call = (!left.is_zero()).then(|| {
-            request.extensions_mut().insert(Deadline::starting(now).at_most(left));
-            if is_grpc {
-                GrpcTimeout(left).write(request.headers_mut());
-            }
-            self.inner.call(request)
-        });
+        let dialect = dialect_of(&request);
+        let mut left = self.layer.limit;
+        if let Some(outer) = request.extensions_mut().get_mut::<Deadline>() {
+            let now = self.layer.clock.now();
+            left = outer.remaining(now).map_or(left, |outer| outer.min(left));
+            *outer = Deadline::starting(now).at_most(left);
+        }
+        if dialect.format() == Format::Grpc {
+            let wish = GrpcTimeout::read(request.headers());
+            left = wish.map_or(left, |wish| wish.0.min(left));
+            GrpcTimeout(left).write(request.headers_mut());
+        }
+        let call = (!left.is_zero()).then(|| self.inner.call(request));
         TimeoutFuture { call, sleep: sleep(left), left, dialect }
     }
 }
@@ -129,19 +130,18 @@ where
     type Output = Result<Response<Body>, E>;
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let problem = Problem::new(UPSTREAM_TIMEOUT).source(Source::Upstream);
-        let problem = match this.call.as_mut().as_pin_mut() {
-            None => problem.cause("the time for the call was over before it began").retry_is_safe(),
-            Some(call) => {
-                if let Poll::Ready(result) = call.poll(cx) {
-                    return Poll::Ready(result.map(|response| response.map(Body::new)));
-                }
-                if this.sleep.poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                this.call.set(None);
-                problem.cause(format!("no answer came within {:?}", this.left))
+        if let Some(call) = this.call.as_mut().as_pin_mut() {
+            if let Poll::Ready(result) = call.poll(cx) {
+                return Poll::Ready(result.map(|response| response.map(Body::new)));
             }
+            ready!(this.sleep.poll(cx));
+        }
+        let problem = Problem::new(UPSTREAM_TIMEOUT).source(Source::Upstream);
+        let problem = if this.call.is_some() {
+            this.call.set(None);
+            problem.cause(format!("no answer came within {:?}", this.left))
+        } else {
+            problem.cause("the time for the call was over before it began").retry_is_safe()
         };
         Poll::Ready(Ok(problem.respond_in(*this.dialect)))
     }
