@@ -382,6 +382,11 @@ pub(crate) const ROUTE: &[Key] = &[
         "Headers that answers get; an empty value takes the header away.",
     ),
     key("body_limit", Kind::Size, "How large request bodies may be. Default: the server's."),
+    key(
+        "grpc_web",
+        Kind::Flag,
+        "Translates gRPC-Web, which browsers speak, into gRPC for the servers. Default: false.",
+    ),
     key("streaming", Kind::Flag, "Requests may take as long as they like. Default: false."),
     key(
         "timeout",

@@ -6,8 +6,8 @@ use crate::support::{
 };
 
 /// A gateway whose administration is a Unix socket of its own.
-struct Gateway {
-    serving: Serving,
+pub(crate) struct Gateway {
+    pub(crate) serving: Serving,
     socket: String,
 }
 
@@ -39,18 +39,18 @@ fn keys(ids: &[(&str, &str, &str)]) -> String {
 }
 
 impl Gateway {
-    async fn start(text: &str) -> Self {
+    pub(crate) async fn start(text: &str) -> Self {
         let file = TempFile::new("admin.sock", "");
         let socket = file.0.display().to_string();
         drop(file);
         let serving = Serving::start(&format!("{}{text}", head(&socket))).await;
         Self { serving, socket }
     }
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         std::fs::write(self.serving.path(), format!("{}{text}", head(&self.socket))).unwrap();
     }
     /// What the administration answers.
-    async fn command(&self, name: &str) -> (u16, String) {
+    pub(crate) async fn command(&self, name: &str) -> (u16, String) {
         let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
         let (mut read, mut write) = stream.into_split();
         let request =

@@ -314,6 +314,9 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
             proxy = proxy.identity_header(name.clone(), fact.clone());
         }
     }
+    if table.flag("grpc_web") == Some(true) {
+        proxy = proxy.grpc_web();
+    }
     let mut paths: Vec<&str> = Vec::new();
     let mut faults = Vec::new();
     for (key, set) in [

@@ -1,6 +1,7 @@
 //! Headers on their way through: what stays here, what is made anew, and what passes.
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
@@ -8,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use portcullis_core::problem::kinds::REQUEST_INVALID;
-use portcullis_core::{Context, Identity, Problem, Scheme, Target};
+use portcullis_core::{Context, Format, GrpcTimeout, Identity, Problem, Scheme, Target};
 
 use super::{Forwarding, Host, Proxy};
 
@@ -26,6 +27,18 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const VIA_11: HeaderValue = HeaderValue::from_static("1.1 portcullis");
 const VIA_20: HeaderValue = HeaderValue::from_static("2.0 portcullis");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+/// Tells a server of gRPC how much is left of the time that the client gave, which is of the whole call: the time of a route is only that up to the
+/// head of its answer.
+pub(super) fn spend(headers: &mut HeaderMap, context: &Context, now: Instant) {
+    if context.dialect().format() != Format::Grpc {
+        return;
+    }
+    if let Some(GrpcTimeout(wish)) = GrpcTimeout::read(headers) {
+        let spent = now.saturating_duration_since(context.start());
+        GrpcTimeout(wish.saturating_sub(spent)).write(headers);
+    }
+}
 
 /// What belongs to one connection (RFC 9110, section 7.6.1).
 fn is_hop_by_hop(name: &HeaderName) -> bool {

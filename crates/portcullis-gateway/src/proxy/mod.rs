@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{HOST, SET_COOKIE};
@@ -24,6 +25,7 @@ use crate::server::{fingerprint, mix};
 use crate::upload::{Upload, UploadBody};
 use crate::upstream::Upstream;
 
+mod grpc_web;
 mod headers;
 mod mirror;
 mod rewrite;
@@ -33,6 +35,7 @@ mod tunnel;
 pub use headers::IdentityFact;
 pub use split::Split;
 
+use grpc_web::GrpcWeb;
 use headers::{
     FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, cookie, fold, wanted_upgrade,
 };
@@ -75,6 +78,7 @@ struct Settings {
     /// What only we may say, in the spelling that others are folded to.
     written: HashSet<Box<str>>,
     mirror: Option<Mirror>,
+    grpc_web: bool,
     faults: Vec<String>,
 }
 
@@ -125,6 +129,7 @@ impl Proxy {
             response_headers: Vec::new(),
             written: written.chain([Box::from("x-request-id"), Box::from("traceparent")]).collect(),
             mirror: None,
+            grpc_web: false,
             faults: Vec::new(),
         }))
     }
@@ -211,6 +216,12 @@ impl Proxy {
     pub fn mirror(self, upstream: &Upstream, share: f64) -> Self {
         self.edit(|settings| settings.mirror = Some(Mirror::new(upstream.clone(), share)))
     }
+    /// Translates gRPC-Web, which browsers speak, into gRPC for the servers, and their answers back. Servers that speak gRPC-Web themselves
+    /// need none of it. Default: it passes as it is.
+    #[must_use]
+    pub fn grpc_web(self) -> Self {
+        self.edit(|settings| settings.grpc_web = true)
+    }
     /// What cannot work at a route with this template.
     pub fn faults(&self, template: &str) -> Vec<String> {
         let mut faults = self.0.faults.clone();
@@ -259,7 +270,9 @@ impl Proxy {
         if let Some(fault) = self.0.faults.first() {
             return Err(Problem::new(CONFIGURATION_INVALID).cause(fault.clone()));
         }
-        let (outbound, upload) = self.outbound(context, request, upgrade.as_ref())?;
+        let web = if self.0.grpc_web { GrpcWeb::of(request.headers()) } else { None };
+        let asked = Asked { upgrade: upgrade.as_ref(), web: web.as_ref(), now };
+        let (outbound, upload) = self.outbound(context, request, &asked)?;
         context.note("gateway", || format!("to upstream `{}`", upstream.name()));
         let (limit, mut trail) = (deadline.remaining(now), Trail::default());
         let result = upstream.send(outbound, upload.as_ref(), route, limit, &mut trail).await;
@@ -293,7 +306,10 @@ impl Proxy {
         }
         *response.version_mut() = Version::HTTP_11;
         response.extensions_mut().clear();
-        Ok(response.map(Body::new))
+        Ok(match web {
+            Some(web) => web.answer(response),
+            None => response.map(Body::new),
+        })
     }
 
     /// The request as servers see it.
@@ -301,9 +317,13 @@ impl Proxy {
         &self,
         context: &Context,
         request: Request<Body>,
-        upgrade: Option<&HeaderValue>,
+        asked: &Asked<'_>,
     ) -> Result<(Request<Body>, Option<Upload>), Problem> {
         let (mut parts, body) = request.into_parts();
+        let body = match asked.web {
+            Some(web) => web.body(body),
+            None => body,
+        };
         let (body, upload) = if body.is_end_stream() {
             (body, None)
         } else {
@@ -320,7 +340,11 @@ impl Proxy {
                 .cloned()
                 .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
         };
-        self.clean(&mut parts.headers, context, upgrade)?;
+        self.clean(&mut parts.headers, context, asked.upgrade)?;
+        if let Some(web) = asked.web {
+            web.clean(&mut parts.headers);
+        }
+        headers::spend(&mut parts.headers, context, asked.now);
         self.introduce(&mut parts.headers, context, parts.version);
         match self.host_header(context) {
             Some(host) => drop(parts.headers.insert(HOST, host)),
@@ -362,6 +386,14 @@ impl Proxy {
         response.extensions_mut().clear();
         response.map(|()| Body::empty())
     }
+}
+
+/// What is special about a request.
+struct Asked<'a> {
+    /// The protocol that the connection shall change to.
+    upgrade: Option<&'a HeaderValue>,
+    web: Option<&'a GrpcWeb>,
+    now: Instant,
 }
 
 /// What the choice of a server goes by.
