@@ -5,6 +5,7 @@ use std::process::ExitCode;
 mod args;
 mod bench;
 mod chaos;
+mod clients;
 mod command;
 mod failure;
 mod fuzz;
@@ -27,7 +28,9 @@ cargo xtask test [--list] [--only STEP]...      every check, stops at the first 
 cargo xtask services                            makes PostgreSQL, MariaDB and Redis answer on loopback
 cargo xtask fuzz [TARGET] [--seconds N]         fuzzes one or all targets, 60 seconds each unless told
 cargo xtask tls                                 a scanner looks at the server's TLS
+cargo xtask clients                             foreign clients talk to foreign servers through the gateway
 cargo xtask bench instructions [--write FILE]   instructions and allocations a request, as Markdown
+cargo xtask bench resilience [--write FILE]     the same around a client, and in the gateway
 cargo xtask bench server [--write FILE]         the server beside bare hyper: a request, an idle connection
 cargo xtask bench proxy [--rounds N]             the gateway beside other proxies, as Markdown and a picture
 cargo xtask bench routes [--write FILE]         many routes: memory, start, look-up
@@ -51,6 +54,7 @@ fn run(mut args: Args) -> Result {
         Some("services") => args.end().and_then(|()| services::main()),
         Some("fuzz") => fuzz::main(&workspace, args),
         Some("tls") => args.end().and_then(|()| tls::check(&workspace)),
+        Some("clients") => args.end().and_then(|()| clients::check(&workspace)),
         Some("bench") => bench::main(&workspace, args),
         Some("chaos") => chaos::main(&workspace, args),
         None => {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Cmd;
 use crate::workspace::root;
-use crate::{Result, Workspace, fuzz, services, tidy, tls, tools};
+use crate::{Result, Workspace, clients, fuzz, services, tidy, tls, tools};
 
 /// One check.
 pub(crate) struct Step {
@@ -39,6 +39,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "tls",
         shows: "a scanner finds nothing weak in the server's TLS",
         run: tls::check,
+    },
+    Step {
+        name: "clients",
+        shows: "foreign clients and servers notice nothing of the gateway",
+        run: clients::check,
     },
     Step { name: "tests", shows: "all tests pass", run: tests },
 ];

@@ -1,13 +1,13 @@
 //! The body of a request on its way to a server: how far it is, who is waited for, and which trailers pass.
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as Cx, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::{Body, BoxError};
+use portcullis_core::{Body, BodyError, BoxError};
 
 /// How far the body of a request is.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ struct State {
     taken: AtomicU64,
     /// The server would take more, and the client has not sent it.
     waits_for_client: AtomicBool,
+    /// Why it could not be read to its end. Over HTTP/2 the sender's error does not say it.
+    failure: OnceLock<BodyError>,
 }
 
 impl Upload {
@@ -27,6 +29,9 @@ impl Upload {
     }
     pub(crate) fn waits_for_client(&self) -> bool {
         self.0.waits_for_client.load(Relaxed)
+    }
+    pub(crate) fn failure(&self) -> Option<&BodyError> {
+        self.0.failure.get()
     }
 }
 
@@ -60,6 +65,11 @@ impl HttpBody for UploadBody {
         this.upload.0.waits_for_client.store(polled.is_pending(), Relaxed);
         if polled.is_ready() {
             this.upload.0.taken.fetch_add(1, Relaxed);
+        }
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && let Some(failure) = BodyError::find(error.as_ref())
+        {
+            drop(this.upload.0.failure.set(failure.clone()));
         }
         polled.map_ok(|mut frame| {
             if let Some(trailers) = frame.trailers_mut() {

@@ -2,6 +2,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use grpc::Shelves;
 use grpc::proto::library_client::LibraryClient;
 use grpc::proto::{Book, Id};
@@ -261,6 +263,38 @@ async fn browsers_speak_grpc_web() {
     let books = tokio_stream::iter([book(1)]);
     let stranger = within(client.add(books)).await.unwrap_err();
     assert_eq!(stranger.code(), Code::Unauthenticated, "{stranger}");
+}
+
+/// The same in Base64, by hand: the clients that speak it are browsers.
+#[tokio::test]
+async fn browsers_speak_grpc_web_in_text() {
+    let library = Library::open();
+    let gateway = gateway(library.address, "").await;
+    let ask = async |body: &str| {
+        let kind = "application/grpc-web-text+proto";
+        let length = body.len();
+        let head = format!(
+            "POST /library.Library/Find HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        gateway.ask(format!("{head}{body}")).await
+    };
+    let message = |content: &[u8]| {
+        let length = u32::try_from(content.len()).unwrap();
+        STANDARD.encode([&[0], &length.to_be_bytes()[..], content].concat())
+    };
+    let answer = ask(&message(b"\x08\x07")).await;
+    assert_eq!(answer.header("content-type"), Some("application/grpc-web-text"));
+    // Each part is encoded by itself.
+    let text = answer.text();
+    let parts = text.split_inclusive("==").flat_map(|part| part.split_inclusive('='));
+    let parts = parts.flat_map(|part| STANDARD.decode(part).unwrap());
+    let decoded = String::from_utf8_lossy(&parts.collect::<Vec<_>>()).into_owned();
+    assert!(decoded.contains("Book 7") && decoded.contains("grpc-status: 0\r\n"), "{decoded:?}");
+    for wrong in ["AAAA*AAA", "AAAAA"] {
+        let answer = ask(wrong).await;
+        assert_eq!(answer.header("grpc-status"), Some("3"), "{}", answer.head);
+        assert_eq!(answer.header("content-type"), Some("application/grpc-web-text"));
+    }
 }
 
 /// A client of HTTP/1.1, on a connection for each request.

@@ -4,6 +4,8 @@ mod cases;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod combinations;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
 mod one_path;

@@ -160,7 +160,10 @@ impl Attempt {
                     let problem = unsent(kinds::UPSTREAM_UNREACHABLE, error);
                     return Err(Failure::Unseen { request: Box::new(request), problem });
                 }
-                let (problem, to_blame) = broken(error.into_error(), &self.server);
+                let (problem, to_blame) = match upload.and_then(Upload::failure) {
+                    Some(failure) => (failure.problem(), false),
+                    None => broken(error.into_error(), &self.server),
+                };
                 let is_invalid = problem.kind() == kinds::UPSTREAM_INVALID;
                 if to_blame && (kept.is_none() || is_invalid || !problem_is_race(&problem)) {
                     self.blame(servers);
