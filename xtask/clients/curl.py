@@ -106,9 +106,11 @@ async def upload_that_the_gateway_refuses():
 
 
 async def upload_that_the_server_refuses():
-    """Who asks hears a server that refuses without reading."""
+    """Who asks hears a server that refuses without reading, and keeps its body."""
+    options = ["--header", "Expect: 100-continue", "--http1.1", "--write-out", "\n%{size_upload}"]
     for status in [413, 401]:
-        await refused(f"asks-{status}", status, "--header", "Expect: 100-continue", "--http1.1")
+        rest = await refused(f"asks-{status}", status, *options)
+        expect(f"how much was sent ({status})", rest.splitlines()[-1], "0")
 
 
 async def upload_that_the_server_refuses_on_the_way():
@@ -125,8 +127,9 @@ async def refused(name, status, *options):
             final = await line(running.output, ("HTTP/1.1 4", "HTTP/1.1 5", "HTTP/2 4", "HTTP/2 5"))
             expect(f"the status ({name})", final.split()[1], str(status))
             await line(running.output, "no")
-            await running.rest()
+            rest = await running.rest()
     await tell(name)
+    return rest
 
 
 async def early_hints():

@@ -30,7 +30,7 @@ class Request:
         await self.say(f"HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n{body}")
 
     async def body(self):
-        # The gateway may pass the question on, or have answered it itself.
+        # The gateway passes the question on over HTTP/1.1.
         if self.headers.get("expect") == "100-continue":
             await self.say("HTTP/1.1 100 Continue\r\n\r\n")
         return await self.reader.readexactly(int(self.headers["content-length"]))

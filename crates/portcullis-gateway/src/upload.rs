@@ -1,13 +1,18 @@
 //! The body of a request on its way to a server: how far it is, who is waited for, and which trailers pass.
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context as Cx, Poll};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context as Cx, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::{Body, BodyError, BoxError};
+use tokio::time::{Sleep, sleep};
 
 /// How far the body of a request is.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +26,15 @@ struct State {
     waits_for_client: AtomicBool,
     /// Why it could not be read to its end. Over HTTP/2 the sender's error does not say it.
     failure: OnceLock<BodyError>,
+    /// The server has said that it wants the body.
+    wanted: AtomicBool,
+    /// Who waits for that word.
+    waiting: Mutex<Option<Waker>>,
 }
+
+/// How long a body waits for a server to say that it wants it, where its client asked for that word (RFC 9110, section 10.1.1: not for ever,
+/// since there are servers that never say it).
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Upload {
     pub(crate) fn taken(&self) -> u64 {
@@ -29,6 +42,20 @@ impl Upload {
     }
     pub(crate) fn waits_for_client(&self) -> bool {
         self.0.waits_for_client.load(Relaxed)
+    }
+    /// The server wants the body, or cannot say so.
+    pub(crate) fn want(&self) {
+        self.0.wanted.store(true, Release);
+        if let Some(waker) = self.waiting().take() {
+            waker.wake();
+        }
+    }
+    fn is_wanted(&self, cx: &Cx<'_>) -> bool {
+        *self.waiting() = Some(cx.waker().clone());
+        self.0.wanted.load(Acquire)
+    }
+    fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
     pub(crate) fn failure(&self) -> Option<&BodyError> {
         self.0.failure.get()
@@ -43,12 +70,16 @@ pub(crate) struct UploadBody {
     body: Body,
     upload: Upload,
     sieve: Sieve,
+    /// Until when it waits for the server's word.
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 impl UploadBody {
-    pub(crate) fn new(body: Body, sieve: Sieve) -> (Self, Upload) {
+    /// `expects` is whether the client waits for a word before it sends the body.
+    pub(crate) fn new(body: Body, sieve: Sieve, expects: bool) -> (Self, Upload) {
         let upload = Upload::default();
-        (Self { body, upload: upload.clone(), sieve }, upload)
+        let until = expects.then(|| Box::pin(sleep(PATIENCE)));
+        (Self { body, upload: upload.clone(), sieve, until }, upload)
     }
 }
 
@@ -61,6 +92,12 @@ impl HttpBody for UploadBody {
         cx: &mut Cx<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        if let Some(until) = &mut this.until {
+            if !this.upload.is_wanted(cx) {
+                ready!(until.as_mut().poll(cx));
+            }
+            this.until = None;
+        }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         this.upload.0.waits_for_client.store(polled.is_pending(), Relaxed);
         if polled.is_ready() {

@@ -573,3 +573,40 @@ async fn answers_are_compressed_where_the_route_says_so() {
     let front = open(&server, "", "to = \"b\"").await;
     assert_eq!(front.ask(request).await.header("content-encoding"), None);
 }
+
+/// An upload that asks first (RFC 9110, section 10.1.1) is wanted by the back end or it is not sent.
+#[tokio::test]
+async fn a_client_that_waits_with_its_body_hears_what_the_back_end_says() {
+    let upload =
+        "POST /up HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+    for (first, then, want) in [
+        ("HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 200),
+        ("", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 200),
+        ("HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n", "", 413),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let front = open(&[format!("http://{address}")], "", "to = \"b\"").await;
+        let mut client = front.connect().await;
+        client.send(upload).await;
+        let (mut stream, _) = within(listener.accept()).await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            within(stream.read_buf(&mut read)).await.unwrap();
+        }
+        let head = String::from_utf8(read).unwrap();
+        assert_eq!(header(&head, "expect"), Some("100-continue"), "{head}");
+        stream.write_all(first.as_bytes()).await.unwrap();
+        let mut answer = client.answer().await.unwrap();
+        if want == 200 {
+            assert_eq!(answer.status, 100, "{first}");
+            client.send("hello").await;
+            let mut body = [0; 5];
+            within(stream.read_exact(&mut body)).await.unwrap();
+            assert_eq!(&body, b"hello");
+            stream.write_all(then.as_bytes()).await.unwrap();
+            answer = client.answer().await.unwrap();
+        }
+        assert_eq!(answer.status, want, "{first}");
+    }
+}

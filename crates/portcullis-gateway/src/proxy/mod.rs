@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context as Cx, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{HOST, SET_COOKIE};
+use http::header::{EXPECT, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use hyper::upgrade::OnUpgrade;
@@ -324,12 +325,13 @@ impl Proxy {
             Some(web) => web.body(body),
             None => body,
         };
+        let expects = !body.is_end_stream() && parts.headers.contains_key(EXPECT);
         let (body, upload) = if body.is_end_stream() {
             (body, None)
         } else {
             let (proxy, facts) = (self.clone(), context.clone());
             let sieve = move |trailers: &mut HeaderMap| proxy.sift(trailers, &facts);
-            let (body, upload) = UploadBody::new(body, Box::new(sieve));
+            let (body, upload) = UploadBody::new(body, Box::new(sieve), expects);
             (Body::new(body), Some(upload))
         };
         let path = match context.target() {
@@ -344,6 +346,10 @@ impl Proxy {
         if let Some(web) = asked.web {
             web.clean(&mut parts.headers);
         }
+        if expects {
+            // There is no other expectation: the server in front refuses those.
+            parts.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
         headers::spend(&mut parts.headers, context, asked.now);
         self.introduce(&mut parts.headers, context, parts.version);
         match self.host_header(context) {
@@ -355,12 +361,16 @@ impl Proxy {
         *outbound.method_mut() = parts.method;
         *outbound.uri_mut() = Uri::from(path);
         *outbound.headers_mut() = parts.headers;
-        if let Some(informational) = context.informational().cloned() {
-            let sent = std::sync::atomic::AtomicUsize::new(0);
+        let informational = context.informational().cloned();
+        if informational.is_some() || expects {
+            let (sent, upload) = (AtomicUsize::new(0), upload.clone());
             hyper::ext::on_informational(&mut outbound, move |early| {
-                let count = sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                // We have said that we go on ourselves, when the server began to read.
-                if count < MAX_INFORMATIONAL && early.status() != StatusCode::CONTINUE {
+                if early.status() == StatusCode::CONTINUE {
+                    // Our server says so itself, when the body is read.
+                    upload.iter().for_each(Upload::want);
+                } else if let Some(informational) = &informational
+                    && sent.fetch_add(1, Relaxed) < MAX_INFORMATIONAL
+                {
                     let mut passed = Response::new(());
                     *passed.status_mut() = early.status();
                     *passed.headers_mut() = early.headers().clone();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
@@ -141,6 +141,8 @@ impl Attempt {
             }
             Kept::Http2(mut http2, stream) => {
                 for_http2(&mut request, &self.server);
+                // Informational responses of HTTP/2 do not reach us.
+                upload.into_iter().for_each(Upload::want);
                 held = Some(stream);
                 kept = None;
                 in_time(http2.try_send_request(request), limit, upload).await
@@ -237,6 +239,7 @@ fn problem_is_race(problem: &Problem) -> bool {
 fn for_http2(request: &mut Request<Body>, server: &Server) {
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(TRANSFER_ENCODING);
+    request.headers_mut().remove(EXPECT);
     let host = request.headers_mut().remove(HOST).unwrap_or_else(|| server.origin.host_header());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     let scheme = if server.origin.scheme() == "https" { "https" } else { "http" };
