@@ -16,10 +16,11 @@ pub(crate) enum Experiment {
     Gateway,
     Failing,
     Reload,
+    Upgrade,
 }
 
 impl Experiment {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Restart,
         Self::Slow,
         Self::Floods,
@@ -27,6 +28,7 @@ impl Experiment {
         Self::Gateway,
         Self::Failing,
         Self::Reload,
+        Self::Upgrade,
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -41,12 +43,13 @@ impl Experiment {
             Self::Gateway => "gateway",
             Self::Failing => "failing",
             Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
         }
     }
     /// After this time it is given up, whatever it waits for.
     fn limit(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Restart => 420,
+            Self::Restart | Self::Upgrade => 420,
             Self::Slow | Self::Gateway | Self::Reload => 240,
             Self::Floods => 300,
             Self::Faults | Self::Failing => 120,
@@ -64,6 +67,7 @@ impl Experiment {
                 Self::Gateway => gateway::run(gateway.ok_or_else(missing)?, server).await,
                 Self::Failing => failing::run(gateway.ok_or_else(missing)?).await,
                 Self::Reload => reload::run(gateway.ok_or_else(missing)?).await,
+                Self::Upgrade => restart::run_gateway(gateway.ok_or_else(missing)?, server).await,
             }
         };
         let late = || Failure::new(format!("not done after {} seconds", self.limit().as_secs()));

@@ -66,12 +66,16 @@ impl Launch {
     }
     /// A gateway with this configuration, but for its addresses, on free ports of loopback.
     pub(crate) fn gateway(program: &Path, name: &str, text: &str) -> Result<Self> {
+        Self::gateway_with(program, name, "", text)
+    }
+    /// The same, with more about the server.
+    pub(crate) fn gateway_with(program: &Path, name: &str, more: &str, text: &str) -> Result<Self> {
         let (listen, observe) = (free_address()?, free_address()?);
         let file = format!("portcullis-chaos-{}-{name}.toml", std::process::id());
         let config = std::env::temp_dir().join(file);
         let head = format!(
             "[server]\nlisten = [\"http://{listen}\"]\nobserve = \"{observe}\"\nworkers = 1\nadmin = \"unix:{}\"\n\
-             max_connections = 20000\nmax_connections_per_address = 20000\n\
+             max_connections = 20000\nmax_connections_per_address = 20000\n{more}\
              [telemetry]\naccess_log = \"off\"\n",
             config.with_extension("sock").display()
         );
@@ -86,6 +90,11 @@ impl Launch {
         };
         launch.rewrite(text)?;
         Ok(launch)
+    }
+    /// Listens there besides. Say it before the first start, and write the configuration again.
+    pub(crate) fn also_listening(mut self, place: &str) -> Self {
+        self.head = self.head.replacen("listen = [", &format!("listen = [\"{place}\", "), 1);
+        self
     }
     /// Writes the configuration anew, but for the addresses.
     pub(crate) fn rewrite(&self, text: &str) -> Result {
@@ -226,7 +235,7 @@ impl Server {
 }
 
 /// An address that nobody listens on.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 

@@ -1,4 +1,4 @@
-//! A gateway that reads its file again, over and over, under load (R1).
+//! A gateway that reads its file again, over and over, under load (R1, R2).
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -15,7 +15,11 @@ use crate::failure::{Failure, Result};
 use crate::gateway::peer::{body, head, number, status};
 use crate::numbers::{count, mebibytes, millis};
 use crate::report::Report;
-use crate::server::{Launch, Server};
+use crate::server::{Launch, Server, free_address};
+
+mod changing;
+
+use changing::{CONSTANT, Certificates, key, numbered};
 
 const RELOADS: u64 = 100;
 const CLIENTS: usize = 16;
@@ -66,18 +70,6 @@ async fn serve(mut stream: TcpStream) -> Result {
     Ok(())
 }
 
-/// A file whose number is in the path that the back end sees, and in a header of the answer. The route of the tunnel never changes.
-fn numbered(backend: SocketAddr, number: u64) -> String {
-    format!(
-        "[upstreams.b]\nservers = [\"http://{backend}\"]\ntimeout = \"{}s\"\n\
-         [upstreams.tunnels]\nservers = [\"http://{backend}\"]\n\
-         [[routes]]\nmatch = {{ path = \"/\" }}\naccess = \"public\"\nto = \"b\"\nrewrite = \"/{number}\"\n\
-         response_headers = {{ x-config = \"{number}\" }}\n\
-         [[routes]]\nmatch = {{ path = \"/tunnel\" }}\naccess = \"public\"\nto = \"tunnels\"\n",
-        number + 1
-    )
-}
-
 #[derive(Default)]
 struct Tally {
     stopped: AtomicBool,
@@ -87,25 +79,48 @@ struct Tally {
 }
 
 async fn under_load(gateway: &Path, backend: SocketAddr, report: &mut Report) -> Result {
-    let launch = Launch::gateway(gateway, "reload", &numbered(backend, 0))?;
+    let (certificates, secure) = (Arc::new(Certificates::new()?), free_address()?);
+    let more = certificates.keys();
+    let launch = Launch::gateway_with(gateway, "reload", &more, &numbered(backend, 0))?;
+    let launch = launch.also_listening(&format!("https://{secure}"));
+    launch.rewrite(&numbered(backend, 0))?;
     let front = launch.start().await?;
-    let mut tunnel = Tunnel::open(front.address()).await?;
+    let plain = front.address();
+    let mut tunnel = Tunnel::open(plain).await?;
     let (tally, mut clients) = (Arc::new(Tally::default()), JoinSet::new());
-    for _ in 0..CLIENTS {
-        let (tally, to) = (Arc::clone(&tally), front.address());
+    for at in 0..CLIENTS {
+        let (tally, certificates) = (Arc::clone(&tally), Arc::clone(&certificates));
         clients.spawn(async move {
             while !tally.stopped.load(Relaxed) {
-                let asked = ask_until_stopped(to, &tally).await;
-                if asked.is_err() {
+                // In turn in clear, for somebody, and over TLS.
+                let asked = match at % 3 {
+                    0 => ask_until_stopped(TcpStream::connect(plain).await, "/", &tally).await,
+                    1 => ask_until_stopped(TcpStream::connect(plain).await, "/mine", &tally).await,
+                    _ => match certificates.connect(secure, None).await {
+                        Ok(stream) => ask_until_stopped(Ok(stream), "/mine", &tally).await,
+                        Err(failure) => Err(failure),
+                    },
+                };
+                if let Err(failure) = asked {
+                    eprintln!("failed: {failure}");
                     tally.failed.fetch_add(1, Relaxed);
                 }
             }
         });
     }
-    let mut longest = Duration::ZERO;
+    let (mut longest, mut refused, mut stale) = (Duration::ZERO, 0, 0);
     for number in 1..=RELOADS {
+        if number.is_multiple_of(10) {
+            launch.rewrite("[[routes]]\nmatch = { path = \"/\" }\naccess = \"nobody\"\n")?;
+            refused += u64::from(reload(&front).await.is_err());
+        }
+        certificates.write(number)?;
         launch.rewrite(&numbered(backend, number))?;
         longest = longest.max(reload(&front).await?);
+        // What the file says holds for whoever comes now.
+        stale += u64::from(!is_live(plain, number).await?);
+        stale += u64::from(certificates.connect(secure, Some(number)).await.is_err());
+        stale += u64::from(certificates.connect(secure, Some(number + 1)).await.is_ok());
         tunnel.echo(number).await?;
         sleep(Duration::from_millis(20)).await;
     }
@@ -113,7 +128,10 @@ async fn under_load(gateway: &Path, backend: SocketAddr, report: &mut Report) ->
     while clients.join_next().await.is_some() {}
     tunnel.echo(RELOADS + 1).await?;
     report.figure("reloads under load", count(RELOADS));
-    report.figure("the longest of them", millis(longest));
+    let most = Duration::from_millis(100);
+    report.gate("the longest of them", millis(longest), "below 100.00 ms", longest < most);
+    report.gate("wrong files that were refused", count(refused), "10", refused == RELOADS / 10);
+    report.gate("keys, roles or certificates of another file", count(stale), "0", stale == 0);
     let (answers, failed) = (tally.answers.load(Relaxed), tally.failed.load(Relaxed));
     report.gate("requests", count(answers), "at least 10 000", answers >= 10_000);
     report.gate("of them failed", count(failed), "0", failed == 0);
@@ -123,13 +141,34 @@ async fn under_load(gateway: &Path, backend: SocketAddr, report: &mut Report) ->
     front.kill().await
 }
 
+/// Whether the file of this number decides who may: its key, the one before, and no older one.
+async fn is_live(to: SocketAddr, number: u64) -> Result<bool> {
+    let oldest = number.wrapping_sub(2);
+    for (number, want) in [(number, 200), (number.wrapping_sub(1), 200), (oldest, 401)] {
+        let mut stream = TcpStream::connect(to).await?;
+        let ask = format!(
+            "GET /mine HTTP/1.1\r\nhost: {to}\r\nx-api-key: {}\r\nconnection: close\r\n\r\n",
+            key(number)
+        );
+        stream.write_all(ask.as_bytes()).await?;
+        let head = head(&mut stream, &mut Vec::new()).await?.unwrap_or_default();
+        if status(&head) != want {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Asks one thing after the other on one connection.
-async fn ask_until_stopped(to: SocketAddr, tally: &Tally) -> Result {
-    let mut stream = TcpStream::connect(to).await?;
-    stream.set_nodelay(true)?;
-    let mut buffer = Vec::new();
+async fn ask_until_stopped(
+    stream: std::io::Result<impl AsyncRead + AsyncWrite + Unpin>,
+    path: &str,
+    tally: &Tally,
+) -> Result {
+    let (mut stream, mut buffer) = (stream?, Vec::new());
+    let ask = format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-api-key: {CONSTANT}\r\n\r\n");
     while !tally.stopped.load(Relaxed) {
-        stream.write_all(format!("GET / HTTP/1.1\r\nhost: {to}\r\n\r\n").as_bytes()).await?;
+        stream.write_all(ask.as_bytes()).await?;
         let answer = async {
             let head = head(&mut stream, &mut buffer).await?;
             let head = head.ok_or_else(|| Failure::new("no answer"))?;
@@ -139,7 +178,7 @@ async fn ask_until_stopped(to: SocketAddr, tally: &Tally) -> Result {
         let late = |_| Failure::new("no answer in time");
         let (seen, head) = timeout(Duration::from_secs(10), answer).await.map_err(late)??;
         if status(&head) != 200 {
-            return Err(Failure::new("another status"));
+            return Err(Failure::new(format!("another status: {head}")));
         }
         tally.answers.fetch_add(1, Relaxed);
         let by = number(&head, "x-config").map(|number| format!("/{number}"));

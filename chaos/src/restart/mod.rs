@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::failure::{Failure, Result};
+use crate::gateway::in_front_of;
 use crate::numbers::{count, seconds};
 use crate::report::Report;
 use crate::server::{Launch, Server};
@@ -28,10 +29,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn run(program: &Path) -> Result<Report> {
     let handover = Handover::new();
     let launch = Launch::new(program)?.option("--handover", handover.0.display().to_string());
+    restarts(&launch).await
+}
+
+/// The same for a gateway, which lets its back end know nothing of it.
+pub(crate) async fn run_gateway(gateway: &Path, program: &Path) -> Result<Report> {
+    let (handover, back) = (Handover::new(), Launch::new(program)?.start().await?);
+    let more = format!("handover = \"{}\"\n", handover.0.display());
+    let text = in_front_of(&[format!("http://{}", back.address())], "");
+    let report = restarts(&Launch::gateway_with(gateway, "upgrade", &more, &text)?).await;
+    back.kill().await?;
+    report
+}
+
+async fn restarts(launch: &Launch) -> Result<Report> {
     let server = launch.start().await?;
     let load = Load::start(server.address());
     sleep(QUIET).await;
-    let restarts = restart_all(&launch, server, &load).await?;
+    let restarts = restart_all(launch, server, &load).await?;
     let until = Instant::now() + PATIENCE;
     while load.tally().requests() < REQUESTS && Instant::now() < until {
         sleep(Duration::from_millis(100)).await;
