@@ -230,7 +230,7 @@ pub(crate) const UPSTREAM: &[Key] = &[
     key(
         "hedge",
         Kind::Duration,
-        "Asks a second server too when the first has not answered after this time, and takes what comes first. For requests that change nothing and have no body. Default: never.",
+        "Asks a second server too when the first has not answered after this time, and takes what comes first. For requests that change nothing and have no body, and where there is a second server. Default: never.",
     ),
     key(
         "breaker",
@@ -315,8 +315,16 @@ pub(crate) const RETRY_BUDGET: &[Key] = &[
 ];
 
 pub(crate) const BREAKER: &[Key] = &[
-    key("error_rate", Kind::Share, "Which share of the requests may fail. Default: 0.5."),
-    key("min", Kind::Whole, "How many there must be, for a share to mean anything. Default: 20."),
+    key(
+        "error_rate",
+        Kind::Share,
+        "Which share of the tries may fail; a request that is sent again is several. Default: 0.5.",
+    ),
+    key(
+        "min",
+        Kind::Whole,
+        "How many tries there must be, for a share to mean anything. Default: 20.",
+    ),
     key("window", Kind::Duration, "Over how long it is counted. Default: 10s."),
     key("open", Kind::Duration, "How long nobody is asked then. Default: 10s."),
     key(
@@ -385,9 +393,13 @@ pub(crate) const ROUTE: &[Key] = &[
     key(
         "grpc_web",
         Kind::Flag,
-        "Translates gRPC-Web, which browsers speak, into gRPC for the servers. Default: false.",
+        "Translates gRPC-Web, which browsers speak, into gRPC for the servers; `cors` then lets pages send and read what that needs. Default: false.",
     ),
-    key("streaming", Kind::Flag, "Requests may take as long as they like. Default: false."),
+    key(
+        "streaming",
+        Kind::Flag,
+        "Bodies of requests may pause, and take as long as they like. Answers may too, up to the upstream's `body_idle`. Default: false.",
+    ),
     key(
         "timeout",
         Kind::Duration,

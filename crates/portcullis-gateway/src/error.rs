@@ -1,8 +1,10 @@
 //! What can go wrong on the way to a server, and what the client hears of it.
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
+use std::time::Duration;
+
+use http::StatusCode;
 use portcullis_core::problem::Source;
 use portcullis_core::{BodyError, BoxError, Problem, ProblemKind};
+use portcullis_resilience::kinds::unavailable;
 
 use crate::server::Server;
 
@@ -39,11 +41,10 @@ pub mod kinds {
 
 /// The problem, with its cause; nothing has been sent.
 pub(crate) fn unsent(kind: ProblemKind, cause: impl Into<BoxError>) -> Problem {
-    let problem = Problem::new(kind).source(Source::Upstream).cause(cause).retry_is_safe();
     if kind == kinds::UPSTREAM_UNAVAILABLE {
-        return problem.header(RETRY_AFTER, HeaderValue::from_static("1"));
+        return unavailable(cause, Duration::from_secs(1));
     }
-    problem
+    Problem::new(kind).source(Source::Upstream).cause(cause).retry_is_safe()
 }
 
 /// The problem, with its cause; a server may have seen the request.

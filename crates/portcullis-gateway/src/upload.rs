@@ -12,15 +12,16 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::{Body, BodyError, BoxError};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// How far the body of a request is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Upload(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// Goes up with every frame.
+    began: Instant,
+    /// When the last frame was taken, in microseconds since the beginning.
     taken: AtomicU64,
     /// The server would take more, and the client has not sent it.
     waits_for_client: AtomicBool,
@@ -37,8 +38,19 @@ struct State {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Upload {
-    pub(crate) fn taken(&self) -> u64 {
-        self.0.taken.load(Relaxed)
+    fn new() -> Self {
+        Self(Arc::new(State {
+            began: Instant::now(),
+            taken: AtomicU64::new(0),
+            waits_for_client: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            wanted: AtomicBool::new(false),
+            waiting: Mutex::new(None),
+        }))
+    }
+    /// When a part of it was taken for the last time.
+    pub(crate) fn taken(&self) -> Instant {
+        self.0.began + Duration::from_micros(self.0.taken.load(Relaxed))
     }
     pub(crate) fn waits_for_client(&self) -> bool {
         self.0.waits_for_client.load(Relaxed)
@@ -77,7 +89,7 @@ pub(crate) struct UploadBody {
 impl UploadBody {
     /// `expects` is whether the client waits for a word before it sends the body.
     pub(crate) fn new(body: Body, sieve: Sieve, expects: bool) -> (Self, Upload) {
-        let upload = Upload::default();
+        let upload = Upload::new();
         let until = expects.then(|| Box::pin(sleep(PATIENCE)));
         (Self { body, upload: upload.clone(), sieve, until }, upload)
     }
@@ -101,7 +113,8 @@ impl HttpBody for UploadBody {
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         this.upload.0.waits_for_client.store(polled.is_pending(), Relaxed);
         if polled.is_ready() {
-            this.upload.0.taken.fetch_add(1, Relaxed);
+            let since = this.upload.0.began.elapsed().as_micros();
+            this.upload.0.taken.store(u64::try_from(since).unwrap_or(u64::MAX), Relaxed);
         }
         if let Poll::Ready(Some(Err(error))) = &polled
             && let Some(failure) = BodyError::find(error.as_ref())

@@ -34,6 +34,12 @@ impl Backoff {
         let factor = 1_u32.checked_shl(retries).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
+    /// As [`delay`](Self::delay), where a server asks to be left alone for a while (`Retry-After`): at least so long, and `None` where that is
+    /// more than this ever waits. Then nobody is better served by waiting.
+    pub fn delay_of(&self, retries: u32, asked: Option<Duration>) -> Option<Duration> {
+        let asked = asked.unwrap_or_default();
+        (asked <= self.longest).then(|| self.delay(retries).max(asked))
+    }
     /// How long to wait before another try, when so many were tried again before.
     pub fn delay(&self, retries: u32) -> Duration {
         self.bound(retries).mul_f64(fastrand::f64())
@@ -53,5 +59,7 @@ mod tests {
         let delays: Vec<_> = (0..100).map(|_| backoff.delay(2)).collect();
         assert!(delays.iter().all(|delay| delay.as_millis() <= 100));
         assert!(delays.iter().max() > delays.iter().min(), "they differ");
+        let asked = |seconds| backoff.delay_of(0, Some(Duration::from_secs(seconds)));
+        assert_eq!((asked(1), asked(2)), (Some(Duration::from_secs(1)), None));
     }
 }

@@ -30,7 +30,7 @@ pub struct BulkheadPermit(Bulkhead);
 
 /// As much is under way as may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} requests are under way, which is as many as may be")]
+#[error("as many requests are under way as may be: {0}")]
 pub struct BulkheadFull(usize);
 
 impl Bulkhead {

@@ -21,8 +21,8 @@ pub const UPSTREAM_UNAVAILABLE: ProblemKind = ProblemKind::new(
 /// Every kind in this module.
 pub const ALL: &[ProblemKind] = &[UPSTREAM_TIMEOUT, UPSTREAM_UNAVAILABLE];
 
-/// Nobody was asked, and it is worth another try after a while.
-pub(crate) fn unavailable(cause: impl Into<BoxError>, retry_after: Duration) -> Problem {
+/// A problem of kind [`UPSTREAM_UNAVAILABLE`]: nobody was asked, and it is worth another try after this time (`Retry-After`).
+pub fn unavailable(cause: impl Into<BoxError>, retry_after: Duration) -> Problem {
     let problem = Problem::new(UPSTREAM_UNAVAILABLE).source(Source::Upstream).cause(cause);
     let seconds = retry_after.as_secs_f64().ceil().max(1.0);
     let after = HeaderValue::try_from(format!("{seconds:.0}"));

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use grpc::Shelves;
 use grpc::proto::library_client::LibraryClient;
 use grpc::proto::{Book, Id};
+use portcullis_resilience::TimeoutLayer;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -222,6 +223,22 @@ async fn a_deadline_goes_on_to_the_server() {
     let left = answer.metadata().get("x-time-left").unwrap().to_str().unwrap().to_owned();
     let millis: u64 = left.strip_suffix('m').unwrap().parse().unwrap();
     assert!((1..5_000).contains(&millis), "{left}");
+}
+
+/// Whatever enforces the same limit on the way, as tonic's own channel does.
+#[tokio::test]
+async fn a_limit_around_a_client_is_a_deadline_to_it() {
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let channel = Channel::from_shared(format!("http://{}", mute.local_addr().unwrap())).unwrap();
+    let channel = tower::ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_millis(50)))
+        .service(channel.connect_lazy());
+    let mut client = LibraryClient::new(channel);
+    for _ in 0..20 {
+        let late = within(client.find(Id { id: 7 })).await.unwrap_err();
+        let want = (Code::DeadlineExceeded, "The server did not answer in time");
+        assert_eq!((late.code(), late.message()), want);
+    }
 }
 
 #[tokio::test]

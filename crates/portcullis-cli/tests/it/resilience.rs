@@ -107,7 +107,8 @@ async fn a_breaker_answers_at_once_and_closes_again() {
         let answer = front.ask(get("/")).await;
         assert_eq!(answer.status, 503);
         assert!(answer.text().contains("upstream-unavailable"), "{answer:?}");
-        assert!(matches!(answer.header("retry-after"), Some("1" | "2")), "{answer:?}");
+        let after = crate::support::headers(&answer.head, "retry-after");
+        assert!(matches!(after.as_slice(), ["1" | "2"]), "{answer:?}");
     }
     assert_eq!(backend.seen().len(), 5, "nobody was asked");
     well.store(true, std::sync::atomic::Ordering::SeqCst);

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use portcullis_core::route::{Methods, Restricted};
 use portcullis_core::{
     RouteExt, RouteMatch, Routes, Rule, WithOptions, authenticated, optional, public, require,
@@ -126,7 +126,7 @@ fn access(table: &Table<'_>, has_auth: bool) -> Option<Rule<Restricted>> {
 }
 
 /// Which pages of other origins may read the answers.
-fn cors(table: &Table<'_>, methods: Option<&Methods>) -> CorsLayer {
+fn cors(table: &Table<'_>, methods: Option<&Methods>, grpc_web: bool) -> CorsLayer {
     let origins = table.texts("origins");
     if origins.is_empty() {
         table.push(
@@ -168,8 +168,16 @@ fn cors(table: &Table<'_>, methods: Option<&Methods>) -> CorsLayer {
             _ => vec![Method::GET, Method::HEAD, Method::POST],
         };
     }
-    let headers = table.parsed_all("headers", header_name);
-    let exposed = table.parsed_all("expose", header_name);
+    let mut headers = table.parsed_all("headers", header_name);
+    let mut exposed = table.parsed_all("expose", header_name);
+    if grpc_web {
+        // What every client of gRPC-Web sends and reads.
+        let names = |names: &[&'static str]| -> Vec<HeaderName> {
+            names.iter().map(|name| HeaderName::from_static(name)).collect()
+        };
+        headers.extend(names(&["content-type", "x-grpc-web", "x-user-agent", "grpc-timeout"]));
+        exposed.extend(names(&["grpc-status", "grpc-message"]));
+    }
     layer = layer.allow_methods(allowed).allow_headers(headers).expose_headers(exposed);
     // Together they would panic, and are an error above.
     layer.allow_credentials(credentials && !all)
@@ -206,7 +214,11 @@ fn options(
         rule = rule.time_limit(time);
     }
     if let Some(cors) = table.table("cors", keys::CORS) {
-        rule = rule.with_option(CorsOption(self::cors(&cors, methods)));
+        rule = rule.with_option(CorsOption(self::cors(
+            &cors,
+            methods,
+            table.flag("grpc_web") == Some(true),
+        )));
     }
     let networks = table.some("only_from", network);
     if networks.is_empty() { rule } else { rule.only_from(networks) }

@@ -10,6 +10,9 @@ use super::{header_name, header_value};
 use crate::keys;
 use crate::reader::{Reading, Span, Table};
 
+/// That of an upstream which says nothing.
+const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// An upstream, and how requests look that are passed on to it.
 pub(crate) struct Read {
     pub(crate) name: String,
@@ -180,11 +183,19 @@ fn times(mut builder: UpstreamBuilder, table: &Table<'_>) -> UpstreamBuilder {
     if let Some(times) = table.whole("retries", 0..=10) {
         builder = builder.retries(u32::try_from(times.value).unwrap_or(u32::MAX));
     }
-    if let Some(time) = table.time("try_timeout") {
-        builder = builder.try_timeout(time);
-    }
-    if let Some(time) = table.time("hedge") {
-        builder = builder.hedge(time);
+    let whole = table.time("timeout").unwrap_or(DEFAULT_TIMEOUT);
+    for (key, set) in [
+        ("try_timeout", UpstreamBuilder::try_timeout as Set<std::time::Duration>),
+        ("hedge", UpstreamBuilder::hedge),
+    ] {
+        let Some(time) = table.time(key) else { continue };
+        if time >= whole {
+            let error = table.error(format!(
+                "`{key}` ({time:?}) never comes: `timeout` ends it all after {whole:?}"
+            ));
+            table.push(error.hint(format!("make `{key}` shorter, or `timeout` longer")));
+        }
+        builder = set(builder, time);
     }
     if let Some(most) = table.whole("requests", 1..=1_000_000_000) {
         builder = builder.requests(usize::try_from(most.value).unwrap_or(usize::MAX));

@@ -1,7 +1,7 @@
 //! One request to one server.
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
@@ -9,7 +9,7 @@ use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use portcullis_core::{Body, BodyError, BodyErrorKind, Problem};
 use portcullis_resilience::is_failure;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Answered;
 use crate::balance::InFlight;
@@ -73,12 +73,21 @@ pub(super) enum Failure {
     Client(Problem),
 }
 
+/// How long a try may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// From the last part of the request's body to the head of the answer.
+    pub(super) limit: Duration,
+    /// Whatever happens: the end of the request's own time.
+    pub(super) until: Option<Instant>,
+}
+
 /// One request to one server, from the choice to the head of the answer.
 pub(super) struct Attempt {
     upstream: Arc<Inner>,
     in_flight: Option<InFlight>,
     server: Arc<Server>,
-    began: Instant,
+    began: std::time::Instant,
 }
 
 impl Attempt {
@@ -86,7 +95,7 @@ impl Attempt {
         let in_flight = Some(InFlight::new(Arc::clone(&server)));
         Self { upstream: Arc::clone(upstream), in_flight, server, began: upstream.instant() }
     }
-    fn elapsed(&self, now: Instant) -> Duration {
+    fn elapsed(&self, now: std::time::Instant) -> Duration {
         now.saturating_duration_since(self.began)
     }
 
@@ -117,10 +126,11 @@ impl Attempt {
         mut self,
         connection: Kept,
         mut request: Request<Body>,
-        limit: Duration,
+        limits: Limits,
         upload: Option<&Upload>,
         servers: &[Arc<Server>],
     ) -> Result<Answered, Failure> {
+        let Limits { limit, until } = limits;
         let (mut sender, held, kept);
         let result = match connection {
             Kept::Http1(http1) => {
@@ -137,7 +147,7 @@ impl Attempt {
                 let answer = sender.try_send_request(request);
                 kept = Some(sender);
                 held = None;
-                in_time(answer, limit, upload).await
+                in_time(answer, limit, until, upload).await
             }
             Kept::Http2(mut http2, stream) => {
                 for_http2(&mut request, &self.server);
@@ -145,7 +155,7 @@ impl Attempt {
                 upload.into_iter().for_each(Upload::want);
                 held = Some(stream);
                 kept = None;
-                in_time(http2.try_send_request(request), limit, upload).await
+                in_time(http2.try_send_request(request), limit, until, upload).await
             }
         };
         let now = self.upstream.instant();
@@ -186,7 +196,12 @@ impl Attempt {
     }
 
     /// What the head of the answer says about the server.
-    fn judge(&mut self, response: &Response<Incoming>, now: Instant, servers: &[Arc<Server>]) {
+    fn judge(
+        &mut self,
+        response: &Response<Incoming>,
+        now: std::time::Instant,
+        servers: &[Arc<Server>],
+    ) {
         self.server.load.took(self.elapsed(now), self.upstream.since(now));
         if is_failure(response.status()) {
             self.blame(servers);
@@ -261,22 +276,76 @@ fn back_to_http1(request: &mut Request<Body>) {
     *request.uri_mut() = path.map(http::Uri::from).unwrap_or_default();
 }
 
-/// The answer, unless it takes too long. While the request's body is on its way, only a pause counts.
+/// The answer, unless it takes too long: `limit` counts from the last part of the request's body that was taken, so that a long upload has its
+/// time, and `until` is the end whatever happens.
 async fn in_time<F: Future>(
     answer: F,
     limit: Duration,
+    until: Option<Instant>,
     upload: Option<&Upload>,
 ) -> Result<F::Output, ()> {
     let mut answer = std::pin::pin!(answer);
-    let mut seen = upload.map(Upload::taken);
+    let whole = until.unwrap_or_else(|| Instant::now() + FAR);
+    let mut end = (Instant::now() + limit).min(whole);
     loop {
-        if let Ok(answered) = timeout(limit, answer.as_mut()).await {
+        if let Ok(answered) = timeout_at(end, answer.as_mut()).await {
             return Ok(answered);
         }
-        let now = upload.map(Upload::taken);
-        if now == seen {
+        let next = upload.map_or(end, |upload| upload.taken() + limit).min(whole);
+        if next <= end {
             return Err(());
         }
-        seen = now;
+        end = next;
+    }
+}
+
+/// Later than anything that has an end.
+const FAR: Duration = Duration::from_secs(86_400 * 365);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use std::pin::Pin;
+    use std::task::Context as Cx;
+    use tokio::time::sleep;
+
+    use crate::upload::UploadBody;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Reads a body that is over after so long, and then waits for ever.
+    async fn upload(body: UploadBody, after: Duration) {
+        let mut body = body;
+        sleep(after).await;
+        let poll = |cx: &mut Cx<'_>| Pin::new(&mut body).poll_frame(cx);
+        drop(std::future::poll_fn(poll).await);
+        pending::<()>().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_an_answer_counts_from_the_end_of_the_body() {
+        for (sent, until, want) in [
+            (None, None, SECOND),
+            (Some(Duration::ZERO), None, SECOND),
+            (Some(SECOND / 2), None, SECOND * 3 / 2),
+            (Some(SECOND / 2), Some(SECOND * 5 / 4), SECOND * 5 / 4),
+            (None, Some(SECOND / 4), SECOND / 4),
+            // A body that does not come is none of its time.
+            (Some(SECOND * 9), None, SECOND),
+        ] {
+            let began = Instant::now();
+            let until = until.map(|until| began + until);
+            let (body, known) = UploadBody::new(Body::from("hello"), Box::new(|_| {}), false);
+            let known = sent.is_some().then_some(&known);
+            let answer = upload(body, sent.unwrap_or(SECOND * 9));
+            assert!(in_time(answer, SECOND, until, known).await.is_err());
+            let late = began.elapsed().saturating_sub(want);
+            assert!(
+                began.elapsed() >= want && late.as_millis() <= 2,
+                "{sent:?} {:?}",
+                began.elapsed()
+            );
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body as HttpBody;
 use portcullis_core::{Body, Problem};
+use portcullis_resilience::kinds::unavailable;
 use portcullis_resilience::{BreakerPermit, Spare, is_failure, retry_after};
 use tokio::time::{sleep, timeout};
 
@@ -23,7 +23,7 @@ use crate::upstream::{Inner, Upstream};
 mod attempt;
 mod trail;
 
-use attempt::{Attempt, Failure};
+use attempt::{Attempt, Failure, Limits};
 use trail::Counted;
 pub(crate) use trail::Trail;
 
@@ -76,8 +76,9 @@ impl Upstream {
         })?;
         let now = self.0.instant();
         self.0.budget.request_at(now);
+        let whole = limit.map(|limit| tokio::time::Instant::now() + limit);
         let limit = limit.map_or(self.0.timeout, |limit| limit.min(self.0.timeout));
-        let tries = Tries::new(&self.0, upload, route, now + limit);
+        let tries = Tries::new(&self.0, upload, route, now + limit, whole);
         let hedge = self.0.hedge.filter(|_| is_light(&request));
         let hedge = hedge.and_then(|after| Some((after, Spare::of(&mut request, 0)?.again()?)));
         let answered = match hedge {
@@ -160,6 +161,8 @@ struct Tries<'a> {
     route: Route,
     /// When all of them must be over.
     until: Instant,
+    /// The end of the request's own time, which no upload prolongs.
+    whole: Option<tokio::time::Instant>,
     /// How often it may be sent again, where a server may have seen it.
     left: u32,
     /// Who need not be asked again.
@@ -192,8 +195,9 @@ impl<'a> Tries<'a> {
         upload: Option<&'a Upload>,
         route: Route,
         until: Instant,
+        whole: Option<tokio::time::Instant>,
     ) -> Self {
-        Self { upstream, upload, route, until, left: upstream.retries, tried: Vec::new() }
+        Self { upstream, upload, route, until, whole, left: upstream.retries, tried: Vec::new() }
     }
     fn time_left(&self) -> Duration {
         self.until.saturating_duration_since(self.upstream.instant())
@@ -209,13 +213,8 @@ impl<'a> Tries<'a> {
     fn acquire(&self) -> Result<Option<BreakerPermit>, Problem> {
         let Some(breaker) = &self.upstream.breaker else { return Ok(None) };
         breaker.try_acquire().map(Some).map_err(|open| {
-            let problem = unsent(
-                kinds::UPSTREAM_UNAVAILABLE,
-                format!("upstream `{}`: {open}", self.upstream.name),
-            );
-            let seconds = open.retry_after().as_secs_f64().ceil().max(1.0);
-            let after = HeaderValue::try_from(format!("{seconds:.0}"));
-            after.into_iter().fold(problem, |problem, after| problem.header(RETRY_AFTER, after))
+            let cause = format!("upstream `{}`: {open}", self.upstream.name);
+            unavailable(cause, open.retry_after())
         })
     }
     /// Keeps what is needed to send the request again, where it may be: also one that is never retried, if it is light and its
@@ -242,8 +241,7 @@ impl<'a> Tries<'a> {
         let delay = if self.choose(servers, false).is_some() {
             Duration::ZERO
         } else {
-            let retries = self.upstream.retries - self.left;
-            self.upstream.backoff.delay(retries).max(after.unwrap_or_default())
+            self.upstream.backoff.delay_of(self.upstream.retries - self.left, after)?
         };
         if delay >= self.time_left() || !self.upstream.budget.try_retry() {
             return None;
@@ -300,7 +298,8 @@ impl<'a> Tries<'a> {
             };
             self.keep(&mut kept, &mut request, reused);
             let limit = self.upstream.try_timeout.unwrap_or(Duration::MAX).min(self.time_left());
-            let outcome = attempt.send(connection, request, limit, self.upload, &servers).await;
+            let limits = Limits { limit, until: self.whole };
+            let outcome = attempt.send(connection, request, limits, self.upload, &servers).await;
             let spare = kept.as_ref();
             let this = Try { server: &server, servers: &servers, reused, permit, spare };
             match self.judge(outcome, this) {

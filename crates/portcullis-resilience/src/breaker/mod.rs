@@ -78,7 +78,7 @@ pub enum BreakerState {
 
 /// A breaker that does not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the circuit breaker is open for another {retry_after:?}")]
+#[error("the circuit breaker is open for another {retry_after:.1?}")]
 pub struct BreakerOpen {
     retry_after: Duration,
 }

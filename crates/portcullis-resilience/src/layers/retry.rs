@@ -32,9 +32,6 @@ pub struct RetryLayer<O = HttpOutcomes> {
     clock: Clock,
 }
 
-/// How long a server may ask to be left alone where the request has no deadline.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
 impl RetryLayer {
     /// Sends again what failed, so often at most.
     pub fn new(retries: u32) -> Self {
@@ -86,7 +83,7 @@ impl<S, O: Clone> Layer<S> for RetryLayer<O> {
 
 /// Sends again what failed, where that does no harm: nobody has seen it, or it may be repeated, as [`Outcomes`] says. No more is sent
 /// than the budget allows, and nothing that could not be answered before the request's [`Deadline`]. `Retry-After` is
-/// kept to, or the answer that has it is handed on at once.
+/// kept to, and where it asks for more than the longest wait of the [`Backoff`], the answer is handed on at once: that of a breaker further in, for one.
 ///
 /// # Panics
 /// A retry panics outside of a tokio runtime with timers.
@@ -168,9 +165,10 @@ impl<S, O> More<S, O> {
             return None;
         }
         let asked = result.as_ref().ok().and_then(|response| retry_after(response.headers()));
-        let delay = self.layer.backoff.delay(self.retried).max(asked.unwrap_or_default());
+        let delay = self.layer.backoff.delay_of(self.retried, asked)?;
         let left = self.deadline.and_then(|deadline| deadline.remaining(self.layer.clock.now()));
-        (delay < left.unwrap_or(LONGEST_WAIT) && self.layer.budget.try_retry()).then_some(delay)
+        let in_time = left.is_none_or(|left| delay < left);
+        (in_time && self.layer.budget.try_retry()).then_some(delay)
     }
 }
 

@@ -1,4 +1,5 @@
 //! A limit on the time of a call.
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as Cx, Poll, ready};
 use std::time::Duration;
@@ -15,6 +16,9 @@ use tower_service::Service;
 
 use super::dialect_of;
 use crate::kinds::UPSTREAM_TIMEOUT;
+
+/// How much later than we do others give up, whom a header tells it: tonic's channel keeps to it by itself, and would answer otherwise.
+const LATER: Duration = Duration::from_millis(2);
 
 /// Applies [`WithTimeout`].
 ///
@@ -92,18 +96,39 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let dialect = dialect_of(&request);
         let mut left = self.layer.limit;
-        if let Some(outer) = request.extensions_mut().get_mut::<Deadline>() {
+        let now = request.extensions().get::<Deadline>().map(|outer| {
             let now = self.layer.clock.now();
             left = outer.remaining(now).map_or(left, |outer| outer.min(left));
-            *outer = Deadline::starting(now).at_most(left);
-        }
+            now
+        });
         if dialect.format() == Format::Grpc {
             let wish = GrpcTimeout::read(request.headers());
             left = wish.map_or(left, |wish| wish.0.min(left));
-            GrpcTimeout(left).write(request.headers_mut());
+            GrpcTimeout(left.saturating_add(LATER)).write(request.headers_mut());
+        }
+        if let (Some(now), Some(deadline)) = (now, request.extensions_mut().get_mut::<Deadline>()) {
+            *deadline = Deadline::starting(now).at_most(left);
         }
         let call = (!left.is_zero()).then(|| self.inner.call(request));
-        TimeoutFuture { call, sleep: sleep(left), left, dialect }
+        let limit = Limit { left, whole: self.layer.limit };
+        TimeoutFuture { call, sleep: sleep(left), limit, dialect }
+    }
+}
+
+/// What a call had, and what the layer gives: less where the caller has less.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    left: Duration,
+    whole: Duration,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { left, whole } = self;
+        if left < whole {
+            return write!(f, "the {left:.1?} that the caller has left, of a limit of {whole:?}");
+        }
+        write!(f, "the limit of {whole:?}")
     }
 }
 
@@ -116,7 +141,7 @@ pin_project! {
         call: Option<F>,
         #[pin]
         sleep: Sleep,
-        left: Duration,
+        limit: Limit,
         dialect: Dialect,
     }
 }
@@ -131,15 +156,19 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(call) = this.call.as_mut().as_pin_mut() {
-            if let Poll::Ready(result) = call.poll(cx) {
-                return Poll::Ready(result.map(|response| response.map(Body::new)));
+            match call.poll(cx) {
+                // Whoever enforces the limit on the way may be as quick as we are.
+                Poll::Ready(Err(_)) if this.sleep.as_mut().poll(cx).is_ready() => {}
+                Poll::Ready(result) => {
+                    return Poll::Ready(result.map(|response| response.map(Body::new)));
+                }
+                Poll::Pending => ready!(this.sleep.as_mut().poll(cx)),
             }
-            ready!(this.sleep.poll(cx));
         }
         let problem = Problem::new(UPSTREAM_TIMEOUT).source(Source::Upstream);
         let problem = if this.call.is_some() {
             this.call.set(None);
-            problem.cause(format!("no answer came within {:?}", this.left))
+            problem.cause(format!("no answer came within {}", this.limit))
         } else {
             problem.cause("the time for the call was over before it began").retry_is_safe()
         };

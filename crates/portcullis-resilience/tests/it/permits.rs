@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use portcullis_core::{Body, Problem};
 use portcullis_resilience::{
-    Breaker, BreakerLayer, BreakerState, Bulkhead, BulkheadLayer, TimeoutLayer, kinds,
+    Breaker, BreakerLayer, BreakerState, Bulkhead, BulkheadLayer, RetryLayer, TimeoutLayer, kinds,
 };
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
@@ -94,6 +94,27 @@ fn a_breaker_blames_the_server_for_what_the_server_did() {
         let refused = call(&mut service, Request::new(Body::empty())).await.unwrap();
         assert_eq!((refused.status().as_u16(), seen.calls().len()), (503, 0));
         assert_eq!(breaker.state(), BreakerState::Closed);
+    });
+}
+
+/// Whatever stands around it: nobody waits for what is known already.
+#[test]
+fn an_open_breaker_is_heard_at_once_through_the_whole_stack() {
+    paused(async {
+        let breaker =
+            Breaker::builder().minimum(1).open(Duration::from_secs(4)).clock(clock()).build();
+        let (inner, seen) = server(vec![act(0, How::Status(503))]);
+        let mut service = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(Duration::from_secs(60)).clock(clock()))
+            .layer(RetryLayer::new(2).clock(clock()))
+            .layer(BreakerLayer::new(breaker))
+            .service(inner);
+        drop(call(&mut service, Request::new(Body::empty())).await);
+        let began = tokio::time::Instant::now();
+        let refused = call(&mut service, Request::new(Body::empty())).await.unwrap();
+        assert_eq!((refused.status().as_u16(), began.elapsed()), (503, Duration::ZERO));
+        assert_eq!(refused.headers()["retry-after"], "4");
+        assert_eq!(seen.calls().len(), 1);
     });
 }
 

@@ -6,8 +6,7 @@ use grpc::proto::Id;
 use grpc::proto::library_client::LibraryClient;
 use portcullis::Body;
 use portcullis::resilience::{
-    Breaker, BreakerLayer, Bulkhead, BulkheadLayer, HttpOutcomes, Outcomes, RetryLayer,
-    TimeoutLayer,
+    Breaker, BreakerLayer, Bulkhead, BulkheadLayer, Outcomes, RetryLayer, TimeoutLayer,
 };
 use tonic::transport::Channel;
 use tower::ServiceBuilder;
@@ -29,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(TimeoutLayer::new(Duration::from_secs(5)))
         .layer(BulkheadLayer::new(Bulkhead::new(100)))
         .layer(RetryLayer::new(2).outcomes(Reads))
-        .layer(BreakerLayer::new(Breaker::default()).outcomes(HttpOutcomes::default()))
+        .layer(BreakerLayer::new(Breaker::default()))
         .map_request(|request: http::Request<Body>| request.map(tonic::body::Body::new))
         .service(channel);
     let mut library = LibraryClient::new(channel);
