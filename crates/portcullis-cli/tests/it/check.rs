@@ -110,6 +110,20 @@ const ROWS: &[Row] = &[
         "server.body_limit: `2MB` is no size: write `64KiB`, `2MiB`, `1GiB`",
         "",
     ),
+    (
+        "servers =",
+        "try_timeout = \"30s\"\nservers =",
+        4,
+        "upstreams.catalog.try_timeout: it never comes: `timeout` ends it all after 30s",
+        "make `try_timeout` shorter",
+    ),
+    (
+        "servers =",
+        "timeout = \"1s\"\nhedge = \"2s\"\nservers =",
+        5,
+        "upstreams.catalog.hedge: it never comes: `timeout` ends it all after 1s",
+        "make `hedge` shorter",
+    ),
     ("[[routes]]", "[routes]", 5, "routes: it must be a list of tables, as in `[[routes]]`", ""),
     ("[upstreams.catalog]", "[upstreams]", 4, "upstreams.servers: it must be a table", ""),
     // Places.

@@ -170,10 +170,14 @@ fn times(mut builder: UpstreamBuilder, table: &Table<'_>) -> UpstreamBuilder {
         ("idle_timeout", UpstreamBuilder::idle_timeout),
         ("slow_start", UpstreamBuilder::slow_start),
     ];
+    let mut whole = DEFAULT_TIMEOUT;
     for (key, set) in times {
         let may_be_zero = matches!(key, "idle_timeout" | "slow_start");
         let time = if may_be_zero { table.duration(key) } else { table.time(key) };
         if let Some(time) = time {
+            if key == "timeout" {
+                whole = time;
+            }
             builder = set(builder, time);
         }
     }
@@ -183,17 +187,18 @@ fn times(mut builder: UpstreamBuilder, table: &Table<'_>) -> UpstreamBuilder {
     if let Some(times) = table.whole("retries", 0..=10) {
         builder = builder.retries(u32::try_from(times.value).unwrap_or(u32::MAX));
     }
-    let whole = table.time("timeout").unwrap_or(DEFAULT_TIMEOUT);
     for (key, set) in [
         ("try_timeout", UpstreamBuilder::try_timeout as Set<std::time::Duration>),
         ("hedge", UpstreamBuilder::hedge),
     ] {
         let Some(time) = table.time(key) else { continue };
         if time >= whole {
-            let error = table.error(format!(
-                "`{key}` ({time:?}) never comes: `timeout` ends it all after {whole:?}"
-            ));
-            table.push(error.hint(format!("make `{key}` shorter, or `timeout` longer")));
+            let message = format!("it never comes: `timeout` ends it all after {whole:?}");
+            let at = table.text(key).map_or_else(
+                || table.error(message.clone()),
+                |text| table.error_at(&text.span, key, message.clone()),
+            );
+            table.push(at.hint(format!("make `{key}` shorter, or `timeout` longer")));
         }
         builder = set(builder, time);
     }
