@@ -240,7 +240,7 @@ pub(crate) const UPSTREAM: &[Key] = &[
     key(
         "requests",
         Kind::Whole,
-        "How many requests may be under way; one more is 503 at once. Default: no limit.",
+        "How many requests may be under way; one more is 503 at once. A connection that has changed its protocol is none. Default: no limit.",
     ),
     key(
         "slow_start",

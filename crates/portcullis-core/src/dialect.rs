@@ -74,6 +74,7 @@ impl GrpcWire {
     /// `application/grpc`, `application/grpc-web` and `application/grpc-web-text`, alone or with a suffix (`+proto`) or parameters.
     fn of(kind: &[u8]) -> Option<Self> {
         const GRPC: &[u8] = b"application/grpc";
+        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let (start, rest) = kind.split_at_checked(GRPC.len())?;
         if !start.eq_ignore_ascii_case(GRPC) {
             return None;
@@ -83,7 +84,7 @@ impl GrpcWire {
             (None, Some(rest)) => (Self::Web, rest),
             (None, None) => (Self::Native, rest),
         };
-        matches!(rest, [] | [b'+' | b';', ..]).then_some(wire)
+        matches!(rest, [] | [b'+', ..]).then_some(wire)
     }
     /// The media type of an answer.
     pub(crate) fn media_type(self) -> HeaderValue {
@@ -110,6 +111,7 @@ mod tests {
             ("content-type", "Application/gRPC", Format::Grpc),
             ("content-type", "application/grpc-web+proto", Format::Grpc),
             ("content-type", "application/grpc-web-text", Format::Grpc),
+            ("content-type", "application/grpc ; charset=x", Format::Grpc),
             ("content-type", "application/grpc-web-texts", Format::Json),
             ("content-type", "application/grpcfoo", Format::Json),
             ("content-type", "application/json", Format::Json),

@@ -14,6 +14,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::balance::InFlight;
 use crate::pool::Stream;
+use crate::proxy::Proxy;
+use crate::upload::Upload;
 use crate::upstream::Inner;
 
 /// What an answer holds until it is over.
@@ -23,6 +25,8 @@ pub(crate) struct Lease {
     pub(crate) sender: Option<SendRequest<Body>>,
     /// The share in a connection that others use too.
     pub(crate) stream: Option<Stream>,
+    /// How far the request's body is, where it has one.
+    pub(crate) upload: Option<Upload>,
     /// The right to be under way.
     pub(crate) held: Option<BulkheadPermit>,
     pub(crate) upstream: Arc<Inner>,
@@ -33,6 +37,10 @@ impl Lease {
     fn end(&mut self, complete: bool) {
         self.stream = None;
         self.held = None;
+        // A connection on which a part of the request is still to come is no place for the next one.
+        if self.upload.take().is_some_and(|upload| !upload.stop()) {
+            self.sender = None;
+        }
         let Some(in_flight) = self.in_flight.take() else { return };
         if let Some(sender) = self.sender.take().filter(|_| complete) {
             let server = in_flight.server();
@@ -51,7 +59,14 @@ pub(crate) struct UpstreamBody {
     /// Since when the body is waited for.
     waiting: Option<Instant>,
     over: bool,
+    /// Who says which trailers pass.
+    proxy: Option<Proxy>,
 }
+
+/// The server took its answer back in the middle.
+#[derive(Debug, thiserror::Error)]
+#[error("the server reset the stream of its answer")]
+struct Cut;
 
 /// The server stopped in the middle of its answer.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +75,16 @@ struct Stopped(Duration);
 
 impl UpstreamBody {
     pub(crate) fn new(incoming: Incoming, lease: Lease, idle: Duration) -> Self {
-        let mut body = Self { incoming, lease, idle, timer: None, waiting: None, over: false };
+        let mut body =
+            Self { incoming, lease, idle, timer: None, waiting: None, over: false, proxy: None };
         if body.incoming.is_end_stream() {
             body.end(true);
         }
         body
+    }
+    /// Lets only those trailers pass that this lets.
+    pub(crate) fn sift(&mut self, proxy: &Proxy) {
+        self.proxy = Some(proxy.clone());
     }
     /// Holds this until the answer is over.
     pub(crate) fn hold(&mut self, held: Option<BulkheadPermit>) {
@@ -107,8 +127,11 @@ impl HttpBody for UpstreamBody {
                 this.end(false);
                 Poll::Ready(Some(Err(Stopped(this.idle).into())))
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 this.waiting = None;
+                if let (Some(trailers), Some(proxy)) = (frame.trailers_mut(), &this.proxy) {
+                    proxy.sift_answer(trailers);
+                }
                 if this.incoming.is_end_stream() {
                     this.end(true);
                 }
@@ -117,6 +140,11 @@ impl HttpBody for UpstreamBody {
             Poll::Ready(Some(Err(error))) => {
                 this.end(false);
                 Poll::Ready(Some(Err(error.into())))
+            }
+            // A stream that was reset without a reason ends like any other one for hyper, but not whole.
+            Poll::Ready(None) if !this.incoming.is_end_stream() => {
+                this.end(false);
+                Poll::Ready(Some(Err(Cut.into())))
             }
             Poll::Ready(None) => {
                 this.end(true);

@@ -1,8 +1,8 @@
 //! The body of a request on its way to a server: how far it is, who is waited for, and which trailers pass.
 use std::pin::Pin;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicBool, AtomicU8, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context as Cx, Poll, Waker, ready};
@@ -27,15 +27,31 @@ struct State {
     waits_for_client: AtomicBool,
     /// Why it could not be read to its end. Over HTTP/2 the sender's error does not say it.
     failure: OnceLock<BodyError>,
-    /// The server has said that it wants the body.
-    wanted: AtomicBool,
-    /// Who waits for that word.
+    /// What is to become of it.
+    fate: AtomicU8,
+    /// All of it was taken.
+    over: AtomicBool,
+    /// Who is to hear of a change of fate.
     waiting: Mutex<Option<Waker>>,
 }
 
+/// Nothing is known: a body whose client waits for a word waits, for a while.
+const OPEN: u8 = 0;
+/// The server wants it, or cannot say so.
+const WANTED: u8 = 1;
+/// The server has answered without it: what has not begun does not begin.
+const UNWANTED: u8 = 2;
+/// The answer is over: it ends where it is.
+const STOPPED: u8 = 3;
+
+/// The server has answered, and nobody reads the rest.
+#[derive(Debug, thiserror::Error)]
+#[error("the server has answered before it had the whole request")]
+struct Stopped;
+
 /// How long a body waits for a server to say that it wants it, where its client asked for that word (RFC 9110, section 10.1.1: not for ever,
 /// since there are servers that never say it).
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Upload {
     fn new() -> Self {
@@ -44,7 +60,8 @@ impl Upload {
             taken: AtomicU64::new(0),
             waits_for_client: AtomicBool::new(false),
             failure: OnceLock::new(),
-            wanted: AtomicBool::new(false),
+            fate: AtomicU8::new(OPEN),
+            over: AtomicBool::new(false),
             waiting: Mutex::new(None),
         }))
     }
@@ -57,14 +74,34 @@ impl Upload {
     }
     /// The server wants the body, or cannot say so.
     pub(crate) fn want(&self) {
-        self.0.wanted.store(true, Release);
+        self.turn(WANTED);
+    }
+    /// The server has answered. What it has not asked for does not follow.
+    pub(crate) fn answered(&self) {
+        let was = self.0.fate.compare_exchange(OPEN, UNWANTED, AcqRel, Acquire);
+        if was.is_ok() {
+            self.wake();
+        }
+    }
+    /// The answer is over. Says whether all of the body was taken by then; otherwise it ends with an error, and the connection with it.
+    pub(crate) fn stop(&self) -> bool {
+        let is_over = self.0.over.load(Acquire);
+        if !is_over {
+            self.turn(STOPPED);
+        }
+        is_over
+    }
+    fn turn(&self, fate: u8) {
+        self.0.fate.store(fate, Release);
+        self.wake();
+    }
+    fn wake(&self) {
         if let Some(waker) = self.waiting().take() {
             waker.wake();
         }
     }
-    fn is_wanted(&self, cx: &Cx<'_>) -> bool {
-        *self.waiting() = Some(cx.waker().clone());
-        self.0.wanted.load(Acquire)
+    fn fate(&self) -> u8 {
+        self.0.fate.load(Acquire)
     }
     fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,10 +124,10 @@ pub(crate) struct UploadBody {
 }
 
 impl UploadBody {
-    /// `expects` is whether the client waits for a word before it sends the body.
-    pub(crate) fn new(body: Body, sieve: Sieve, expects: bool) -> (Self, Upload) {
+    /// `patience` is how long it waits for a word of the server's, where the client asks for one before it sends the body.
+    pub(crate) fn new(body: Body, sieve: Sieve, patience: Option<Duration>) -> (Self, Upload) {
         let upload = Upload::new();
-        let until = expects.then(|| Box::pin(sleep(PATIENCE)));
+        let until = patience.map(|patience| Box::pin(sleep(patience)));
         (Self { body, upload: upload.clone(), sieve, until }, upload)
     }
 }
@@ -104,14 +141,29 @@ impl HttpBody for UploadBody {
         cx: &mut Cx<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if let Some(until) = &mut this.until {
-            if !this.upload.is_wanted(cx) {
-                ready!(until.as_mut().poll(cx));
+        // Before the look, so that no change is missed.
+        *this.upload.waiting() = Some(cx.waker().clone());
+        match this.upload.fate() {
+            STOPPED => {
+                // Whoever sends it hears so at once.
+                this.body = Body::empty();
+                return Poll::Ready(Some(Err(Stopped.into())));
             }
-            this.until = None;
+            UNWANTED if this.until.is_some() => return Poll::Pending,
+            OPEN => {
+                if let Some(until) = &mut this.until {
+                    ready!(until.as_mut().poll(cx));
+                }
+            }
+            _ => {}
         }
+        this.until = None;
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         this.upload.0.waits_for_client.store(polled.is_pending(), Relaxed);
+        if !matches!(polled, Poll::Pending | Poll::Ready(Some(Ok(_)))) || this.body.is_end_stream()
+        {
+            this.upload.0.over.store(true, Release);
+        }
         if polled.is_ready() {
             let since = this.upload.0.began.elapsed().as_micros();
             this.upload.0.taken.store(u64::try_from(since).unwrap_or(u64::MAX), Relaxed);

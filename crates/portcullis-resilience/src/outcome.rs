@@ -1,6 +1,9 @@
 //! What came of a call.
 use http::{HeaderMap, Request, Response, StatusCode};
+use portcullis_core::problem::Source;
 use portcullis_core::{Body, Problem};
+
+use crate::kinds;
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub enum Outcome {
     Failed,
     /// It failed, and surely nobody has seen it.
     Unsent,
+    /// The caller waited for it no longer, which says nothing about who was asked.
+    GivenUp,
 }
 
 /// Says what came of a call. [`HttpOutcomes`] is the default; an application that knows its servers better has its own.
@@ -38,6 +43,12 @@ pub trait Outcomes<E>: Clone {
     fn of_response<B>(&self, response: &Response<B>) -> Outcome {
         let problem = response.extensions().get::<Problem>();
         match problem {
+            Some(problem)
+                if problem.kind() == kinds::UPSTREAM_TIMEOUT
+                    && problem.error_source() == Source::Downstream =>
+            {
+                Outcome::GivenUp
+            }
             Some(problem) if problem.is_safe_to_retry() => Outcome::Unsent,
             Some(problem) if is_failure(problem.status()) => Outcome::Failed,
             _ if is_failure(response.status()) || is_unavailable(response.headers()) => {
@@ -89,7 +100,6 @@ pub(crate) fn of_result<E, B>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds;
     use portcullis_core::Dialect;
 
     #[test]
@@ -113,6 +123,7 @@ mod tests {
             (grpc("14"), Outcome::Failed),
             (timeout().into_response(), Outcome::Failed),
             (timeout().respond_in(Dialect::of(&request)), Outcome::Failed),
+            (timeout().source(Source::Downstream).into_response(), Outcome::GivenUp),
             (timeout().retry_is_safe().into_response(), Outcome::Unsent),
         ] {
             let outcome = Outcomes::<()>::of_response(&HttpOutcomes, &response);

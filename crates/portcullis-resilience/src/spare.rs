@@ -1,9 +1,10 @@
 //! A request that can be sent again.
 use http::Request;
 use http_body::Body as HttpBody;
-use portcullis_core::Body;
+use portcullis_core::{Body, Dialect};
 
 use crate::Replay;
+use crate::layers::dialect_of;
 
 /// What is kept of a request so that it can be sent again: its head, and its body as far as it was read.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ impl Spare {
     /// Whether it can be sent several times at once: it has no body, and its method is safe (RFC 9110, section 9.2.1).
     pub fn is_light(&self) -> bool {
         self.body.is_none() && self.head.method().is_safe()
+    }
+    /// In what shape whoever calls expects an error.
+    pub(crate) fn dialect(&self) -> Dialect {
+        dialect_of(&self.head)
     }
     /// The request once more; whatever has been sent of it before ends. `None` where it is not whole.
     pub fn again(&self) -> Option<Request<Body>> {

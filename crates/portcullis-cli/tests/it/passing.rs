@@ -76,7 +76,7 @@ async fn a_request_and_its_answer_pass_and_what_belongs_to_a_connection_does_not
         ("x-forwarded-host", &["shop.example"]),
         ("keep-alive", &[]),
         ("proxy-authorization", &[]),
-        ("connection", &[]),
+        ("connection", &["te"]),
     ] {
         assert_eq!(headers(seen, name), want, "{name} in {seen}");
     }
@@ -608,5 +608,60 @@ async fn a_client_that_waits_with_its_body_hears_what_the_back_end_says() {
             answer = client.answer().await.unwrap();
         }
         assert_eq!(answer.status, want, "{first}");
+        if want == 413 {
+            // What comes all the same is no request of anybody's, and goes nowhere.
+            client.send("GET /").await;
+            let mut rest = Vec::new();
+            within(stream.read_to_end(&mut rest)).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&rest), "");
+        }
     }
+}
+
+/// A back end that has answered gets no more of a request, and its connection is nobody else's.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_is_the_last_of_its_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let front = open(&[format!("http://{address}")], "", "to = \"b\"").await;
+    let mut client = front.connect().await;
+    client.send("POST /up HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\nhello").await;
+    let (mut stream, _) = within(listener.accept()).await.unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"hello") {
+        within(stream.read_buf(&mut read)).await.unwrap();
+    }
+    stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    assert_eq!(client.answer().await.unwrap().status, 413);
+    let mut rest = Vec::new();
+    within(stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+    let next = tokio::spawn(async move { front.ask(get("/next")).await.status });
+    let (mut stream, _) = within(listener.accept()).await.unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        within(stream.read_buf(&mut read)).await.unwrap();
+    }
+    assert!(read.starts_with(b"GET /next "), "{}", String::from_utf8_lossy(&read));
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    assert_eq!(within(next).await.unwrap(), 200);
+}
+
+/// Waiting for room is a part of the time that a request has.
+#[tokio::test]
+async fn nothing_is_begun_when_the_time_is_over() {
+    let backend = Backend::answering(|_| Reply::Never).await;
+    let server = [format!("http://{}", backend.address)];
+    let front = open(
+        &server,
+        "connections = 1\nconnect_timeout = \"10s\"\ntimeout = \"300ms\"",
+        "to = \"b\"",
+    )
+    .await;
+    let mut first = front.connect().await;
+    first.send(get("/first")).await;
+    let answer = front.ask(get("/second")).await;
+    assert_eq!(answer.status, 504);
+    assert!(answer.text().contains("upstream-timeout"), "{answer:?}");
+    assert!(backend.seen().iter().all(|seen| !seen.contains("/second")));
 }

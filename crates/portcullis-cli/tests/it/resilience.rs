@@ -169,3 +169,38 @@ async fn a_slow_server_is_raced_by_another() {
     let statuses = [front.ask(post("/", "x")).await.status, front.ask(post("/", "x")).await.status];
     assert!(statuses.contains(&504), "what changes something is not raced: {statuses:?}");
 }
+
+/// Whoever gives a server less time than it needs says nothing about the server, and neither does one who waits for its word.
+#[tokio::test]
+async fn no_client_can_have_a_server_left_alone() {
+    let slow = Backend::answering(|_| Reply::Never).await;
+    let more = "retries = 0\nbreaker = { min = 3, open = \"60s\" }";
+    let front = in_front_of(&[&slow], more).await;
+    for _ in 0..6 {
+        let call = "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ngrpc-timeout: 5m\r\ncontent-length: 2\r\n\r\nhi";
+        let answer = front.ask(call).await;
+        assert_eq!(answer.header("grpc-status"), Some("4"), "{answer:?}");
+    }
+    // It is asked all the same.
+    slow.seen();
+    let mut client = front.connect().await;
+    client.send(get("/still")).await;
+    let since = Instant::now();
+    while slow.seen().iter().all(|seen| !seen.contains("/still")) {
+        assert!(since.elapsed() < Duration::from_secs(20));
+        sleep(Duration::from_millis(5)).await;
+    }
+
+    // It never says that it wants a body, and answers once it has one.
+    let silent = Backend::hello().await;
+    let front = in_front_of(&[&silent], &format!("timeout = \"500ms\"\n{more}")).await;
+    for _ in 0..4 {
+        let mut client = front.connect().await;
+        client
+            .send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+            .await;
+        assert_eq!(client.answer().await.unwrap().status, 100);
+        client.send("hi").await;
+        assert_eq!(client.answer().await.unwrap().status, 200);
+    }
+}

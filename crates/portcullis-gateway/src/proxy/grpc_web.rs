@@ -8,7 +8,7 @@ use std::task::{Context as Cx, Poll, ready};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame};
 use portcullis_core::{Body, BodyError, BodyErrorKind, BoxError};
@@ -33,8 +33,7 @@ impl GrpcWeb {
         let kind = kind.split(';').next().unwrap_or_default().trim();
         let rest = kind.strip_prefix("application/grpc-web")?;
         let (is_text, rest) = rest.strip_prefix("-text").map_or((false, rest), |rest| (true, rest));
-        let is_one = rest.is_empty() || rest.starts_with('+');
-        is_one.then(|| Self { is_text, suffix: rest.to_owned() })
+        is_suffix(rest).then(|| Self { is_text, suffix: rest.to_owned() })
     }
     /// Makes the headers of the request those of gRPC.
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
@@ -55,14 +54,17 @@ impl GrpcWeb {
         B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
     {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let rest = kind.and_then(|kind| kind.strip_prefix("application/grpc"));
-        let Some(suffix) = rest.filter(|rest| rest.is_empty() || rest.starts_with('+')) else {
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let Some(suffix) = kind.strip_prefix("application/grpc").filter(|rest| is_suffix(rest))
+        else {
             return response.map(Body::new);
         };
         let text = if self.is_text { "-text" } else { "" };
         let kind = format!("application/grpc-web{text}{suffix}");
         set_kind(response.headers_mut(), &kind);
         response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().remove(TRAILER);
         let is_text = self.is_text;
         response.map(|body| {
             if body.is_end_stream() {
@@ -71,6 +73,13 @@ impl GrpcWeb {
             Body::new(Encoded { body, is_text, is_over: false })
         })
     }
+}
+
+/// What says how messages are written: nothing, or `+proto` and the like.
+fn is_suffix(text: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    text.is_empty()
+        || text.strip_prefix('+').is_some_and(|name| !name.is_empty() && name.bytes().all(is_name))
 }
 
 fn set_kind(headers: &mut HeaderMap, kind: &str) {
@@ -202,6 +211,9 @@ mod tests {
             ("Application/gRPC-Web-Text+Proto", Some((true, "application/grpc+proto"))),
             ("application/grpc-web-text; charset=x", Some((true, "application/grpc"))),
             ("application/grpc", None),
+            ("application/grpc-web ;x", Some((false, "application/grpc"))),
+            ("application/grpc-web+a b", None),
+            ("application/grpc-web+", None),
             ("application/grpc-website", None),
             ("application/json", None),
         ] {

@@ -1,7 +1,7 @@
 //! Headers on their way through: what stays here, what is made anew, and what passes.
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
@@ -28,15 +28,23 @@ const VIA_11: HeaderValue = HeaderValue::from_static("1.1 portcullis");
 const VIA_20: HeaderValue = HeaderValue::from_static("2.0 portcullis");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// Tells a server of gRPC how much is left of the time that the client gave, which is of the whole call: the time of a route is only that up to the
-/// head of its answer.
-pub(super) fn spend(headers: &mut HeaderMap, context: &Context, now: Instant) {
-    if context.dialect().format() != Format::Grpc {
-        return;
-    }
-    if let Some(GrpcTimeout(wish)) = GrpcTimeout::read(headers) {
-        let spent = now.saturating_duration_since(context.start());
-        GrpcTimeout(wish.saturating_sub(spent)).write(headers);
+/// How much is left of the time that a client of gRPC gives, which is that of the whole call: the time of a route is only that up to the head of
+/// its answer. `None` where it gives none that can be read, or several.
+pub(super) fn wish(headers: &HeaderMap, context: &Context, now: Instant) -> Option<Duration> {
+    let is_grpc = context.dialect().format() == Format::Grpc;
+    let lines = if is_grpc { headers.get_all(GrpcTimeout::HEADER).iter().count() } else { 0 };
+    let wish = GrpcTimeout::read(headers).filter(|_| lines == 1)?;
+    Some(wish.0.saturating_sub(now.saturating_duration_since(context.start())))
+}
+
+/// Tells a server how much of it is left, and nothing that cannot be read.
+pub(super) fn say_wish(headers: &mut HeaderMap, context: &Context, wish: Option<Duration>) {
+    match wish {
+        Some(wish) => GrpcTimeout(wish).write(headers),
+        None if context.dialect().format() == Format::Grpc => {
+            headers.remove(GrpcTimeout::HEADER);
+        }
+        None => {}
     }
 }
 
@@ -314,6 +322,17 @@ impl Proxy {
             if let Ok(element) = HeaderValue::try_from(element) {
                 headers.insert(FORWARDED, element);
             }
+        }
+    }
+
+    /// Takes from the trailers of an answer what its headers do not say either, and what no trailer may.
+    pub(crate) fn sift_answer(&self, trailers: &mut HeaderMap) {
+        let written =
+            |name: &HeaderName| self.0.response_headers.iter().any(|(own, _)| own == name);
+        let dropped: Vec<_> =
+            trailers.keys().filter(|name| is_no_trailer(name) || written(name)).cloned().collect();
+        for name in dropped {
+            trailers.remove(name);
         }
     }
 

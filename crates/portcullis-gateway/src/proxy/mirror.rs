@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::Request;
+use http::header::EXPECT;
 use http_body::Body as HttpBody;
 use portcullis_core::{Body, End, Watch};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -43,6 +44,8 @@ impl Mirror {
         *head.method_mut() = parts.method.clone();
         *head.uri_mut() = parts.uri.clone();
         *head.headers_mut() = parts.headers.clone();
+        // It comes with its body at hand, and asks nobody.
+        head.headers_mut().remove(EXPECT);
         let shadow = Shadow { upstream: self.upstream.clone(), head, permit };
         if body.is_end_stream() {
             shadow.send(Bytes::new());

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context as Cx, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{EXPECT, HOST, SET_COOKIE};
@@ -21,9 +21,9 @@ use tower_service::Service;
 
 use crate::balance::{Balance, HashKey};
 use crate::error::{kinds, sent, unsent};
-use crate::send::{Route, Trail};
+use crate::send::{Route, Time, Trail};
 use crate::server::{fingerprint, mix};
-use crate::upload::{Upload, UploadBody};
+use crate::upload::{PATIENCE, Upload, UploadBody};
 use crate::upstream::Upstream;
 
 mod grpc_web;
@@ -272,17 +272,24 @@ impl Proxy {
             return Err(Problem::new(CONFIGURATION_INVALID).cause(fault.clone()));
         }
         let web = if self.0.grpc_web { GrpcWeb::of(request.headers()) } else { None };
-        let asked = Asked { upgrade: upgrade.as_ref(), web: web.as_ref(), now };
+        let wish = headers::wish(request.headers(), context, now);
+        let least = deadline.remaining(now).unwrap_or(Duration::MAX);
+        let patience = upstream.0.try_timeout.unwrap_or(upstream.0.timeout).min(least) / 4;
+        let asked = Asked { upgrade: upgrade.as_ref(), web: web.as_ref(), wish, patience };
         let (outbound, upload) = self.outbound(context, request, &asked)?;
         context.note("gateway", || format!("to upstream `{}`", upstream.name()));
-        let (limit, mut trail) = (deadline.remaining(now), Trail::default());
-        let result = upstream.send(outbound, upload.as_ref(), route, limit, &mut trail).await;
+        let time = deadline
+            .remaining(now)
+            .map(|left| Time { left, by_client: wish <= Some(left) && wish.is_some() });
+        let mut trail = Trail::default();
+        let result = upstream.send(outbound, upload.as_ref(), route, time, &mut trail).await;
         if let Some(server) = trail.server {
             let (name, label) = (Arc::clone(&upstream.0.name), Arc::clone(&server.label));
             context.set_destination(Destination::new(name, label, trail.tries));
         }
         let answered = result?;
         let mut response = answered.response;
+        response.body_mut().sift(self);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(client), Some(_)) = (on_upgrade, upgrade) else {
                 let cause = "it changed the protocol unasked";
@@ -325,13 +332,17 @@ impl Proxy {
             Some(web) => web.body(body),
             None => body,
         };
-        let expects = !body.is_end_stream() && parts.headers.contains_key(EXPECT);
+        // HTTP/1.0 has no such word, and we have no way to say it over HTTP/2.
+        let expects = parts.version == Version::HTTP_11
+            && !body.is_end_stream()
+            && parts.headers.contains_key(EXPECT);
+        let patience = expects.then(|| asked.patience.min(PATIENCE));
         let (body, upload) = if body.is_end_stream() {
             (body, None)
         } else {
             let (proxy, facts) = (self.clone(), context.clone());
             let sieve = move |trailers: &mut HeaderMap| proxy.sift(trailers, &facts);
-            let (body, upload) = UploadBody::new(body, Box::new(sieve), expects);
+            let (body, upload) = UploadBody::new(body, Box::new(sieve), patience);
             (Body::new(body), Some(upload))
         };
         let path = match context.target() {
@@ -350,7 +361,7 @@ impl Proxy {
             // There is no other expectation: the server in front refuses those.
             parts.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
-        headers::spend(&mut parts.headers, context, asked.now);
+        headers::say_wish(&mut parts.headers, context, asked.wish);
         self.introduce(&mut parts.headers, context, parts.version);
         match self.host_header(context) {
             Some(host) => drop(parts.headers.insert(HOST, host)),
@@ -403,7 +414,10 @@ struct Asked<'a> {
     /// The protocol that the connection shall change to.
     upgrade: Option<&'a HeaderValue>,
     web: Option<&'a GrpcWeb>,
-    now: Instant,
+    /// What is left of the time that a client of gRPC gives.
+    wish: Option<Duration>,
+    /// How long a body may wait for the server to ask for it.
+    patience: Duration,
 }
 
 /// What the choice of a server goes by.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
@@ -28,12 +28,18 @@ impl Inner {
         &self,
         server: &Arc<Server>,
         fresh: bool,
+        until: std::time::Instant,
     ) -> Result<(Kept, bool), Problem> {
         if !fresh && let Some(kept) = server.pool.take(self.instant()) {
             return Ok((kept, true));
         }
         // In a box, since it is large and seldom needed: every request would be as large.
-        Box::pin(self.new_connection(server, fresh)).await
+        let left = until.saturating_duration_since(self.instant());
+        let opened = timeout(left, Box::pin(self.new_connection(server, fresh))).await;
+        opened.unwrap_or_else(|_| {
+            let cause = format!("no connection to {} in the time of the request", server.origin);
+            Err(unsent(kinds::UPSTREAM_TIMEOUT, cause))
+        })
     }
 
     async fn new_connection(
@@ -80,6 +86,8 @@ pub(super) struct Limits {
     pub(super) limit: Duration,
     /// Whatever happens: the end of the request's own time.
     pub(super) until: Option<Instant>,
+    /// That end is the client's wish, which says nothing about a server.
+    pub(super) by_client: bool,
 }
 
 /// One request to one server, from the choice to the head of the answer.
@@ -130,7 +138,7 @@ impl Attempt {
         upload: Option<&Upload>,
         servers: &[Arc<Server>],
     ) -> Result<Answered, Failure> {
-        let Limits { limit, until } = limits;
+        let Limits { limit, until, by_client } = limits;
         let (mut sender, held, kept);
         let result = match connection {
             Kept::Http1(http1) => {
@@ -139,6 +147,11 @@ impl Attempt {
                     // Hyper says so by itself only for methods that usually have a body.
                     let chunked = HeaderValue::from_static("chunked");
                     request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+                }
+                if request.headers().contains_key(TE) && !request.headers().contains_key(CONNECTION)
+                {
+                    // It is of this connection (RFC 9110, section 10.1.4).
+                    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
                 }
                 if !request.headers().contains_key(HOST) {
                     request.headers_mut().insert(HOST, self.server.origin.host_header());
@@ -162,7 +175,9 @@ impl Attempt {
         match result {
             Ok(Ok(response)) => {
                 self.judge(&response, now, servers);
-                Ok(self.lease(response, kept, held))
+                let upload = upload.cloned().filter(|_| !is_tunnel(&response));
+                upload.iter().for_each(Upload::answered);
+                Ok(self.lease(response, kept, held, upload))
             }
             Ok(Err(mut error)) => {
                 self.in_flight = None;
@@ -182,12 +197,17 @@ impl Attempt {
                 }
                 Err(if to_blame { Failure::Broke(problem) } else { Failure::Client(problem) })
             }
-            Err(()) if upload.is_some_and(Upload::waits_for_client) => {
+            Err(_) if upload.is_some_and(Upload::waits_for_client) => {
                 // It is not the server that keeps everybody waiting.
                 self.in_flight = None;
                 Err(Failure::Client(BodyError::new(BodyErrorKind::TooSlow).problem()))
             }
-            Err(()) => {
+            Err(End::Whole) if by_client => {
+                let cause =
+                    format!("{} sent no answer in the client's own time", self.server.origin);
+                Err(Failure::Client(sent(kinds::UPSTREAM_TIMEOUT, cause)))
+            }
+            Err(_) => {
                 self.blame(servers);
                 let cause = format!("{} sent no answer within {limit:?}", self.server.origin);
                 Err(Failure::TimedOut(sent(kinds::UPSTREAM_TIMEOUT, cause)))
@@ -216,16 +236,18 @@ impl Attempt {
         response: Response<Incoming>,
         sender: Option<hyper::client::conn::http1::SendRequest<Body>>,
         stream: Option<Stream>,
+        upload: Option<Upload>,
     ) -> Answered {
         let server = self.server.id;
-        let tunnel = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
+        let tunnel = is_tunnel(&response)
             .then(|| self.in_flight.take())
             .flatten()
             .map(|in_flight| (in_flight, self.server.pool.count()));
         let lease = Lease {
             in_flight: self.in_flight.take(),
-            sender: sender.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS),
+            sender: sender.filter(|_| !is_tunnel(&response)),
             stream,
+            upload,
             held: None,
             upstream: Arc::clone(&self.upstream),
         };
@@ -250,11 +272,16 @@ fn problem_is_race(problem: &Problem) -> bool {
     problem.kind() == kinds::UPSTREAM_FAILED
 }
 
+fn is_tunnel<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// Gives the request the form that HTTP/2 needs.
 fn for_http2(request: &mut Request<Body>, server: &Server) {
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(TRANSFER_ENCODING);
     request.headers_mut().remove(EXPECT);
+    request.headers_mut().remove(CONNECTION);
     let host = request.headers_mut().remove(HOST).unwrap_or_else(|| server.origin.host_header());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     let scheme = if server.origin.scheme() == "https" { "https" } else { "http" };
@@ -283,7 +310,7 @@ async fn in_time<F: Future>(
     limit: Duration,
     until: Option<Instant>,
     upload: Option<&Upload>,
-) -> Result<F::Output, ()> {
+) -> Result<F::Output, End> {
     let mut answer = std::pin::pin!(answer);
     let whole = until.unwrap_or_else(|| Instant::now() + FAR);
     let mut end = (Instant::now() + limit).min(whole);
@@ -293,10 +320,19 @@ async fn in_time<F: Future>(
         }
         let next = upload.map_or(end, |upload| upload.taken() + limit).min(whole);
         if next <= end {
-            return Err(());
+            return Err(if end == whole { End::Whole } else { End::Limit });
         }
         end = next;
     }
+}
+
+/// Which time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// That of the try.
+    Limit,
+    /// That of the request.
+    Whole,
 }
 
 /// Later than anything that has an end.
@@ -336,7 +372,7 @@ mod tests {
         ] {
             let began = Instant::now();
             let until = until.map(|until| began + until);
-            let (body, known) = UploadBody::new(Body::from("hello"), Box::new(|_| {}), false);
+            let (body, known) = UploadBody::new(Body::from("hello"), Box::new(|_| {}), None);
             let known = sent.is_some().then_some(&known);
             let answer = upload(body, sent.unwrap_or(SECOND * 9));
             assert!(in_time(answer, SECOND, until, known).await.is_err());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use http::header::UPGRADE;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use portcullis_core::{Body, Problem};
@@ -39,6 +40,14 @@ pub(crate) struct Route {
     pub(crate) sticky: Option<u64>,
 }
 
+/// How much time a request has, of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    pub(crate) left: Duration,
+    /// The client wished so, and nobody else: that it is over says nothing about a server.
+    pub(crate) by_client: bool,
+}
+
 /// An answer, and which server gave it.
 pub(crate) struct Answered {
     pub(crate) response: Response<UpstreamBody>,
@@ -60,7 +69,7 @@ impl Upstream {
         mut request: Request<Body>,
         upload: Option<&Upload>,
         route: Route,
-        limit: Option<Duration>,
+        time: Option<Time>,
         trail: &mut Trail,
     ) -> Result<Answered, Problem> {
         if !self.0.is_started()
@@ -76,9 +85,8 @@ impl Upstream {
         })?;
         let now = self.0.instant();
         self.0.budget.request_at(now);
-        let whole = limit.map(|limit| tokio::time::Instant::now() + limit);
-        let limit = limit.map_or(self.0.timeout, |limit| limit.min(self.0.timeout));
-        let tries = Tries::new(&self.0, upload, route, now + limit, whole);
+        let limit = time.map_or(self.0.timeout, |time| time.left.min(self.0.timeout));
+        let tries = Tries::new(&self.0, upload, route, now + limit, time);
         let hedge = self.0.hedge.filter(|_| is_light(&request));
         let hedge = hedge.and_then(|after| Some((after, Spare::of(&mut request, 0)?.again()?)));
         let answered = match hedge {
@@ -99,7 +107,8 @@ impl Upstream {
 
 /// Whether a request can be sent twice at once: nothing changes by it, and it is all there.
 fn is_light(request: &Request<Body>) -> bool {
-    request.method().is_safe() && request.body().is_end_stream()
+    let plain = !request.headers().contains_key(UPGRADE);
+    request.method().is_safe() && request.body().is_end_stream() && plain
 }
 
 /// Asks another server too where the first takes longer than most, and takes the answer that comes first.
@@ -121,6 +130,8 @@ async fn hedged(
                 tries.upstream.counters.hedged.fetch_add(1, Relaxed);
                 let mut other = tries.clone();
                 other.tried.push(asked.load(Relaxed));
+                // The first has them.
+                other.left = 0;
                 let mut second = pin!(other.send(copy, &mut second_trail, None));
                 first_of(first.as_mut(), second.as_mut()).await
             }
@@ -161,8 +172,9 @@ struct Tries<'a> {
     route: Route,
     /// When all of them must be over.
     until: Instant,
-    /// The end of the request's own time, which no upload prolongs.
+    /// The end of the request's own time, which no upload prolongs, and whether it is the client's wish.
     whole: Option<tokio::time::Instant>,
+    by_client: bool,
     /// How often it may be sent again, where a server may have seen it.
     left: u32,
     /// Who need not be asked again.
@@ -195,9 +207,12 @@ impl<'a> Tries<'a> {
         upload: Option<&'a Upload>,
         route: Route,
         until: Instant,
-        whole: Option<tokio::time::Instant>,
+        time: Option<Time>,
     ) -> Self {
-        Self { upstream, upload, route, until, whole, left: upstream.retries, tried: Vec::new() }
+        let whole = time.map(|time| tokio::time::Instant::now() + time.left);
+        let by_client = time.is_some_and(|time| time.by_client);
+        let left = upstream.retries;
+        Self { upstream, upload, route, until, whole, by_client, left, tried: Vec::new() }
     }
     fn time_left(&self) -> Duration {
         self.until.saturating_duration_since(self.upstream.instant())
@@ -220,7 +235,9 @@ impl<'a> Tries<'a> {
     /// Keeps what is needed to send the request again, where it may be: also one that is never retried, if it is light and its
     /// connection may break just now, since the server has kept it for long enough.
     fn keep(&self, kept: &mut Option<Spare>, request: &mut Request<Body>, reused: bool) {
-        let may_be_retried = self.upstream.retries > 0 && request.method().is_idempotent();
+        let is_plain = !request.headers().contains_key(UPGRADE);
+        let may_be_retried =
+            self.upstream.retries > 0 && request.method().is_idempotent() && is_plain;
         if kept.is_none() && (may_be_retried || (reused && is_light(request))) {
             *kept = Spare::of(request, REPLAYED);
         }
@@ -272,6 +289,9 @@ impl<'a> Tries<'a> {
                 return Err(trail.whole(last.unwrap_or_else(nobody)));
             };
             if let Some(before) = last.take() {
+                if self.time_left().is_zero() {
+                    return Err(trail.whole(before));
+                }
                 trail.remember(&before);
             }
             let permit = self.acquire().map_err(|open| trail.whole(open))?;
@@ -280,7 +300,11 @@ impl<'a> Tries<'a> {
                 asked.store(server.id, Relaxed);
             }
             let attempt = Attempt::begin(self.upstream, Arc::clone(&server));
-            let (connection, reused) = match self.upstream.connection(&server, fresh).await {
+            let (connection, reused) = match self
+                .upstream
+                .connection(&server, fresh, self.until)
+                .await
+            {
                 Ok(connected) => connected,
                 Err(problem) => {
                     let hard = problem.kind() == kinds::UPSTREAM_UNREACHABLE;
@@ -298,7 +322,7 @@ impl<'a> Tries<'a> {
             };
             self.keep(&mut kept, &mut request, reused);
             let limit = self.upstream.try_timeout.unwrap_or(Duration::MAX).min(self.time_left());
-            let limits = Limits { limit, until: self.whole };
+            let limits = Limits { limit, until: self.whole, by_client: self.by_client };
             let outcome = attempt.send(connection, request, limits, self.upload, &servers).await;
             let spare = kept.as_ref();
             let this = Try { server: &server, servers: &servers, reused, permit, spare };

@@ -69,6 +69,37 @@ async fn over_http2_clients_that_do_not_read_hold_nobody_else_up() {
     drop(unread);
 }
 
+/// A stream that is reset without a reason looks like one that has ended.
+#[tokio::test]
+async fn half_an_answer_is_not_a_whole_one() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let mut body = respond.send_response(Response::new(()), false).unwrap();
+            let is_whole = request.uri().path() == "/whole";
+            body.send_data(Bytes::from("half"), is_whole).unwrap();
+            if !is_whole {
+                tokio::spawn(async move {
+                    // When the half has been sent.
+                    body.reserve_capacity(1);
+                    drop(std::future::poll_fn(|cx| body.poll_capacity(cx)).await);
+                    body.send_reset(h2::Reason::NO_ERROR);
+                });
+            }
+        }
+    });
+    let front = front_of(&Upstream::builder("b").server(url).build().unwrap());
+    for (path, is_whole) in [("/whole", true), ("/half", false)] {
+        let request = Request::builder().uri(path).header("host", "a").body(Body::empty()).unwrap();
+        let response = front.clone().oneshot(request).await.unwrap();
+        let read = portcullis_testkit::collect(response.into_body()).await;
+        assert_eq!(read.is_ok(), is_whole, "{path}");
+    }
+}
+
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }

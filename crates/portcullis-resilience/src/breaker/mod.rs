@@ -57,12 +57,16 @@ enum State {
         until: Instant,
     },
     HalfOpen {
+        /// When somebody was let through for the last time.
         since: Instant,
         /// Let through since then, and not given back.
         admitted: u32,
         went_well: u32,
     },
 }
+
+/// Longer than any breaker should be open.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// In what state a [`Breaker`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +135,8 @@ impl BreakerBuilder {
     }
     /// How long it stays open. Default: 10 s.
     pub fn open(mut self, time: Duration) -> Self {
-        self.rules.open = time;
+        // So that adding it to a time is never too much.
+        self.rules.open = time.min(YEAR);
         self
     }
     /// How many must go well until it closes again; no more are let through. Default: 3.
@@ -207,19 +212,16 @@ impl Breaker {
             // It has closed since the look.
             State::Closed => return Ok(self.permit(self.0.generation.load(Relaxed), now)),
             State::Open { until } if now < *until => Some(*until - now),
-            State::HalfOpen { admitted, .. } if *admitted < self.0.rules.probes => {
-                *admitted += 1;
+            State::HalfOpen { since, admitted, .. } if *admitted < self.0.rules.probes => {
+                (*since, *admitted) = (now, *admitted + 1);
                 return Ok(self.permit(self.0.generation.load(Relaxed), now));
             }
             State::HalfOpen { since, .. } if now < *since + self.0.rules.open => {
                 Some(*since + self.0.rules.open - now)
             }
-            // Those that were let through are not back, and have had as long as it stays open: as many others may try.
-            State::HalfOpen { since, admitted, .. } => {
-                (*since, *admitted) = (now, 1);
-                return Ok(self.permit(self.0.generation.load(Relaxed), now));
-            }
-            State::Open { .. } => None,
+            // Its time is over; or those that were let through are not back, and have had as long as it stays open: others may try, in a life of
+            // their own.
+            State::HalfOpen { .. } | State::Open { .. } => None,
         };
         if let Some(retry_after) = refused {
             return Err(BreakerOpen { retry_after });

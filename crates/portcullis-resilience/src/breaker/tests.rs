@@ -77,14 +77,15 @@ proptest! {
                 Step::Ask => {
                     let lets = match &mut model {
                         Model::Closed(_) => true,
-                        Model::HalfOpen { admitted, .. } if *admitted < PROBES => {
-                            *admitted += 1;
+                        Model::HalfOpen { since, admitted, .. } if *admitted < PROBES => {
+                            (*since, *admitted) = (now, *admitted + 1);
                             true
                         }
-                        Model::HalfOpen { since, admitted, .. } => {
+                        Model::HalfOpen { since, .. } => {
                             let overdue = now >= *since + SECONDS * 1_000;
                             if overdue {
-                                (*since, *admitted) = (now, 1);
+                                life += 1;
+                                model = Model::HalfOpen { since: now, admitted: 1, went_well: 0 };
                             }
                             overdue
                         }

@@ -112,8 +112,8 @@ where
         if let Some(permit) = this.permit.take() {
             match (of_result(this.outcomes, &result), &result) {
                 (Outcome::Answered, _) => permit.succeeded(),
-                // A layer further in has asked nobody: that says nothing about the server.
-                (Outcome::Unsent, Ok(_)) => drop(permit),
+                // A layer further in has asked nobody, or the caller has gone: that says nothing about the server.
+                (Outcome::GivenUp, _) | (Outcome::Unsent, Ok(_)) => drop(permit),
                 (Outcome::Failed | Outcome::Unsent, _) => permit.failed(),
             }
         }

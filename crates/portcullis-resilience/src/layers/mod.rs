@@ -16,7 +16,7 @@ pub use retry::{RetryFuture, RetryLayer, WithRetries};
 pub use timeout::{TimeoutFuture, TimeoutLayer, WithTimeout};
 
 /// In what shape whoever calls expects an error. It is code and no browser, whatever the request accepts.
-fn dialect_of<B>(request: &Request<B>) -> Dialect {
+pub(crate) fn dialect_of<B>(request: &Request<B>) -> Dialect {
     if request.method() == Method::HEAD || request.headers().contains_key(CONTENT_TYPE) {
         return Dialect::of(request);
     }

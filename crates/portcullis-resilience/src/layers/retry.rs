@@ -7,12 +7,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
-use portcullis_core::{Body, BoxError, Clock, Deadline};
+use portcullis_core::problem::Source;
+use portcullis_core::{Body, BoxError, Clock, Deadline, Problem};
 use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::kinds::retry_after;
+use crate::kinds::{UPSTREAM_TIMEOUT, retry_after};
 use crate::outcome::of_result;
 use crate::{Backoff, HttpOutcomes, Outcome, Outcomes, RetryBudget, Spare};
 
@@ -151,13 +152,22 @@ struct More<S, O> {
 }
 
 impl<S, O> More<S, O> {
+    /// Whether getting ready has taken what was left of the time.
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline.is_expired(self.layer.clock.now()))
+    }
+    fn late(&self) -> Response<Body> {
+        let problem = Problem::new(UPSTREAM_TIMEOUT).source(Source::Downstream);
+        let problem = problem.cause("the client was not ready for another try in time");
+        problem.respond_in(self.spare.dialect())
+    }
     /// How long to wait until the next try; `None` where there is none.
     fn next<E, B>(&self, result: &Result<Response<B>, E>) -> Option<Duration>
     where
         O: Outcomes<E>,
     {
         let may = match of_result(&self.layer.outcomes, result) {
-            Outcome::Answered => false,
+            Outcome::Answered | Outcome::GivenUp => false,
             Outcome::Failed => self.may_repeat,
             Outcome::Unsent => true,
         };
@@ -223,6 +233,9 @@ where
                 StateProj::Readying { request } => {
                     let more = this.more.as_mut().expect("who gets ready has another try");
                     ready!(more.service.poll_ready(cx))?;
+                    if more.is_late() {
+                        return Poll::Ready(Ok(more.late()));
+                    }
                     let request = request.take().expect("it was whole, and nobody reads it now");
                     State::Calling { call: more.service.call(request) }
                 }

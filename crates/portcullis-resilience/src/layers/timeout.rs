@@ -165,7 +165,10 @@ where
                 Poll::Pending => ready!(this.sleep.as_mut().poll(cx)),
             }
         }
-        let problem = Problem::new(UPSTREAM_TIMEOUT).source(Source::Upstream);
+        // Where the caller has less time than the layer gives, its end says nothing about who was asked.
+        let is_ours = this.limit.left == this.limit.whole;
+        let source = if is_ours { Source::Upstream } else { Source::Downstream };
+        let problem = Problem::new(UPSTREAM_TIMEOUT).source(source);
         let problem = if this.call.is_some() {
             this.call.set(None);
             problem.cause(format!("no answer came within {}", this.limit))
