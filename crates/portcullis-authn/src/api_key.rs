@@ -1,4 +1,5 @@
 //! API keys that are given when the layer is built.
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -172,9 +173,9 @@ impl ApiKeys {
         let mut lines = headers.get_all(&self.header).iter();
         match (lines.next(), lines.next()) {
             (None, _) => Ok(None),
-            (Some(_), Some(_)) => Err(Invalid("several keys")),
+            (Some(_), Some(_)) => Err("several keys".into()),
             (Some(key), None) => {
-                self.find(key.as_bytes()).map(Some).ok_or(Invalid("an unknown key"))
+                self.find(key.as_bytes()).map(Some).ok_or_else(|| "an unknown key".into())
             }
         }
     }
@@ -198,9 +199,15 @@ impl fmt::Debug for ApiKeys {
     }
 }
 
-/// A credential that was sent and is not valid.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Invalid(pub(crate) &'static str);
+/// A credential that was sent and is not valid, and why: for the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Invalid(pub(crate) Cow<'static, str>);
+
+impl From<&'static str> for Invalid {
+    fn from(why: &'static str) -> Self {
+        Self(why.into())
+    }
+}
 
 fn prefix(digest: &[u8; 32]) -> [u8; 8] {
     digest.first_chunk().copied().unwrap_or_default()

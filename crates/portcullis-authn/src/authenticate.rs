@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
@@ -17,6 +18,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::api_key::{ApiKeys, Invalid};
+use crate::bearer::Bearer;
+use crate::jwt::JwtIssuer;
 use crate::kinds::CREDENTIALS_INVALID;
 
 /// Applies [`Authenticate`]: tells everybody further in who asks.
@@ -31,8 +34,13 @@ pub struct AuthenticateLayer {
 #[derive(Clone, Debug, Default)]
 struct Schemes {
     api_keys: Option<ApiKeys>,
+    bearer: Option<Bearer>,
+    /// How to say who one is; and the same to whoever has sent a token that is not good.
     challenges: Challenges,
+    invalid_token: Challenges,
+    /// What must not travel on; and the same where there is a token of ours.
     consumed: ConsumedCredentials,
+    with_token: ConsumedCredentials,
 }
 
 impl AuthenticateLayer {
@@ -43,12 +51,30 @@ impl AuthenticateLayer {
     /// Accepts these API keys, in place of any that were accepted before.
     #[must_use]
     pub fn api_keys(self, keys: ApiKeys) -> Self {
-        let schemes = Schemes {
-            challenges: Challenges::new([keys.challenge()]),
-            consumed: ConsumedCredentials::none().header(keys.header_name().clone()),
-            api_keys: Some(keys),
-        };
-        Self { schemes: Arc::new(schemes) }
+        self.with(|schemes| schemes.api_keys = Some(keys))
+    }
+    /// Accepts the tokens of this issuer (`Authorization: Bearer`), beside those of others.
+    #[must_use]
+    pub fn bearer(self, issuer: JwtIssuer) -> Self {
+        self.with(|schemes| {
+            let more = schemes.bearer.as_ref().map_or_else(Bearer::new, Bearer::clone).with(issuer);
+            schemes.bearer = Some(more);
+        })
+    }
+    fn with(mut self, edit: impl FnOnce(&mut Schemes)) -> Self {
+        let schemes = Arc::make_mut(&mut self.schemes);
+        edit(schemes);
+        let keys = schemes.api_keys.as_ref().map(ApiKeys::challenge);
+        let bearer = |challenge| schemes.bearer.as_ref().map(|_| challenge);
+        let all =
+            |bearer: Option<HeaderValue>| Challenges::new(bearer.into_iter().chain(keys.clone()));
+        (schemes.challenges, schemes.invalid_token) =
+            (all(bearer(Bearer::CHALLENGE)), all(bearer(Bearer::INVALID)));
+        let header = schemes.api_keys.as_ref().map(|keys| keys.header_name().clone());
+        let consumed = ConsumedCredentials::none();
+        schemes.consumed = header.into_iter().fold(consumed, ConsumedCredentials::header);
+        schemes.with_token = schemes.consumed.clone().header(AUTHORIZATION);
+        self
     }
 }
 
@@ -65,6 +91,12 @@ impl Staged for AuthenticateLayer {
     type Provides = KnownCaller;
     fn check(&self, plan: &mut Plan) {
         plan.errors(self.schemes.api_keys.iter().flat_map(ApiKeys::errors).cloned());
+        plan.errors(self.schemes.bearer.iter().flat_map(Bearer::errors).cloned());
+        for issuer in self.schemes.bearer.iter().flat_map(Bearer::issuers) {
+            for role in issuer.roles() {
+                plan.mentions_role(format!("issuer `{}`", issuer.issuer()), &**role);
+            }
+        }
         for identity in self.schemes.api_keys.iter().flat_map(ApiKeys::identities) {
             for role in identity.roles() {
                 plan.mentions_role(format!("API key `{}`", identity.subject()), role);
@@ -154,24 +186,19 @@ where
 impl Schemes {
     /// Leaves in the context who asks, and what must not travel on.
     fn identify<B>(&self, context: &Context, request: &Request<B>) -> Result<(), Problem> {
-        // Also where nobody looks at the key: it is ours, and no upstream's business.
-        context.set_consumed(self.consumed.clone());
+        let headers = request.headers();
+        // Also where nobody looks at them: they are for us, and no upstream's business.
+        let has_token = self.bearer.is_some() && Bearer::is_in(headers);
+        let consumed = if has_token { &self.with_token } else { &self.consumed };
+        context.set_consumed(consumed.clone());
         let public = context.route().is_some_and(|route| Route::access(route).is_public());
-        let keys = self.api_keys.as_ref().filter(|_| !public);
-        let identity = keys.map_or(Ok(None), |keys| keys.identify(request.headers()));
-        let revoked =
-            |identity: &&Identity| identity.revocation().is_some_and(Revocation::is_revoked);
-        let identity = match identity {
-            Ok(Some(identity)) if revoked(&identity) => Err(Invalid("one that was revoked")),
-            identity => identity,
-        };
-        let identity = identity.map_err(|error| self.invalid(context, error))?;
-        context.note("authenticate", || match identity {
+        let identity = if public { None } else { self.find(context, headers)? };
+        context.note("authenticate", || match &identity {
             Some(identity) => format!("{}", identity.key()),
             None => "anonymous".to_owned(),
         });
         let state = match identity {
-            Some(identity) => AuthState::Authenticated(identity.clone()),
+            Some(identity) => AuthState::Authenticated(identity),
             None => AuthState::Anonymous(self.challenges.clone()),
         };
         if context.set_auth(state) {
@@ -181,8 +208,29 @@ impl Schemes {
         Err(Problem::new(CONTEXT_CONFLICT).cause(cause))
     }
 
-    fn invalid(&self, context: &Context, Invalid(what): Invalid) -> Problem {
-        context.note("authenticate", || what);
-        self.challenges.on(Problem::new(CREDENTIALS_INVALID).cause(what))
+    /// Whose credentials the request carries.
+    fn find(&self, context: &Context, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
+        let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers));
+        let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
+        let now = context.clock().wall();
+        let by_token =
+            self.bearer.as_ref().map_or(Ok(None), |bearer| bearer.identify(headers, now));
+        let by_token = by_token.map_err(|error| invalid(context, &self.invalid_token, error))?;
+        let identity = match (by_key.cloned(), by_token) {
+            (Some(_), Some(_)) => {
+                let both = Invalid::from("an API key and a token: nobody can say which is meant");
+                return Err(invalid(context, &self.challenges, both));
+            }
+            (one, other) => one.or(other),
+        };
+        if identity.as_ref().and_then(Identity::revocation).is_some_and(Revocation::is_revoked) {
+            return Err(invalid(context, &self.challenges, "one that was revoked".into()));
+        }
+        Ok(identity)
     }
+}
+
+fn invalid(context: &Context, challenges: &Challenges, Invalid(what): Invalid) -> Problem {
+    context.note("authenticate", || what.clone());
+    challenges.on(Problem::new(CREDENTIALS_INVALID).cause(what.into_owned()))
 }

@@ -3,7 +3,12 @@
 
 mod api_key;
 mod authenticate;
+mod bearer;
+mod jose;
+mod jwt;
 pub mod kinds;
 
 pub use api_key::{ApiKey, ApiKeys};
 pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
+pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
+pub use jwt::{ClaimNames, JwtIssuer, JwtIssuerBuilder};
