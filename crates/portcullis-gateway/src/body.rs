@@ -141,8 +141,8 @@ impl HttpBody for UpstreamBody {
                 this.end(false);
                 Poll::Ready(Some(Err(error.into())))
             }
-            // A stream that was reset without a reason ends like any other one for hyper, but not whole.
-            Poll::Ready(None) if !this.incoming.is_end_stream() => {
+            // A stream of HTTP/2 that was reset without a reason ends like any other one for hyper, but not whole.
+            Poll::Ready(None) if this.lease.stream.is_some() && !this.incoming.is_end_stream() => {
                 this.end(false);
                 Poll::Ready(Some(Err(Cut.into())))
             }

@@ -665,3 +665,26 @@ async fn nothing_is_begun_when_the_time_is_over() {
     assert!(answer.text().contains("upstream-timeout"), "{answer:?}");
     assert!(backend.seen().iter().all(|seen| !seen.contains("/second")));
 }
+
+/// Chunks, a length, or the end of the connection: each is an end.
+#[tokio::test]
+async fn an_answer_ends_in_any_of_the_three_ways() {
+    let backend = Backend::answering(|seen| match seen.split(' ').nth(1) {
+        Some("/chunks") => Reply::Bytes(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nall\r\n0\r\n\r\n".to_vec(),
+        ),
+        Some("/close") => Reply::ThenClose(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nall".to_vec()),
+        _ => ok("all"),
+    })
+    .await;
+    let front = in_front_of(&backend).await;
+    for path in ["/length", "/chunks", "/close", "/length"] {
+        let mut client = front.connect().await;
+        for _ in 0..2 {
+            // The second one shows that the first has ended as it should.
+            client.send(get(path)).await;
+            let answer = client.answer().await.unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, "all"), "{path}");
+        }
+    }
+}
