@@ -1,13 +1,16 @@
 //! The authentication layer.
+use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
+use portcullis_core::problem::Source;
 use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
 use portcullis_core::stack::{KnownCaller, Plan, Staged};
 use portcullis_core::{
@@ -18,9 +21,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::api_key::{ApiKeys, Invalid};
-use crate::bearer::Bearer;
+use crate::bearer::{Bearer, Verdict};
 use crate::jwt::JwtIssuer;
-use crate::kinds::CREDENTIALS_INVALID;
+use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID};
 
 /// Applies [`Authenticate`]: tells everybody further in who asks.
 ///
@@ -118,13 +121,13 @@ pub struct Authenticate<S> {
 
 impl<S, ReqBody, B> Service<Request<ReqBody>> for Authenticate<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<B>>,
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = AuthenticateFuture<S::Future>;
+    type Future = AuthenticateFuture<S, ReqBody>;
 
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -132,43 +135,102 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
-        if let Err(problem) = self.schemes.identify(&context, &request) {
-            let call = Refusable::answered(problem.respond(&context));
-            return AuthenticateFuture { call, revocation: None, tunnels: false };
-        }
-        let revocation = context.identity().and_then(Identity::revocation).cloned();
-        let tunnels = request.method() == Method::CONNECT;
-        AuthenticateFuture {
-            call: Refusable::calling(self.inner.call(request)),
-            revocation,
-            tunnels,
+        self.schemes.consume(&context, request.headers());
+        match self.schemes.identify(&context, request.headers(), true) {
+            Found::Refused(problem) => AuthenticateFuture::refused(problem.respond(&context)),
+            Found::State(state) => {
+                AuthenticateFuture::calling(&mut self.inner, request, &context, state)
+            }
+            Found::Look(look) => {
+                // The clone may not be ready: keep it, and move out the one that is.
+                let clone = self.inner.clone();
+                let inner = mem::replace(&mut self.inner, clone);
+                let schemes = Arc::clone(&self.schemes);
+                let waiting = Box::new(Waiting { look, inner, request, context, schemes });
+                AuthenticateFuture {
+                    call: None,
+                    waiting: Some(waiting),
+                    revocation: None,
+                    tunnels: false,
+                }
+            }
         }
     }
+}
+
+/// A request whose token needs keys that are being fetched.
+struct Waiting<S, R> {
+    look: Pin<Box<dyn Future<Output = ()> + Send>>,
+    inner: S,
+    request: Request<R>,
+    context: Context,
+    schemes: Arc<Schemes>,
 }
 
 pin_project! {
     /// The response future of [`Authenticate`].
     #[must_use = "futures do nothing unless polled"]
-    #[derive(Debug)]
-    pub struct AuthenticateFuture<F> {
+    pub struct AuthenticateFuture<S, R>
+    where
+        S: Service<Request<R>>,
+    {
         #[pin]
-        call: Refusable<F>,
+        call: Option<Refusable<S::Future>>,
+        waiting: Option<Box<Waiting<S, R>>>,
         // None for an identity that stays good.
         revocation: Option<Revocation>,
         tunnels: bool,
     }
 }
 
-impl<F, B, E> Future for AuthenticateFuture<F>
+impl<S: Service<Request<R>>, R> AuthenticateFuture<S, R> {
+    fn refused(answer: Response<Body>) -> Self {
+        let call = Some(Refusable::answered(answer));
+        Self { call, waiting: None, revocation: None, tunnels: false }
+    }
+    fn calling(inner: &mut S, request: Request<R>, context: &Context, state: AuthState) -> Self {
+        let revocation = state.identity().and_then(Identity::revocation).cloned();
+        if !context.set_auth(state) {
+            let cause = "two layers authenticate the same request: give one layer all the schemes";
+            let problem = Problem::new(CONTEXT_CONFLICT).cause(cause);
+            return Self::refused(problem.respond(context));
+        }
+        let tunnels = request.method() == Method::CONNECT;
+        let call = Some(Refusable::calling(inner.call(request)));
+        Self { call, waiting: None, revocation, tunnels }
+    }
+}
+
+impl<S: Service<Request<R>>, R> fmt::Debug for AuthenticateFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waits = self.waiting.is_some();
+        f.debug_struct("AuthenticateFuture").field("waits", &waits).finish_non_exhaustive()
+    }
+}
+
+impl<S, R, B> Future for AuthenticateFuture<S, R>
 where
-    F: Future<Output = Result<Response<B>, E>>,
+    S: Service<Request<R>, Response = Response<B>>,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<Body>, E>;
-    fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+    type Output = Result<Response<Body>, S::Error>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        if let Some(waiting) = self.as_mut().project().waiting {
+            ready!(waiting.look.as_mut().poll(cx));
+        }
+        if let Some(waiting) = self.as_mut().project().waiting.take() {
+            let Waiting { mut inner, request, context, schemes, .. } = *waiting;
+            let next = match schemes.identify(&context, request.headers(), false) {
+                Found::State(state) => Self::calling(&mut inner, request, &context, state),
+                Found::Refused(problem) => Self::refused(problem.respond(&context)),
+                Found::Look(_) => Self::refused(unavailable().respond(&context)),
+            };
+            self.set(next);
+        }
         let this = self.project();
-        let mut response = ready!(this.call.poll(cx))?;
+        let call = this.call.as_pin_mut().expect("who does not wait has begun");
+        let mut response = ready!(call.poll(cx))?;
         Poll::Ready(Ok(match this.revocation.take() {
             None => response,
             Some(revocation)
@@ -183,39 +245,58 @@ where
     }
 }
 
+/// What came of a look at a request.
+enum Found {
+    State(AuthState),
+    Refused(Problem),
+    /// It is found out when this is over.
+    Look(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
 impl Schemes {
-    /// Leaves in the context who asks, and what must not travel on.
-    fn identify<B>(&self, context: &Context, request: &Request<B>) -> Result<(), Problem> {
-        let headers = request.headers();
-        // Also where nobody looks at them: they are for us, and no upstream's business.
+    /// Leaves in the context what must not travel on: also where nobody looks at it, for it is for us, and no upstream's business.
+    fn consume(&self, context: &Context, headers: &HeaderMap) {
         let has_token = self.bearer.is_some() && Bearer::is_in(headers);
         let consumed = if has_token { &self.with_token } else { &self.consumed };
         context.set_consumed(consumed.clone());
+    }
+    /// Who asks.
+    fn identify(&self, context: &Context, headers: &HeaderMap, may_look: bool) -> Found {
         let public = context.route().is_some_and(|route| Route::access(route).is_public());
-        let identity = if public { None } else { self.find(context, headers)? };
+        let found = if public { Ok(None) } else { self.find(context, headers, may_look) };
+        let identity = match found {
+            Ok(identity) => identity,
+            Err(other) => return other,
+        };
         context.note("authenticate", || match &identity {
             Some(identity) => format!("{}", identity.key()),
             None => "anonymous".to_owned(),
         });
-        let state = match identity {
+        Found::State(match identity {
             Some(identity) => AuthState::Authenticated(identity),
             None => AuthState::Anonymous(self.challenges.clone()),
-        };
-        if context.set_auth(state) {
-            return Ok(());
-        }
-        let cause = "two layers authenticate the same request: give one layer all the schemes";
-        Err(Problem::new(CONTEXT_CONFLICT).cause(cause))
+        })
     }
-
     /// Whose credentials the request carries.
-    fn find(&self, context: &Context, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
+    fn find(
+        &self,
+        context: &Context,
+        headers: &HeaderMap,
+        may_look: bool,
+    ) -> Result<Option<Identity>, Found> {
         let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers));
         let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
         let now = context.clock().wall();
         let by_token =
-            self.bearer.as_ref().map_or(Ok(None), |bearer| bearer.identify(headers, now));
-        let by_token = by_token.map_err(|error| invalid(context, &self.invalid_token, error))?;
+            match self.bearer.as_ref().map(|bearer| bearer.identify(headers, now, may_look)) {
+                None | Some(Verdict::Nobody) => None,
+                Some(Verdict::Known(identity)) => Some(identity),
+                Some(Verdict::Invalid(error)) => {
+                    return Err(invalid(context, &self.invalid_token, error));
+                }
+                Some(Verdict::Look(look)) => return Err(Found::Look(look)),
+                Some(Verdict::Unavailable) => return Err(Found::Refused(unavailable())),
+            };
         let identity = match (by_key.cloned(), by_token) {
             (Some(_), Some(_)) => {
                 let both = Invalid::from("an API key and a token: nobody can say which is meant");
@@ -230,7 +311,14 @@ impl Schemes {
     }
 }
 
-fn invalid(context: &Context, challenges: &Challenges, Invalid(what): Invalid) -> Problem {
+fn invalid(context: &Context, challenges: &Challenges, Invalid(what): Invalid) -> Found {
     context.note("authenticate", || what.clone());
-    challenges.on(Problem::new(CREDENTIALS_INVALID).cause(what.into_owned()))
+    Found::Refused(challenges.on(Problem::new(CREDENTIALS_INVALID).cause(what.into_owned())))
+}
+
+/// Nobody can be asked whether the credentials are good.
+fn unavailable() -> Problem {
+    let problem = Problem::new(AUTHENTICATION_UNAVAILABLE).source(Source::Upstream);
+    let problem = problem.cause("there are no keys of the token's issuer, or only old ones");
+    problem.header(RETRY_AFTER, HeaderValue::from_static("5")).retry_is_safe()
 }

@@ -1,4 +1,6 @@
 //! Bearer tokens (RFC 6750): `Authorization: Bearer ..`.
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,7 +10,7 @@ use portcullis_core::{ConfigError, Identity};
 
 use crate::api_key::Invalid;
 use crate::jose::{Flaw, Token};
-use crate::jwt::{Fingerprint, JwtIssuer, Remembered, claims_of};
+use crate::jwt::{Fingerprint, JudgedBy, JwtIssuer, Now, Remembered, RemoteKeys, claims_of};
 
 /// How long a token may be: longer ones are refused before anybody reads them.
 const LONGEST: usize = 8 << 10;
@@ -61,39 +63,78 @@ impl Bearer {
     pub(crate) fn is_in(headers: &HeaderMap) -> bool {
         headers.get_all(AUTHORIZATION).iter().any(|line| token_of(line).is_some())
     }
-    /// Whose token the headers carry: `None` without one, an error for one that is not good, or for two.
-    pub(crate) fn identify(
-        &self,
-        headers: &HeaderMap,
-        now: SystemTime,
-    ) -> Result<Option<Identity>, Invalid> {
+    /// Whose token the headers carry.
+    pub(crate) fn identify(&self, headers: &HeaderMap, now: SystemTime, may_look: bool) -> Verdict {
         let mut lines = headers.get_all(AUTHORIZATION).iter();
-        let Some(line) = lines.next() else { return Ok(None) };
+        let Some(line) = lines.next() else { return Verdict::Nobody };
         if lines.next().is_some() {
-            return Err(Invalid::from("several `Authorization` headers"));
+            return Verdict::Invalid("several `Authorization` headers".into());
         }
-        let Some(token) = token_of(line) else { return Ok(None) };
-        let token =
-            std::str::from_utf8(token).map_err(|_| Invalid::from("a token that is no text"))?;
+        let Some(token) = token_of(line) else { return Verdict::Nobody };
+        let Ok(token) = std::str::from_utf8(token) else {
+            return Verdict::Invalid("a token that is no text".into());
+        };
         if token.len() > LONGEST {
-            return Err(Invalid::from("a token that is too long"));
+            return Verdict::Invalid("a token that is too long".into());
         }
         let fingerprint = Fingerprint::of(token);
-        if let Some(identity) = self.remembered.get(fingerprint, now) {
-            return Ok(Some(identity));
+        if let Some((identity, of)) = self.remembered.get(fingerprint, now)
+            && let Some(Now::Keys(_, version)) = self.issuers.get(of.issuer).map(JwtIssuer::keys)
+            && version == of.version
+        {
+            return Verdict::Known(identity);
         }
-        let (identity, until) =
-            self.verify(token, now).map_err(|flaw| Invalid(flaw.to_string().into()))?;
-        self.remembered.remember(fingerprint, identity.clone(), until, now);
-        Ok(Some(identity))
+        match self.verify(token, now, may_look) {
+            Ok((identity, until, of)) => {
+                self.remembered.remember(fingerprint, (identity.clone(), of), until, now);
+                Verdict::Known(identity)
+            }
+            Err(verdict) => verdict,
+        }
     }
-    fn verify(&self, token: &str, now: SystemTime) -> Result<(Identity, SystemTime), Flaw> {
+    fn verify(
+        &self,
+        token: &str,
+        now: SystemTime,
+        may_look: bool,
+    ) -> Result<(Identity, SystemTime, JudgedBy), Verdict> {
         let token = Token::read(token)?;
         let claims = claims_of(&token)?;
-        let issuer = claims.get("iss").and_then(|issuer| issuer.as_str());
+        let named = claims.get("iss").and_then(|issuer| issuer.as_str());
         // What stands there is a claim like any other: the keys of the issuer that it names decide.
-        let issuer = self.issuers.iter().find(|own| Some(own.issuer()) == issuer);
-        issuer.ok_or(Flaw::Claim("iss", "is nobody who is known"))?.identify(&token, claims, now)
+        let at = self.issuers.iter().position(|own| Some(own.issuer()) == named);
+        let known = at.and_then(|at| Some((at, self.issuers.get(at)?)));
+        let (at, issuer) = known.ok_or(Flaw::Claim("iss", "is nobody who is known"))?;
+        let until = issuer.judge(&token, &claims, now)?;
+        let look = || issuer.remote().filter(|_| may_look).and_then(RemoteKeys::look);
+        let Now::Keys(keys, version) = issuer.keys() else {
+            return Err(look().map_or(Verdict::Unavailable, Verdict::Look));
+        };
+        match keys.verify(&token) {
+            Ok(()) => Ok((issuer.identity(claims)?, until, JudgedBy { issuer: at, version })),
+            Err(Flaw::UnknownKey) => {
+                Err(look().map_or_else(|| Flaw::UnknownKey.into(), Verdict::Look))
+            }
+            Err(flaw) => Err(flaw.into()),
+        }
+    }
+}
+
+/// What came of a look at a token.
+pub(crate) enum Verdict {
+    /// There is none.
+    Nobody,
+    Known(Identity),
+    Invalid(Invalid),
+    /// The issuer's keys are asked for: ask again when that is done.
+    Look(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// There are no keys, and there is no way to get them.
+    Unavailable,
+}
+
+impl From<Flaw> for Verdict {
+    fn from(flaw: Flaw) -> Self {
+        Self::Invalid(Invalid(flaw.to_string().into()))
     }
 }
 

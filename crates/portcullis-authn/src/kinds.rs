@@ -9,5 +9,12 @@ pub const CREDENTIALS_INVALID: ProblemKind = ProblemKind::new(
     "The credentials are not valid",
 );
 
+/// Whoever could say whether the credentials are valid cannot be asked now.
+pub const AUTHENTICATION_UNAVAILABLE: ProblemKind = ProblemKind::new(
+    "authentication-unavailable",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "Nobody can say now who you are",
+);
+
 /// Every kind in this module.
-pub const ALL: &[ProblemKind] = &[CREDENTIALS_INVALID];
+pub const ALL: &[ProblemKind] = &[CREDENTIALS_INVALID, AUTHENTICATION_UNAVAILABLE];

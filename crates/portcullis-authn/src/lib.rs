@@ -11,4 +11,6 @@ pub mod kinds;
 pub use api_key::{ApiKey, ApiKeys};
 pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
 pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
-pub use jwt::{ClaimNames, JwtIssuer, JwtIssuerBuilder};
+pub use jwt::{ClaimNames, FetchKeys, JwtIssuer, JwtIssuerBuilder, RemoteKeys};
+#[cfg(feature = "remote")]
+pub use jwt::{JwksUrl, JwksUrlError};

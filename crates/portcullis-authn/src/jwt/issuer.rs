@@ -8,6 +8,7 @@ use portcullis_core::{ConfigError, ConfigErrors, Identity, IdentityBuilder, Iden
 use serde_json::{Map, Value};
 
 use super::claims::{ClaimNames, RoleNames, text, texts, time};
+use super::source::{Now, RemoteKeys, Source};
 use crate::jose::{Algorithm, Flaw, Keys, Token, object};
 
 /// An issuer whose tokens are accepted. Cheap to clone.
@@ -37,7 +38,7 @@ struct Inner {
     algorithms: Vec<Algorithm>,
     types: Vec<String>,
     leeway: Duration,
-    keys: Keys,
+    keys: Source,
     claims: ClaimNames,
     roles: RoleNames,
 }
@@ -66,7 +67,7 @@ impl JwtIssuer {
                 ],
                 types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
                 leeway: Duration::from_secs(30),
-                keys: Keys::default(),
+                keys: Source::Given(Arc::default()),
                 claims: ClaimNames::default(),
                 roles: RoleNames::default(),
             },
@@ -81,23 +82,31 @@ impl JwtIssuer {
         self.0.roles.roles()
     }
 
-    /// Whose token it is, and until when it is good, if it is one of this issuer's.
-    pub(crate) fn identify(
+    /// Where its keys come from, if they are fetched.
+    pub fn remote(&self) -> Option<&RemoteKeys> {
+        self.0.keys.remote()
+    }
+    /// Its keys as they are now.
+    pub(crate) fn keys(&self) -> Now {
+        self.0.keys.now()
+    }
+
+    /// Until when a token would be good that one of the issuer's keys has signed. It comes before the look at the keys, so that nobody has
+    /// them fetched for a token that is not good anyhow.
+    pub(crate) fn judge(
         &self,
         token: &Token<'_>,
-        claims: Map<String, Value>,
+        claims: &Map<String, Value>,
         now: SystemTime,
-    ) -> Result<(Identity, SystemTime), Flaw> {
-        let Inner { algorithms, types, keys, .. } = &*self.0;
+    ) -> Result<SystemTime, Flaw> {
+        let Inner { algorithms, types, .. } = &*self.0;
         if !algorithms.contains(&token.algorithm) {
             return Err(Flaw::Unacceptable("its algorithm is not one that is allowed here"));
         }
         if token.typ.as_ref().is_some_and(|typ| !types.contains(typ)) {
             return Err(Flaw::Unacceptable("its type is another one"));
         }
-        keys.verify(token)?;
-        let until = self.check(&claims, now)?;
-        Ok((self.identity(claims)?, until))
+        self.check(claims, now)
     }
 
     /// Whether the claims are for us, and for now; until when.
@@ -134,7 +143,8 @@ impl JwtIssuer {
         Ok(until)
     }
 
-    fn identity(&self, claims: Map<String, Value>) -> Result<Identity, Flaw> {
+    /// Whose token it is.
+    pub(crate) fn identity(&self, claims: Map<String, Value>) -> Result<Identity, Flaw> {
         let whole = Value::Object(claims);
         let named = |name: &str| whole.get(name).and_then(Value::as_str);
         let subject = named("sub").filter(|subject| !subject.is_empty());
@@ -177,7 +187,11 @@ impl JwtIssuerBuilder {
     }
     /// The keys that sign its tokens.
     pub fn keys(self, keys: Keys) -> Self {
-        self.edit(|inner| inner.keys = keys)
+        self.edit(|inner| inner.keys = Source::Given(Arc::new(keys)))
+    }
+    /// The keys that sign its tokens, from where it publishes them.
+    pub fn remote_keys(self, keys: RemoteKeys) -> Self {
+        self.edit(|inner| inner.keys = Source::Remote(keys))
     }
     /// The algorithms that are allowed. Default: RS256, PS256, ES256 and `EdDSA`.
     pub fn algorithms(self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
@@ -220,10 +234,17 @@ impl JwtIssuerBuilder {
         if inner.audiences.is_empty() || inner.audiences.contains("") {
             wrong("it has no audience: say what stands in `aud` of tokens that are for us");
         }
-        if inner.keys.is_empty() {
-            wrong("it has no key");
-        } else if !inner.algorithms.iter().any(|algorithm| inner.keys.have(*algorithm)) {
-            wrong("none of its keys is for an algorithm that is allowed");
+        if inner.algorithms.is_empty() {
+            wrong("no algorithm is allowed");
+        }
+        if let Source::Given(keys) = &inner.keys {
+            if keys.is_empty() {
+                wrong("it has no key");
+            } else if !inner.algorithms.iter().any(|algorithm| keys.have(*algorithm)) {
+                wrong("none of its keys is for an algorithm that is allowed");
+            }
+        } else if inner.algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
+            wrong("a secret that is shared is not fetched: HS256 and the like need `keys`");
         }
         if inner.leeway > MOST_LEEWAY {
             wrong("a leeway of more than 5 minutes keeps tokens good that are not");

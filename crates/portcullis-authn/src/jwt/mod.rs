@@ -2,10 +2,17 @@
 mod claims;
 mod issuer;
 mod remembered;
+mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "remote")]
+mod url;
 
 pub use claims::ClaimNames;
 pub(crate) use issuer::claims_of;
 pub use issuer::{JwtIssuer, JwtIssuerBuilder};
-pub(crate) use remembered::{Fingerprint, Remembered};
+pub(crate) use remembered::{Fingerprint, JudgedBy, Remembered};
+pub(crate) use source::Now;
+pub use source::{FetchKeys, RemoteKeys};
+#[cfg(feature = "remote")]
+pub use url::{JwksUrl, JwksUrlError};

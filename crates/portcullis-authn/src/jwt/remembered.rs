@@ -17,7 +17,16 @@ pub(crate) struct Remembered {
 
 struct Known {
     identity: Identity,
+    by: JudgedBy,
     until: SystemTime,
+}
+
+/// By which keys of which issuer a token was judged. With others it is judged anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JudgedBy {
+    /// Its place in the layer.
+    pub(crate) issuer: usize,
+    pub(crate) version: u64,
 }
 
 /// By the first byte of the digest.
@@ -46,11 +55,11 @@ impl Remembered {
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
     /// Whose token it is, if it was good and is still.
-    pub(crate) fn get(&self, token: Fingerprint, now: SystemTime) -> Option<Identity> {
+    pub(crate) fn get(&self, token: Fingerprint, now: SystemTime) -> Option<(Identity, JudgedBy)> {
         let mut shard = self.shard(token)?;
         let known = shard.get(&token.0)?;
         if now < known.until {
-            return Some(known.identity.clone());
+            return Some((known.identity.clone(), known.by));
         }
         shard.remove(&token.0);
         None
@@ -58,7 +67,7 @@ impl Remembered {
     pub(crate) fn remember(
         &self,
         token: Fingerprint,
-        identity: Identity,
+        judged: (Identity, JudgedBy),
         until: SystemTime,
         now: SystemTime,
     ) {
@@ -70,7 +79,8 @@ impl Remembered {
             // Only tokens that are good are in it: to verify them once more costs little.
             shard.clear();
         }
-        shard.insert(token.0, Known { identity, until });
+        let (identity, by) = judged;
+        shard.insert(token.0, Known { identity, by, until });
     }
 }
 

@@ -10,7 +10,7 @@ use portcullis_core::Identity;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bearer::Bearer;
+use crate::bearer::{Bearer, Verdict};
 use crate::jose::{Algorithm, Keys};
 
 const NOW: u64 = 1_800_000_000;
@@ -76,7 +76,21 @@ fn issuer(keys: &[Value]) -> JwtIssuer {
 fn ask(bearer: &Bearer, token: &str) -> Result<Option<Identity>, String> {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::try_from(format!("Bearer {token}")).unwrap());
-    bearer.identify(&headers, now()).map_err(|invalid| invalid.0.into_owned())
+    verdict(bearer, &headers, now())
+}
+
+fn verdict(
+    bearer: &Bearer,
+    headers: &HeaderMap,
+    now: SystemTime,
+) -> Result<Option<Identity>, String> {
+    match bearer.identify(headers, now, true) {
+        Verdict::Nobody => Ok(None),
+        Verdict::Known(identity) => Ok(Some(identity)),
+        Verdict::Invalid(invalid) => Err(invalid.0.into_owned()),
+        Verdict::Look(_) => Err("look".to_owned()),
+        Verdict::Unavailable => Err("unavailable".to_owned()),
+    }
 }
 
 fn refused(bearer: &Bearer, token: &str, why: &str) {
@@ -275,13 +289,13 @@ fn several_headers_are_refused_and_other_schemes_are_not_ours() {
     let bearer = Bearer::new().with(issuer(&[signer.jwk("one")]));
     let good = HeaderValue::try_from(format!("bEaReR   {}", signer.good())).unwrap();
     let mut headers = HeaderMap::new();
-    assert!(bearer.identify(&headers, now()).unwrap().is_none());
+    assert!(verdict(&bearer, &headers, now()).unwrap().is_none());
     headers.insert("authorization", HeaderValue::from_static("Basic YTpi"));
-    assert!(bearer.identify(&headers, now()).unwrap().is_none());
+    assert!(verdict(&bearer, &headers, now()).unwrap().is_none());
     headers.insert("authorization", good.clone());
-    assert!(bearer.identify(&headers, now()).unwrap().is_some());
+    assert!(verdict(&bearer, &headers, now()).unwrap().is_some());
     headers.append("authorization", good);
-    assert!(bearer.identify(&headers, now()).is_err());
+    assert!(verdict(&bearer, &headers, now()).is_err());
 }
 
 /// A token is judged by the issuer that it names, whoever else is known.
@@ -308,21 +322,22 @@ fn a_remembered_token_is_over_with_its_time_and_unknown_elsewhere() {
     let mut headers = HeaderMap::new();
     let token = HeaderValue::try_from(format!("Bearer {}", signer.good())).unwrap();
     headers.insert("authorization", token);
-    let at = |seconds| bearer.identify(&headers, now() + Duration::from_secs(seconds));
+    let at = |seconds| verdict(&bearer, &headers, now() + Duration::from_secs(seconds));
     assert!(at(0).is_ok() && at(629).is_ok());
     assert!(at(630).is_err() && at(631).is_err());
     // Other keys, another verdict.
     let other = Bearer::new().with(issuer(&[Signer::new().jwk("one")]));
-    assert!(other.identify(&headers, now()).is_err());
+    assert!(verdict(&other, &headers, now()).is_err());
 }
 
 #[test]
 fn no_more_are_remembered_than_there_is_room_for() {
     let remembered = Remembered::new(32);
     let identity = Identity::builder("i", "s").build();
+    let by = JudgedBy { issuer: 0, version: 0 };
     let tokens: Vec<_> = (0..1_000).map(|at| Fingerprint::of(&at.to_string())).collect();
     for token in &tokens {
-        remembered.remember(*token, identity.clone(), now() + Duration::from_secs(60), now());
+        remembered.remember(*token, (identity.clone(), by), now() + Duration::from_secs(60), now());
         assert!(remembered.get(*token, now()).is_some());
     }
     let kept = tokens.iter().filter(|token| remembered.get(**token, now()).is_some()).count();
@@ -340,7 +355,7 @@ fn an_issuer_that_could_not_work_is_not_made() {
         (JwtIssuer::builder("i").audience("").keys(keys()), "it has no audience"),
         (JwtIssuer::builder("i").audience("shop"), "it has no key"),
         (sound().algorithms([Algorithm::Rs256]), "none of its keys"),
-        (sound().algorithms([]), "none of its keys"),
+        (sound().algorithms([]), "no algorithm is allowed"),
         (sound().leeway(Duration::from_secs(301)), "5 minutes"),
         (sound().claims(ClaimNames::new().roles("roles")), "`roles` is no JSON pointer"),
     ] {

@@ -4,6 +4,7 @@
 mod contract;
 mod keys;
 mod revoked;
+mod rotation;
 mod routes;
 mod secrecy;
 mod support;

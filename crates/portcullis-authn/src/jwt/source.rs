@@ -1,0 +1,243 @@
+//! Where the keys of an issuer come from: they are given, or they are fetched and kept fresh.
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use portcullis_core::{BoxError, Clock};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::jose::{Keys, KeysError};
+
+/// Fetches the text of a JWK Set. Made of a closure by whoever has an HTTP client; [`JwksUrl`](super::JwksUrl) is one.
+pub trait FetchKeys: Send + Sync + 'static {
+    /// Fetches it once.
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>>;
+}
+
+impl<F, R> FetchKeys for F
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Vec<u8>, BoxError>> + Send + 'static,
+{
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>> {
+        Box::pin(self())
+    }
+}
+
+/// The keys of an issuer, fetched from where it publishes them. Cheap to clone; clones share them.
+///
+/// They are fetched when the first token needs them or [`start`](Self::start) is called, and again and again from then on. A token that names
+/// an unknown key has them fetched at once, for all who wait together, and no sooner than 30 s after the last time. Where the issuer
+/// cannot be reached, the keys that are known stay good for a while, and after that nobody is let in.
+#[derive(Clone)]
+pub struct RemoteKeys(Arc<Inner>);
+
+struct Inner {
+    fetch: Box<dyn FetchKeys>,
+    every: Duration,
+    keep: Duration,
+    clock: Clock,
+    current: ArcSwapOption<Known>,
+    state: Mutex<State>,
+    /// Goes up with each look, however it ended.
+    looks: watch::Sender<u64>,
+    started: AtomicBool,
+}
+
+/// Keys, and when they were fetched.
+struct Known {
+    keys: Arc<Keys>,
+    version: u64,
+    fresh: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    /// When somebody last looked, well or not.
+    looked: Option<Instant>,
+    looking: bool,
+}
+
+/// How soon a token with an unknown key may have them fetched again.
+const FLOOR: Duration = Duration::from_secs(30);
+/// The first pause after a look that failed; it doubles, up to the usual one.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is known of the keys now.
+pub(crate) enum Now {
+    Keys(Arc<Keys>, u64),
+    /// None, or too old ones.
+    Nothing,
+}
+
+impl RemoteKeys {
+    /// Keys that `fetch` brings.
+    pub fn new(fetch: impl FetchKeys) -> Self {
+        Self::with_clock(fetch, Clock::system())
+    }
+    /// The same, with a clock of one's own. (Waits are tokio's.)
+    pub fn with_clock(fetch: impl FetchKeys, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            fetch: Box::new(fetch),
+            every: Duration::from_secs(300),
+            keep: Duration::from_secs(3_600),
+            clock,
+            current: ArcSwapOption::empty(),
+            state: Mutex::default(),
+            looks: watch::Sender::new(0),
+            started: AtomicBool::new(false),
+        }))
+    }
+    fn edit(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
+        // Before it is shared; afterwards nothing changes.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            edit(inner);
+        }
+        self
+    }
+    /// How often they are fetched. Default: every 5 min. Say it before it is cloned.
+    #[must_use]
+    pub fn every(self, time: Duration) -> Self {
+        self.edit(|inner| inner.every = time.max(AGAIN))
+    }
+    /// How long known keys stay good while they cannot be fetched. Default: 1 h. Say it before it is cloned.
+    #[must_use]
+    pub fn keep(self, time: Duration) -> Self {
+        self.edit(|inner| inner.keep = time)
+    }
+    /// Begins to fetch them, on this runtime, which should be one that lasts.
+    pub fn start(&self, runtime: &Handle) {
+        if !self.0.started.swap(true, AcqRel) {
+            runtime.spawn(keep_fetching(Arc::downgrade(&self.0)));
+        }
+    }
+    /// Waits until there are keys.
+    pub async fn ready(&self) {
+        let mut looks = self.0.looks.subscribe();
+        while matches!(self.now(), Now::Nothing) {
+            if looks.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let known = self.0.current.load();
+        let Some(known) = known.as_ref() else { return Now::Nothing };
+        let age = self.0.clock.now().saturating_duration_since(known.fresh);
+        if age > self.0.keep {
+            return Now::Nothing;
+        }
+        Now::Keys(Arc::clone(&known.keys), known.version)
+    }
+    /// Has them fetched because somebody needs one that is not known, and waits for it; `None` where that has just been done.
+    pub(crate) fn look(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let mut looks = self.0.looks.subscribe();
+        let is_mine = {
+            let mut state = self.0.lock();
+            let now = self.0.clock.now();
+            let too_soon = |looked: Instant| now.saturating_duration_since(looked) < FLOOR;
+            if state.looking {
+                false
+            } else if state.looked.is_some_and(too_soon) {
+                return None;
+            } else {
+                (state.looking, state.looked) = (true, Some(now));
+                true
+            }
+        };
+        let inner = Arc::clone(&self.0);
+        if is_mine {
+            // As a task of its own: whoever began it may go away, and others wait.
+            tokio::spawn(async move { inner.fetch_now().await });
+        }
+        Some(Box::pin(async move { drop(looks.changed().await) }))
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Fetches them, and says whether that went well.
+    async fn fetch_now(&self) -> bool {
+        let fetched = self.fetch.fetch().await;
+        let read = fetched
+            .and_then(|text| Keys::from_jwks(&text).map_err(|error: KeysError| error.into()));
+        let mut state = self.lock();
+        let well = match read {
+            Ok(keys) => {
+                for left_out in keys.left_out() {
+                    tracing::debug!("a key of an issuer is left out: {left_out}");
+                }
+                let version = self.current.load().as_ref().map_or(0, |known| known.version + 1);
+                let (keys, fresh) = (Arc::new(keys), self.clock.now());
+                self.current.store(Some(Arc::new(Known { keys, version, fresh })));
+                true
+            }
+            Err(error) => {
+                tracing::warn!("the keys of an issuer cannot be fetched: {error}");
+                false
+            }
+        };
+        state.looking = false;
+        drop(state);
+        self.looks.send_modify(|looks| *looks += 1);
+        well
+    }
+}
+
+/// Fetches them again and again, as long as somebody has them.
+async fn keep_fetching(keys: Weak<Inner>) {
+    let mut pause = AGAIN;
+    loop {
+        let every = {
+            let Some(inner) = keys.upgrade() else { return };
+            {
+                let mut state = inner.lock();
+                (state.looking, state.looked) = (true, Some(inner.clock.now()));
+            }
+            let well = inner.fetch_now().await;
+            pause = if well { inner.every } else { (pause * 2).min(inner.every) };
+            pause
+        };
+        sleep(every).await;
+    }
+}
+
+impl fmt::Debug for RemoteKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteKeys")
+            .field("every", &self.0.every)
+            .field("keep", &self.0.keep)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Given(Arc<Keys>),
+    Remote(RemoteKeys),
+}
+
+impl Source {
+    pub(crate) fn now(&self) -> Now {
+        match self {
+            Self::Given(keys) => Now::Keys(Arc::clone(keys), 0),
+            Self::Remote(keys) => keys.now(),
+        }
+    }
+    pub(crate) fn remote(&self) -> Option<&RemoteKeys> {
+        match self {
+            Self::Given(_) => None,
+            Self::Remote(keys) => Some(keys),
+        }
+    }
+}
