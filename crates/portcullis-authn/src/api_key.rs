@@ -123,6 +123,10 @@ impl ApiKeys {
         }
         self
     }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_prefix.is_empty()
+    }
     /// Goes on with what these keys replace: a key that was there already, for the same caller with the same rights, stays the same
     /// identity, and what is under way for it goes on.
     #[must_use]

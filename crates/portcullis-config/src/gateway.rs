@@ -24,7 +24,7 @@ use tower_service::Service;
 use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
 use crate::live::Live;
-use crate::read::{self, ServerSettings};
+use crate::read::{self, Issuer, ServerSettings};
 use crate::reader::{Known, Reading, Span};
 use crate::source::{FileErrors, Source};
 
@@ -39,6 +39,7 @@ pub struct Gateway {
     routes: Routes<Endpoint, Restricted>,
     places: HashMap<String, Span>,
     keys: ApiKeys,
+    issuers: Vec<Issuer>,
     roles: Roles,
     by_address: RateLimitLayer<stage::PreLimit>,
     by_identity: RateLimitLayer<stage::Limit>,
@@ -69,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) routes: Option<Routes<Endpoint, Restricted>>,
     pub(crate) places: HashMap<String, Span>,
     pub(crate) keys: ApiKeys,
+    pub(crate) issuers: Vec<Issuer>,
     pub(crate) roles: Option<Roles>,
     pub(crate) by_address: RateLimitLayer<stage::PreLimit>,
     pub(crate) by_identity: RateLimitLayer<stage::Limit>,
@@ -129,6 +131,7 @@ impl Gateway {
             routes: Some(routes),
             places,
             keys,
+            issuers,
             roles: Some(roles),
             by_address,
             by_identity,
@@ -149,6 +152,7 @@ impl Gateway {
             routes,
             places,
             keys,
+            issuers,
             roles,
             by_address,
             by_identity,
@@ -158,6 +162,8 @@ impl Gateway {
         };
         if let Some(before) = before {
             gateway.keys = gateway.keys.continuing(&before.keys);
+            let issuers = std::mem::take(&mut gateway.issuers).into_iter();
+            gateway.issuers = issuers.map(|issuer| issuer.continuing(&before.issuers)).collect();
             gateway.by_address = gateway.by_address.continuing(&before.by_address);
             gateway.by_identity = gateway.by_identity.continuing(&before.by_identity);
             gateway.metrics = before.metrics.clone();
@@ -236,11 +242,20 @@ impl Gateway {
             .layer(self.routes.layer())
             .layer(cors)
             .layer(self.by_address.clone())
-            .layer(AuthenticateLayer::new().api_keys(self.keys.clone()))
+            .layer(self.authenticate())
             .layer(self.by_identity.clone())
             .layer(AuthorizeLayer::new(self.roles.clone()))
             .around(self.routes.clone());
         Ok(OptionalService::With(self.placed(guarded)?))
+    }
+
+    /// Who is known. Without keys and issuers everybody is anonymous.
+    fn authenticate(&self) -> AuthenticateLayer {
+        let layer = AuthenticateLayer::new();
+        // Where there are only tokens, nobody is asked for a key.
+        let only_tokens = self.keys.is_empty() && !self.issuers.is_empty();
+        let layer = if only_tokens { layer } else { layer.api_keys(self.keys.clone()) };
+        self.issuers.iter().fold(layer, |layer, known| layer.bearer(known.policy.clone()))
     }
 
     /// The gateway as one that changes with its file.
@@ -323,6 +338,15 @@ impl Gateway {
 
     /// Begins health checks and discovery on `runtime`. The gateway is ready once every upstream is known.
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
+        for Issuer { name, policy, .. } in &self.issuers {
+            let Some(keys) = policy.remote().cloned() else { continue };
+            keys.start(runtime);
+            let known = self.readiness.expect(format!("issuer {name}"));
+            runtime.spawn(async move {
+                keys.ready().await;
+                known.ready();
+            });
+        }
         for upstream in self.upstreams() {
             upstream.start(runtime);
             let known = self.readiness.expect(format!("upstream {}", upstream.name()));

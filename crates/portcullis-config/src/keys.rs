@@ -146,7 +146,63 @@ pub(crate) const TELEMETRY: &[Key] = &[key(
     "How requests are written down. Default: text.",
 )];
 
-pub(crate) const AUTH: &[Key] = &[key("api_key", Kind::Table(API_KEY), "API keys.")];
+pub(crate) const AUTH: &[Key] = &[
+    key("api_key", Kind::Table(API_KEY), "API keys."),
+    key(
+        "jwt",
+        Kind::Named(JWT),
+        "Issuers whose tokens are accepted (`Authorization: Bearer`), by names of your own.",
+    ),
+];
+
+pub(crate) const JWT: &[Key] = &[
+    key("issuer", Kind::Text, "What stands in `iss` of its tokens, letter for letter."),
+    key("audience", Kind::Texts, "For whom its tokens are: one of these stands in `aud`."),
+    key(
+        "jwks",
+        Kind::Text,
+        "Its keys: `file:keys.json`, or where it publishes them, `https://id.example/jwks`; `http` only on this machine.",
+    ),
+    key(
+        "jwks_ca",
+        Kind::Text,
+        "A PEM file with the authorities that the certificate of `jwks` comes from. Default: those that the machine trusts.",
+    ),
+    key("refresh", Kind::Duration, "How often its keys are fetched. Default: 5m."),
+    key(
+        "keep",
+        Kind::Duration,
+        "How long known keys stay good while they cannot be fetched; after that its tokens are 503. Default: 1h.",
+    ),
+    key(
+        "algorithms",
+        Kind::Texts,
+        "The algorithms that are allowed. Default: RS256, PS256, ES256, EdDSA.",
+    ),
+    key(
+        "types",
+        Kind::Texts,
+        "The `typ` that its tokens may have, besides none. Default: JWT, at+jwt.",
+    ),
+    key(
+        "leeway",
+        Kind::Duration,
+        "How much its clock and ours may differ; at most 5m. Default: 30s.",
+    ),
+    key("claims", Kind::Table(CLAIMS), "Where its tokens say what their subject is to us."),
+    key(
+        "roles",
+        Kind::TextMap,
+        "Which value of the claim for roles is which of our roles; what is not named gives none. `\"*\" = \"*\"` is the role of the same name.",
+    ),
+];
+
+pub(crate) const CLAIMS: &[Key] = &[
+    key("roles", Kind::Text, "A JSON pointer to the roles: `/roles`. Default: there are none."),
+    key("tenant", Kind::Text, "To the tenant. Default: there is none."),
+    key("plan", Kind::Text, "To the plan. Default: there is none."),
+    key("scopes", Kind::Text, "To the scopes. Default: `/scope`."),
+];
 
 pub(crate) const API_KEY: &[Key] = &[
     key("header", Kind::Text, "The header that carries the key. Default: `x-api-key`."),
@@ -465,7 +521,6 @@ pub(crate) const LATER: &[&str] = &[
     "stores",
     "cache",
     "session",
-    "jwt",
     "plans",
     "store",
     "on_store_failure",

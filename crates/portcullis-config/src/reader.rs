@@ -217,6 +217,10 @@ impl<'a> Table<'a> {
         let path = self.reading.source.beside(&text.value);
         Some(text.map(|_| path))
     }
+    /// A path as it is meant by the file.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        self.reading.source.beside(path)
+    }
     /// A text that must be there.
     pub(crate) fn needed(&self, key: &str, example: &str) -> Option<At<String>> {
         if self.get(key).is_none() {

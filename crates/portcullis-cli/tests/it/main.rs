@@ -8,6 +8,8 @@ mod combinations;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod jwt;
+#[cfg(test)]
 mod one_path;
 #[cfg(test)]
 mod passing;

@@ -673,7 +673,9 @@ async fn an_answer_ends_in_any_of_the_three_ways() {
         Some("/chunks") => Reply::Bytes(
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nall\r\n0\r\n\r\n".to_vec(),
         ),
-        Some("/close") => Reply::ThenClose(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nall".to_vec()),
+        Some("/close") => {
+            Reply::ThenClose(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nall".to_vec())
+        }
         _ => ok("all"),
     })
     .await;

@@ -13,10 +13,12 @@ use crate::keys;
 use crate::reader::{Known, Reading, Span, Table};
 
 mod auth;
+mod jwt;
 mod routes;
 mod server;
 mod upstreams;
 
+pub(crate) use jwt::Issuer;
 pub(crate) use server::ServerSettings;
 
 /// Reads a whole file. What is wrong stands in `reading`; `None` is a file that is no TOML.
@@ -53,8 +55,10 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     });
     let mut places: HashMap<String, Span> = HashMap::new();
     let auth = file.table("auth", keys::AUTH);
-    let has_auth = auth.as_ref().is_some_and(|auth| auth.get("api_key").is_some());
+    let has_auth =
+        auth.as_ref().is_some_and(|auth| auth.get("api_key").or(auth.get("jwt")).is_some());
     let api_keys = auth::keys(auth.as_ref(), &mut places);
+    let issuers = jwt::issuers(auth.as_ref(), &mut places);
     let roles = auth::roles(reading, &file.named("roles", keys::ROLE));
     let limits = auth::limits(&file.named("limits", keys::LIMIT));
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
@@ -80,6 +84,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         routes,
         places,
         keys: api_keys,
+        issuers,
         roles,
         has_limits: !limits.names.is_empty(),
         by_address: limits.by_address,

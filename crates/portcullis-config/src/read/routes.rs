@@ -111,7 +111,9 @@ fn access(table: &Table<'_>, has_auth: bool) -> Option<Rule<Restricted>> {
     if !has_auth && is_closed {
         let message = "nobody can say who they are, so nobody could call: there is no `[auth]`";
         let error = table.error_at(&value.span(), "access", message);
-        table.push(error.hint("add `[auth.api_key]`, or say `access = \"public\"`"));
+        table.push(
+            error.hint("add `[auth.api_key]` or `[auth.jwt.NAME]`, or say `access = \"public\"`"),
+        );
     }
     if value.get_ref().is_table() {
         let access = table.table("access", keys::ACCESS)?;
