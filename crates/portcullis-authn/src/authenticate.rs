@@ -64,11 +64,21 @@ impl AuthenticateLayer {
             schemes.bearer = Some(more);
         })
     }
+    /// How many tokens that were good are remembered, so that they need not be verified again. Default: 10,000; 0 remembers none.
+    #[must_use]
+    pub fn remembered_tokens(self, most: usize) -> Self {
+        self.with(|schemes| {
+            let bearer = schemes.bearer.as_ref().map_or_else(Bearer::new, Bearer::clone);
+            schemes.bearer = Some(bearer.with_memory(most));
+        })
+    }
     fn with(mut self, edit: impl FnOnce(&mut Schemes)) -> Self {
         let schemes = Arc::make_mut(&mut self.schemes);
         edit(schemes);
         let keys = schemes.api_keys.as_ref().map(ApiKeys::challenge);
-        let bearer = |challenge| schemes.bearer.as_ref().map(|_| challenge);
+        let has_issuers =
+            schemes.bearer.as_ref().is_some_and(|bearer| !bearer.issuers().is_empty());
+        let bearer = |challenge| has_issuers.then_some(challenge);
         let all =
             |bearer: Option<HeaderValue>| Challenges::new(bearer.into_iter().chain(keys.clone()));
         (schemes.challenges, schemes.invalid_token) =

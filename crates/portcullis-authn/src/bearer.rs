@@ -21,22 +21,30 @@ const REMEMBERED: usize = 10_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Bearer {
     issuers: Vec<JwtIssuer>,
+    most: usize,
     remembered: Arc<Remembered>,
     errors: Vec<ConfigError>,
 }
 
 impl Bearer {
     pub(crate) fn new() -> Self {
+        Self::remembering(REMEMBERED)
+    }
+    fn remembering(most: usize) -> Self {
         Self {
             issuers: Vec::new(),
-            remembered: Arc::new(Remembered::new(REMEMBERED)),
+            most,
+            remembered: Arc::new(Remembered::new(most)),
             errors: Vec::new(),
         }
     }
     /// The same with one more issuer. What was remembered is not taken along: it was the verdict of others.
     pub(crate) fn with(&self, issuer: JwtIssuer) -> Self {
-        let mut more =
-            Self { issuers: self.issuers.clone(), errors: self.errors.clone(), ..Self::new() };
+        let mut more = Self {
+            issuers: self.issuers.clone(),
+            errors: self.errors.clone(),
+            ..Self::remembering(self.most)
+        };
         if more.issuers.iter().any(|other| other.issuer() == issuer.issuer()) {
             let place = format!("issuer `{}`", issuer.issuer());
             more.errors.push(ConfigError::new(
@@ -46,6 +54,14 @@ impl Bearer {
         }
         more.issuers.push(issuer);
         more
+    }
+    /// The same with room for so many tokens.
+    pub(crate) fn with_memory(&self, most: usize) -> Self {
+        Self {
+            issuers: self.issuers.clone(),
+            errors: self.errors.clone(),
+            ..Self::remembering(most)
+        }
     }
     pub(crate) fn issuers(&self) -> &[JwtIssuer] {
         &self.issuers

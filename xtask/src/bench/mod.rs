@@ -14,14 +14,17 @@ mod table;
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
     match args.word().as_deref() {
-        Some("instructions") => instructions::main(workspace, args),
+        Some("instructions") => {
+            instructions::main(workspace, args, "portcullis-benches", "instructions")
+        }
+        Some("tokens") => instructions::main(workspace, args, "tokens", "tokens"),
         Some("resilience") => resilience::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
         Some("routes") => routes::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
         _ => Err(Failure::new(
-            "say `cargo xtask bench instructions|resilience|server|proxy|routes|build`",
+            "say `cargo xtask bench instructions|resilience|tokens|server|proxy|routes|build`",
         )),
     }
 }

@@ -71,6 +71,9 @@ impl Remembered {
         until: SystemTime,
         now: SystemTime,
     ) {
+        if self.most == 0 {
+            return;
+        }
         let Some(mut shard) = self.shard(token) else { return };
         if shard.len() >= self.most {
             shard.retain(|_, known| now < known.until);
