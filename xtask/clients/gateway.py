@@ -14,20 +14,19 @@ CONFIG = pathlib.Path(__file__).with_name("jwt.toml")
 
 @contextlib.asynccontextmanager
 async def running(command, log, starts, **options):
-    """A program while the block runs, and what followed each of these beginnings in a line of its own."""
+    """A program while the block runs, and what followed these beginnings in its output, of which there is little more."""
     with open(log, "w") as errors:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=errors, **options)
-    rest = None
+    has_ended = False
     try:
         yield [await line(process.stdout, start, log) for start in starts]
-        # Nothing is read any more, so it should not say anything that matters.
-        rest = process.returncode
+        has_ended = process.returncode is not None
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
-    if rest is not None:
+    if has_ended:
         raise AssertionError(f"{command[0]} has ended by itself: {pathlib.Path(log).read_text()}")
 
 
@@ -41,7 +40,7 @@ async def line(stream, start, log):
 
 @contextlib.asynccontextmanager
 async def gateway(program, log, **values):
-    """A client of a gateway that trusts these keys, with the back end behind it."""
+    """A client of a gateway whose configuration has these values, with the back end behind it."""
     back = await asyncio.start_server(say_what_arrives, "127.0.0.1", 0)
     address = "127.0.0.1:{}".format(back.sockets[0].getsockname()[1])
     command = [program, "serve", "--config", CONFIG]

@@ -1,5 +1,5 @@
-// The `jose` package: `jose.mjs sign` makes tokens, and `jose.mjs judge` says which ones are good. The question comes as JSON on
-// the standard input, and the answer goes as JSON to the standard output. The package is looked for where it runs.
+// The `jose` package: `jose.mjs sign` makes tokens, and `jose.mjs judge` says which ones are good. The question comes as JSON
+// on the standard input, and the answer goes as JSON to the standard output. The package is looked for where it runs.
 import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
@@ -9,7 +9,10 @@ const { SignJWT, createLocalJWKSet, importJWK, jwtVerify } = await import(pathTo
 
 /** One token for each header. */
 async function sign({ headers, claims, keys }) {
-  const one = async (header, at) => new SignJWT(claims).setProtectedHeader(header).sign(await importJWK(keys[at], header.alg));
+  const one = async (header, at) => {
+    const key = await importJWK(keys[at], header.alg);
+    return new SignJWT(claims).setProtectedHeader(header).sign(key);
+  };
   return Promise.all(headers.map(one));
 }
 

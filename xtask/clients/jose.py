@@ -51,17 +51,20 @@ async def tokens_that_were_tampered_with():
     keys, kinds = tokens.Keys(), list(tokens.MUTATIONS)
     kinds = [(kinds[number % len(kinds)], random.Random(SEED + number)) for number in range(COUNT)]
     answers = await ask(keys, [(kind, tokens.mutated(kind, keys, choose)) for kind, choose in kinds])
-    judged = list(zip(answers.kinds, answers.asked, *(answers.verdicts[name] for name in ["gateway", "jose", "joserfc"])))
-    wrong = [(kind, asked["token"]) for kind, asked, gateway, jose, joserfc in judged if gateway and not jose and not joserfc]
-    shown = "".join(f"\n          {kind}: {token}" for kind, token in wrong[:20])
+    gateway, jose, joserfc = (answers.verdicts[name] for name in ["gateway", "jose", "joserfc"])
+    judged = list(zip(answers.kinds, answers.asked, gateway, zip(jose, joserfc)))
+    wrong = [f"{kind}: {asked['token']}" for kind, asked, good, others in judged if good and not any(others)]
+    shown = "".join(f"\n          {token}" for token in wrong[:10])
     expect(f"how many of {COUNT} the gateway alone accepts{shown}\n         ", len(wrong), 0)
     # Otherwise nothing was shown.
     accepted = {name: sum(good) for name, good in answers.verdicts.items()}
-    expect(f"whether each accepts some and refuses more {accepted}", all(100 < n < COUNT / 2 for n in accepted.values()), True)
-    stricter = collections.Counter(kind for kind, _, gateway, jose, joserfc in judged if jose and joserfc and not gateway)
+    telling = all(COUNT / 100 < number < COUNT / 2 for number in accepted.values())
+    expect(f"whether each accepts some and refuses more ({accepted})", telling, True)
+    stricter = collections.Counter(kind for kind, _, good, others in judged if all(others) and not good)
     said = ", ".join(f"{kind} {number}" for kind, number in stricter.most_common())
+    accepted = ", ".join(f"{name} accepts {number}" for name, number in accepted.items())
     return (
-        f"{COUNT} tokens, of which these are accepted: {accepted}.\n"
+        f"Of {COUNT},\n          {accepted}.\n"
         f"          Of those that both libraries accept, the gateway refuses {stricter.total()}: {said}."
     )
 

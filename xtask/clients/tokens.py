@@ -90,7 +90,8 @@ class Key:
         """What somebody may take for a secret who takes the public key for one."""
         public, jwk = self.secret.public_key(), self.own.as_dict(private=False)
         info = serialization.PublicFormat.SubjectPublicKeyInfo
-        yield from (public.public_bytes(encoding, info) for encoding in (serialization.Encoding.PEM, serialization.Encoding.DER))
+        for encoding in (serialization.Encoding.PEM, serialization.Encoding.DER):
+            yield public.public_bytes(encoding, info)
         yield json.dumps(self.published()).encode()
         yield bytes_of(jwk.get("n") or jwk["x"])
         yield b""
@@ -124,6 +125,10 @@ def written(value):
     return value if isinstance(value, Raw) else json.dumps(value, separators=(",", ":"))
 
 
+def object_of(members):
+    return "{%s}" % ",".join(f"{written(name)}:{written(value)}" for name, value in members)
+
+
 class Draft:
     """A token before it is signed: members, of which two may have one name."""
 
@@ -135,7 +140,7 @@ class Draft:
 
     def texts(self):
         """Header and claims."""
-        return ["{%s}" % ",".join(f"{written(name)}:{written(value)}" for name, value in part) for part in (self.header, self.claims)]
+        return [object_of(self.header), object_of(self.claims)]
 
     def parts(self):
         """The three parts, signed well."""
@@ -167,13 +172,17 @@ class Draft:
         return ".".join(self.parts())
 
 
-STRANGE = [None, True, False, 0, 1, -1, 0.5, "", " ", "x", [], {}, [None], [1], {"a": 1}, Raw("1e400"), Raw("NaN"), Raw("[" * 200 + "]" * 200)]
-ALGS = ["none", "None", "", "RS256", "rs256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519", "Ed448", "HS256", "RS512", "PS384", ["RS256"]]
+# Values of every type.
+STRANGE = [None, True, False, 0, 1, -1, 0.5, "", " ", "x", [], {}, [None], [1], {"a": 1}]
+STRANGE += [Raw("1e400"), Raw("NaN"), Raw("[" * 200 + "]" * 200)]
+ALGS = ["none", "None", "", "RS256", "rs256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519", "Ed448", "HS256"]
+ALGS += ["RS512", "PS384", ["RS256"]]
 KIDS = ["rs256", "ps256", "es256", "eddsa", "RS256", "other", "../../dev/null", "' or 1=1", "rs256\u0000", "k" * 3_000]
-TYPES = ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", "logout+jwt", "JWS", "application/application/jwt"]
+TYPES = ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", "logout+jwt", "JWS"]
 
 
 def member_of_header(name, values):
+    """Values of a member, or a function that makes them of the draft."""
     return lambda draft: draft.tamper(draft.header, name, values(draft) if callable(values) else values + STRANGE)
 
 
@@ -189,6 +198,7 @@ def strangers(draft):
 
 
 def claim(name, values):
+    """The same for claims, where it always is a function."""
     return lambda draft: draft.tamper(draft.claims, name, values(draft) + STRANGE)
 
 
@@ -200,8 +210,10 @@ def text_like(text):
 
 def time_like(draft):
     edges = [-601, -31, -30, -29, -1, 0, 1, 29, 30, 31, 32, 601]
-    numbers = [draft.now + edge for edge in edges] + [2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), 10**30]
-    return numbers + [str(draft.now + 600), draft.now + 600.5, draft.now - 29.5, [draft.now], Raw(f"{draft.now + 600}.0"), Raw(f"{draft.now + 600}e0"), Raw("1e300")]
+    times = [draft.now + edge for edge in edges] * 3
+    times += [2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), 10**30, Raw("1e300")]
+    later = draft.now + 600
+    return times + [str(later), [later], later + 0.5, draft.now - 29.5, Raw(f"{later}.0"), Raw(f"{later}e0")]
 
 
 def flipped(data, choose):
@@ -301,7 +313,8 @@ def other_key(draft):
 def other_signature(draft):
     header, payload, signature = draft.parts()
     data, text = bytes_of(signature), f"{header}.{payload}".encode()
-    shapes = [b"", data[:-1], data + b"\0", b"\0" + data, data[::-1], bytes(len(data)), b"\xff" * len(data), data + data, text]
+    shapes = [b"", data[:-1], data + b"\0", b"\0" + data, data[::-1], data + data, text]
+    shapes += [bytes(len(data)), b"\xff" * len(data)]
     if draft.key.alg == "ES256":
         secret = draft.key.secret
         shapes += [der(secret, text), turned(secret, text), numbers(ORDER, ORDER), numbers(1, 0)] * 3

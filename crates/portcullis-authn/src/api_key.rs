@@ -3,6 +3,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::{ConfigError, Identity, IdentityBuilder, IdentityKind, Revocation, Secret};
@@ -18,6 +20,7 @@ pub struct ApiKey {
     id: Arc<str>,
     digest: [u8; 32],
     identity: IdentityBuilder,
+    expires: Option<SystemTime>,
     /// What is wrong with the key, if anything.
     mistake: Option<&'static str>,
 }
@@ -46,7 +49,7 @@ impl ApiKey {
         let id = id.into();
         let identity = Identity::builder(ISSUER, Arc::clone(&id));
         let identity = identity.kind(IdentityKind::Key).method("api-key");
-        Self { id, digest, identity, mistake: None }
+        Self { id, digest, identity, expires: None, mistake: None }
     }
     fn edit(self, edit: impl FnOnce(IdentityBuilder) -> IdentityBuilder) -> Self {
         Self { identity: edit(self.identity), ..self }
@@ -66,6 +69,18 @@ impl ApiKey {
     pub fn plan(self, plan: impl Into<Arc<str>>) -> Self {
         self.edit(|identity| identity.plan(plan))
     }
+    /// Adds a scope. Default: none.
+    #[must_use]
+    pub fn scope(self, scope: impl Into<Arc<str>>) -> Self {
+        self.edit(|identity| identity.scopes([scope]))
+    }
+    /// Until when it is good. Default: for ever.
+    ///
+    /// To change a key without a gap, give its caller a new one with the same `id`, and let the old one expire a while later.
+    #[must_use]
+    pub fn expires(self, time: SystemTime) -> Self {
+        Self { expires: Some(time), ..self }
+    }
     /// Tells when the key is no longer good: it is refused from then on, and what is still under way for it ends. Default: it
     /// stays good.
     #[must_use]
@@ -80,12 +95,22 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// A key as it is known.
+#[derive(Clone)]
+struct Known {
+    digest: [u8; 32],
+    identity: Identity,
+    expires: Option<SystemTime>,
+    /// When it was used for the last time, in seconds since 1970; 0 is never.
+    used: Arc<AtomicU64>,
+}
+
 /// A set of API keys, and the header that carries them: `x-api-key` by default.
 #[derive(Clone)]
 pub struct ApiKeys {
     header: HeaderName,
     // By the first bytes of the digest: how long a look-up takes tells nothing about a key.
-    by_prefix: HashMap<[u8; 8], Vec<([u8; 32], Identity)>>,
+    by_prefix: HashMap<[u8; 8], Vec<Known>>,
     errors: Vec<ConfigError>,
 }
 
@@ -112,14 +137,16 @@ impl ApiKeys {
     /// Adds a key. One with a mistake opens nothing, and the stack that has it does not start.
     #[must_use]
     pub fn key(mut self, key: ApiKey) -> Self {
-        let ApiKey { id, digest, identity, mistake } = key;
+        let ApiKey { id, digest, identity, expires, mistake } = key;
         let known = self.by_prefix.entry(prefix(&digest)).or_default();
-        let doubled = known.iter().any(|(other, _)| *other == digest);
+        let doubled = known.iter().any(|other| other.digest == digest);
         let mistake =
             mistake.or(doubled.then_some("another key is the same; give each caller its own"));
-        match mistake {
-            Some(mistake) => self.errors.push(ConfigError::new(format!("API key `{id}`"), mistake)),
-            None => known.push((digest, identity.build())),
+        if let Some(mistake) = mistake {
+            self.errors.push(ConfigError::new(format!("API key `{id}`"), mistake));
+        } else {
+            let (identity, used) = (identity.build(), Arc::default());
+            known.push(Known { digest, identity, expires, used });
         }
         self
     }
@@ -131,9 +158,9 @@ impl ApiKeys {
     /// identity, and what is under way for it goes on.
     #[must_use]
     pub fn continuing(mut self, before: &Self) -> Self {
-        for (digest, identity) in self.by_prefix.values_mut().flatten() {
-            if let Some(known) = before.same(digest, identity) {
-                *identity = known.clone();
+        for known in self.by_prefix.values_mut().flatten() {
+            if let Some(same) = before.same(known) {
+                (known.identity, known.used) = (same.identity.clone(), Arc::clone(&same.used));
             }
         }
         self
@@ -141,25 +168,34 @@ impl ApiKeys {
     /// Ends what is under way for keys that `after` does not have, or has with other rights. It takes a
     /// [`revocation`](ApiKey::revocation) of each key.
     pub fn revoke_missing(&self, after: &Self) {
-        for (digest, identity) in self.by_prefix.values().flatten() {
-            if after.same(digest, identity).is_none() {
-                identity.revocation().into_iter().for_each(Revocation::revoke);
+        for known in self.by_prefix.values().flatten() {
+            if after.same(known).is_none() {
+                known.identity.revocation().into_iter().for_each(Revocation::revoke);
             }
         }
     }
-    /// The caller of this key, if it is this one.
-    fn same(&self, digest: &[u8; 32], identity: &Identity) -> Option<&Identity> {
-        let candidates = self.by_prefix.get(&prefix(digest))?;
-        let found = candidates.iter().find(|(known, _)| known == digest).map(|(_, found)| found)?;
-        let is_same = found.subject() == identity.subject()
-            && found.tenant() == identity.tenant()
-            && found.plan() == identity.plan()
-            && found.roles().eq(identity.roles());
+    /// The same key for the same caller, with the same rights.
+    fn same(&self, other: &Known) -> Option<&Known> {
+        let candidates = self.by_prefix.get(&prefix(&other.digest))?;
+        let found = candidates.iter().find(|known| known.digest == other.digest)?;
+        let (one, identity) = (&found.identity, &other.identity);
+        let is_same = one.subject() == identity.subject()
+            && one.tenant() == identity.tenant()
+            && one.plan() == identity.plan()
+            && one.roles().eq(identity.roles())
+            && one.scopes().eq(identity.scopes());
         is_same.then_some(found)
+    }
+    /// When the keys of this caller were used for the last time: `None` for never. To the second.
+    pub fn last_used(&self, id: &str) -> Option<SystemTime> {
+        let own = self.by_prefix.values().flatten().filter(|known| known.identity.subject() == id);
+        let last =
+            own.map(|known| known.used.load(Relaxed)).max().filter(|seconds| *seconds > 0)?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(last))
     }
     /// Whose keys they are.
     pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.by_prefix.values().flatten().map(|(_, identity)| identity)
+        self.by_prefix.values().flatten().map(|known| &known.identity)
     }
     /// What is wrong with the keys; one with a mistake opens nothing.
     pub(crate) fn errors(&self) -> &[ConfigError] {
@@ -172,23 +208,36 @@ impl ApiKeys {
         let text = format!("ApiKey header=\"{}\"", self.header);
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("ApiKey"))
     }
-    /// Whose key the headers carry: `None` without a key, an error for a key that nobody owns, or for two.
-    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Option<&Identity>, Invalid> {
+    /// Whose key the headers carry: `None` without a key, an error for a key that nobody owns or that is over, or for two.
+    pub(crate) fn identify(
+        &self,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Result<Option<&Identity>, Invalid> {
         let mut lines = headers.get_all(&self.header).iter();
         match (lines.next(), lines.next()) {
             (None, _) => Ok(None),
             (Some(_), Some(_)) => Err("several keys".into()),
             (Some(key), None) => {
-                self.find(key.as_bytes()).map(Some).ok_or_else(|| "an unknown key".into())
+                let known = self.find(key.as_bytes()).ok_or("an unknown key")?;
+                if known.expires.is_some_and(|expires| now >= expires) {
+                    return Err("a key that is over".into());
+                }
+                let seconds =
+                    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+                if known.used.load(Relaxed) != seconds {
+                    known.used.store(seconds, Relaxed);
+                }
+                Ok(Some(&known.identity))
             }
         }
     }
-    fn find(&self, key: &[u8]) -> Option<&Identity> {
+    fn find(&self, key: &[u8]) -> Option<&Known> {
         let digest: [u8; 32] = Sha256::digest(key).into();
         let candidates = self.by_prefix.get(&prefix(&digest))?;
         // Every candidate is compared, and in full.
-        candidates.iter().fold(None, |found, (known, identity)| {
-            if bool::from(known.ct_eq(&digest)) { Some(identity) } else { found }
+        candidates.iter().fold(None, |found, known| {
+            if bool::from(known.digest.ct_eq(&digest)) { Some(known) } else { found }
         })
     }
 }

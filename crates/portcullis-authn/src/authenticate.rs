@@ -294,9 +294,9 @@ impl Schemes {
         headers: &HeaderMap,
         may_look: bool,
     ) -> Result<Option<Identity>, Found> {
-        let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers));
-        let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
         let now = context.clock().wall();
+        let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers, now));
+        let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
         let by_token =
             match self.bearer.as_ref().map(|bearer| bearer.identify(headers, now, may_look)) {
                 None | Some(Verdict::Nobody) => None,

@@ -7,6 +7,7 @@ mod bearer;
 mod jose;
 mod jwt;
 pub mod kinds;
+mod new_key;
 
 pub use api_key::{ApiKey, ApiKeys};
 pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
@@ -14,3 +15,4 @@ pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
 pub use jwt::{ClaimNames, FetchKeys, JwtIssuer, JwtIssuerBuilder, RemoteKeys};
 #[cfg(feature = "remote")]
 pub use jwt::{JwksUrl, JwksUrlError};
+pub use new_key::NewApiKey;

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use portcullis_authn::NewApiKey;
 use portcullis_config::{FileErrors, Gateway, Live, Widening, reference, schema};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -43,6 +45,12 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Makes an API key for a caller: prints the key, for them alone, and its hash, for the file.
+    Key {
+        /// Whose keys they are, so that those that leak can be found: the key begins with it.
+        #[arg(long, default_value = "pc")]
+        prefix: String,
     },
     /// Prints a JSON Schema of the file, for editors.
     Schema,
@@ -84,6 +92,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(file) => serve(&file),
         Command::Check(file) => Gateway::read(file.config).map(drop).map_err(Into::into),
         Command::Routes { file, json } => print_routes(&file, json),
+        Command::Key { prefix } => print_key(&prefix),
         Command::Schema => print(&format!("{:#}\n", schema())),
         Command::Reference => print(&reference()),
     };
@@ -101,6 +110,16 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Failure::Other(error) => writeln!(err, "error: {error}"),
     });
     ExitCode::FAILURE
+}
+
+fn print_key(prefix: &str) -> Result<(), Failure> {
+    let made = NewApiKey::generate(prefix);
+    let hash: String = made.digest().iter().fold(String::new(), |mut hash, byte| {
+        // Writing to a string never fails.
+        _ = fmt::Write::write_fmt(&mut hash, format_args!("{byte:02x}"));
+        hash
+    });
+    print(&format!("key:  {}\nhash: {hash}\n", made.key().expose()))
 }
 
 fn serve(file: &File) -> Result<(), Failure> {

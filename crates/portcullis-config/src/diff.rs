@@ -17,7 +17,8 @@ const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
 const SECRET: [&str; 6] =
     ["hash", "admin_token", "request_headers", "response_headers", "headers", "query"];
 /// Keys that say whom a server takes a caller for, and whose pages may read: whatever changes there may let somebody do more.
-const TRUST: [&str; 5] = ["identity", "request_headers", "cors", "client_ca", "jwt"];
+const TRUST: [&str; 7] =
+    ["identity", "request_headers", "cors", "client_ca", "jwt", "scopes", "expires"];
 
 /// What a gateway does differently from another one.
 ///

@@ -213,7 +213,17 @@ pub(crate) const ONE_API_KEY: &[Key] = &[
     key("id", Kind::Text, "Whose key it is, for logs and limits."),
     key("hash", Kind::Text, "The SHA-256 digest of the key, in hexadecimal digits."),
     key("roles", Kind::Texts, "The caller's roles. Default: none."),
+    key(
+        "scopes",
+        Kind::Texts,
+        "What the caller's key is for, for servers that ask. Default: none.",
+    ),
     key("tenant", Kind::Text, "The caller's tenant. Default: none."),
+    key(
+        "expires",
+        Kind::Text,
+        "Until when it is good, as `2027-01-31T00:00:00Z`. Default: for ever. Two keys may have one `id`: the new one, and the old one for a while.",
+    ),
 ];
 
 pub(crate) const ROLE: &[Key] = &[

@@ -37,6 +37,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result {
         ("ws", stage.node().args(["check".to_owned(), url("/"), url("/node/")])),
         ("curl", stage.python("curl.py").arg(gateway)),
         ("kosoku", stage.python("kosoku_cases.py").args([echo.address(), gateway, &reports])),
+        // These start gateways of their own, with keys that do not exist yet.
+        ("jose", stage.with_own_gateway("jose.py", &program)),
+        ("oidc-provider", stage.with_own_gateway("oidc.py", &program)),
     ];
     let mut failed = Vec::new();
     for (name, client) in clients {
@@ -75,6 +78,11 @@ impl Stage {
     fn python(&self, script: &str) -> Cmd {
         let script = self.scripts.join(script).display().to_string();
         program(&self.tools.python).arg(script).env("PYTHONDONTWRITEBYTECODE", "1")
+    }
+    /// A script in Python that starts the gateway itself, and scripts for Node.js too.
+    fn with_own_gateway(&self, script: &str, gateway: &Path) -> Cmd {
+        let places = [gateway, &self.tools.node, &self.dir];
+        self.python(script).args(places.map(|place| place.display().to_string()))
     }
     /// The script for Node.js, run where its package is.
     fn node(&self) -> Cmd {

@@ -1,8 +1,10 @@
 //! Which keys are valid, and whom they stand for.
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 use portcullis_authn::{ApiKey, ApiKeys, AuthenticateLayer};
 use portcullis_core::IdentityKind;
-use portcullis_testkit::{TestClient, get};
+use portcullis_testkit::{FakeTime, TestClient, get};
 use sha2::{Digest, Sha256};
 use tower::Layer;
 
@@ -157,4 +159,29 @@ async fn keys_in_a_header_of_their_own() {
     assert_eq!(answer.header("www-authenticate"), Some("ApiKey header=\"x-shop-key\""));
     let context = context_after(service, get("/")).await;
     assert_eq!(context.consumed().unwrap().headers(), ["x-shop-key"]);
+}
+
+#[tokio::test]
+async fn a_key_is_over_in_its_time_and_says_when_it_was_used() {
+    let time = FakeTime::new();
+    let now = time.clock().wall();
+    let minute = Duration::from_secs(60);
+    // A new one beside an old one that is good for a while.
+    let known = ApiKeys::new()
+        .key(ApiKey::new("ci", secret("old")).expires(now + minute).scope("books:read"))
+        .key(ApiKey::new("ci", secret("new")));
+    assert_eq!(known.last_used("ci"), None);
+    let service = AuthenticateLayer::new().api_keys(known.clone()).layer(WhoAmI::default());
+    let client = TestClient::new(service);
+    let ask = async |key: &str| {
+        let request = client.get("/").header("x-api-key", key).clock(time.clock());
+        request.send().await.status().as_u16()
+    };
+    assert_eq!((ask("old").await, ask("new").await), (200, 200));
+    assert_eq!((known.last_used("ci"), known.last_used("cd")), (Some(now), None));
+    time.advance(minute - Duration::from_secs(1));
+    assert_eq!(ask("old").await, 200);
+    time.advance(Duration::from_secs(1));
+    assert_eq!((ask("old").await, ask("new").await), (401, 200));
+    assert_eq!(known.last_used("ci"), Some(now + minute));
 }

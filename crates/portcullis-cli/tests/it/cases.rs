@@ -490,3 +490,29 @@ async fn trailers_say_nothing_that_headers_may_not() {
         assert!(!body.contains(forbidden), "{forbidden} in {body}");
     }
 }
+
+/// A key that the program makes, in a file, until it is over.
+#[tokio::test]
+async fn a_key_that_was_made_opens_until_it_is_over() {
+    let made = crate::support::program().args(["key", "--prefix", "shop"]).output().await.unwrap();
+    let said = String::from_utf8(made.stdout).unwrap();
+    let value = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    let (key, hash) = (value("key:"), value("hash:"));
+    assert!(key.starts_with("shop_") && !key.contains(&hash), "{said}");
+    let backend = Backend::hello().await;
+    for (expires, status) in [("2999-01-01T00:00:00Z", 200), ("2020-01-01T00:00:00Z", 401)] {
+        let front = Serving::start(&format!(
+            "[server]\nlisten = [\"http://127.0.0.1:0\"]\n[telemetry]\naccess_log = \"off\"\n\
+             [auth.api_key]\nkeys = [{{ id = \"new\", hash = \"{hash}\", expires = \"{expires}\" }}]\n\
+             [upstreams.b]\nservers = [\"http://{}\"]\n\
+             [[routes]]\nmatch = {{ path = \"/\" }}\naccess = \"authenticated\"\nto = \"b\"\n",
+            backend.address
+        ))
+        .await;
+        let ask = format!("GET / HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n");
+        assert_eq!(front.ask(ask).await.status, status, "{expires}");
+    }
+}

@@ -1,5 +1,6 @@
 //! `[auth]`, `[roles]`, `[limits]`: who may do what, and how often.
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime};
 
 use portcullis_authn::{ApiKey, ApiKeys};
 use portcullis_authz::Roles;
@@ -25,16 +26,45 @@ pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>)
         }
         let hash = key.parsed("hash", digest);
         let roles = key.texts("roles");
-        let tenant = key.text("tenant");
+        let (scopes, tenant) = (key.texts("scopes"), key.text("tenant"));
+        let expires = key.parsed("expires", time);
         let (Some(id), Some(hash)) = (id, hash) else { continue };
         places.insert(format!("API key `{}`", id.value), key.span.clone());
         // So that taking a key out of the file ends what is under way for it.
         let mut one = ApiKey::from_sha256(id.value, hash.value).revocation(Revocation::new());
         one = roles.into_iter().fold(one, |one, role| one.role(role.value));
+        one = scopes.into_iter().fold(one, |one, scope| one.scope(scope.value));
+        one = expires.into_iter().fold(one, |one, time| one.expires(time.value));
         one = tenant.into_iter().fold(one, |one, tenant| one.tenant(tenant.value));
         all = all.key(one);
     }
     all
+}
+
+/// A moment, in UTC (RFC 3339).
+fn time(text: &str) -> Result<SystemTime, String> {
+    let wrong = || format!("`{text}` is no moment: write `2027-01-31T00:00:00Z`");
+    let moment: toml::value::Datetime = text.parse().map_err(|_| wrong())?;
+    let (Some(date), Some(time), Some(toml::value::Offset::Z)) =
+        (moment.date, moment.time, moment.offset)
+    else {
+        return Err(wrong());
+    };
+    let days = days_since_1970(date.year.into(), date.month.into(), date.day.into());
+    let (hours, minutes) = (u64::from(time.hour), u64::from(time.minute));
+    let seconds = hours * 3_600 + minutes * 60 + u64::from(time.second.unwrap_or(0));
+    let seconds = days.ok_or_else(wrong)? * 86_400 + seconds;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or_else(wrong)
+}
+
+/// In the calendar that everybody uses.
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
+    // From March on, so that the day that is now there and now not is the last.
+    let (year, month) =
+        if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let leaps = year / 4 - year / 100 + year / 400;
+    let days = year * 365 + leaps + (month * 153 + 2) / 5 + day - 1;
+    days.checked_sub(719_468)
 }
 
 fn digest(text: &str) -> Result<[u8; 32], String> {
@@ -143,4 +173,29 @@ fn rate(text: &str) -> Result<Quota, String> {
         "h" => per_hour(number),
         _ => return Err(wrong()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_as_it_is_meant() {
+        for (text, want) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T12:34:56Z", Some(951_827_696)),
+            ("2027-01-31T00:00:00Z", Some(1_801_353_600)),
+            ("2100-03-01T00:00:00Z", Some(4_107_542_400)),
+            ("1969-12-31T23:59:59Z", None),
+            ("2027-01-31T00:00:00+01:00", None),
+            ("2027-01-31", None),
+            ("2027-02-30T00:00:00Z", None),
+            ("tomorrow", None),
+        ] {
+            let read = time(text)
+                .ok()
+                .map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
+            assert_eq!(read, want, "{text}");
+        }
+    }
 }
