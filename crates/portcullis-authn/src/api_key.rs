@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::{ConfigError, Identity, IdentityBuilder, IdentityKind, Revocation, Secret};
 use sha2::{Digest, Sha256};
@@ -109,6 +112,7 @@ struct Known {
 #[derive(Clone)]
 pub struct ApiKeys {
     header: HeaderName,
+    basic: bool,
     // By the first bytes of the digest: how long a look-up takes tells nothing about a key.
     by_prefix: HashMap<[u8; 8], Vec<Known>>,
     errors: Vec<ConfigError>,
@@ -125,6 +129,7 @@ impl ApiKeys {
     pub fn new() -> Self {
         Self {
             header: HeaderName::from_static("x-api-key"),
+            basic: false,
             by_prefix: HashMap::new(),
             errors: Vec::new(),
         }
@@ -133,6 +138,12 @@ impl ApiKeys {
     #[must_use]
     pub fn header(self, header: HeaderName) -> Self {
         Self { header, ..self }
+    }
+    /// Accepts keys by `Authorization: Basic` too (RFC 7617), with the caller's id for a name and the key for a password: for machines that can
+    /// send nothing else. Default: not, since browsers ask their users for a name where it is offered.
+    #[must_use]
+    pub fn basic(self) -> Self {
+        Self { basic: true, ..self }
     }
     /// Adds a key. One with a mistake opens nothing, and the stack that has it does not start.
     #[must_use]
@@ -204,9 +215,15 @@ impl ApiKeys {
     pub(crate) fn header_name(&self) -> &HeaderName {
         &self.header
     }
-    pub(crate) fn challenge(&self) -> HeaderValue {
+    pub(crate) fn challenges(&self) -> Vec<HeaderValue> {
         let text = format!("ApiKey header=\"{}\"", self.header);
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("ApiKey"))
+        let key = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("ApiKey"));
+        let basic = HeaderValue::from_static("Basic realm=\"api\", charset=\"UTF-8\"");
+        if self.basic { vec![key, basic] } else { vec![key] }
+    }
+    /// Whether the headers carry a name and a key that are for us.
+    pub(crate) fn is_basic_in(&self, headers: &HeaderMap) -> bool {
+        self.basic && headers.get_all(AUTHORIZATION).iter().any(|line| basic_of(line).is_some())
     }
     /// Whose key the headers carry: `None` without a key, an error for a key that nobody owns or that is over, or for two.
     pub(crate) fn identify(
@@ -215,22 +232,32 @@ impl ApiKeys {
         now: SystemTime,
     ) -> Result<Option<&Identity>, Invalid> {
         let mut lines = headers.get_all(&self.header).iter();
-        match (lines.next(), lines.next()) {
-            (None, _) => Ok(None),
-            (Some(_), Some(_)) => Err("several keys".into()),
-            (Some(key), None) => {
-                let known = self.find(key.as_bytes()).ok_or("an unknown key")?;
-                if known.expires.is_some_and(|expires| now >= expires) {
-                    return Err("a key that is over".into());
-                }
-                let seconds =
-                    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-                if known.used.load(Relaxed) != seconds {
-                    known.used.store(seconds, Relaxed);
-                }
-                Ok(Some(&known.identity))
-            }
+        let basic = headers.get_all(AUTHORIZATION).iter().filter(|_| self.basic);
+        let mut basic = basic.filter_map(basic_of);
+        let known = match (lines.next(), lines.next(), basic.next(), basic.next()) {
+            (None, _, None, _) => return Ok(None),
+            (Some(key), None, None, _) => self.find(key.as_bytes()).ok_or("an unknown key")?,
+            (None, _, Some(encoded), None) => self.find_named(encoded)?,
+            _ => return Err("several keys".into()),
+        };
+        if known.expires.is_some_and(|expires| now >= expires) {
+            return Err("a key that is over".into());
         }
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        if known.used.load(Relaxed) != seconds {
+            known.used.store(seconds, Relaxed);
+        }
+        Ok(Some(&known.identity))
+    }
+    /// The key of a name and a key (RFC 7617), if it is that caller's.
+    fn find_named(&self, encoded: &[u8]) -> Result<&Known, Invalid> {
+        let text = STANDARD.decode(encoded).map_err(|_| "a name and a key that are no Base64")?;
+        let colon = text.iter().position(|byte| *byte == b':').ok_or("a name without a key")?;
+        let (name, key) =
+            (text.get(..colon).unwrap_or_default(), text.get(colon + 1..).unwrap_or_default());
+        let known = self.find(key).ok_or("an unknown key")?;
+        let is_own = known.identity.subject().as_bytes() == name;
+        is_own.then_some(known).ok_or_else(|| "a key of another name".into())
     }
     fn find(&self, key: &[u8]) -> Option<&Known> {
         let digest: [u8; 32] = Sha256::digest(key).into();
@@ -250,6 +277,12 @@ impl fmt::Debug for ApiKeys {
             .field("keys", &keys)
             .finish_non_exhaustive()
     }
+}
+
+/// What stands behind `Basic`, in any case. `None` for another scheme.
+fn basic_of(line: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, encoded) = line.as_bytes().split_at_checked(6)?;
+    scheme.eq_ignore_ascii_case(b"basic ").then(|| encoded.trim_ascii())
 }
 
 /// A credential that was sent and is not valid, and why: for the log.

@@ -75,7 +75,7 @@ impl AuthenticateLayer {
     fn with(mut self, edit: impl FnOnce(&mut Schemes)) -> Self {
         let schemes = Arc::make_mut(&mut self.schemes);
         edit(schemes);
-        let keys = schemes.api_keys.as_ref().map(ApiKeys::challenge);
+        let keys = schemes.api_keys.as_ref().map_or_else(Vec::new, ApiKeys::challenges);
         let has_issuers =
             schemes.bearer.as_ref().is_some_and(|bearer| !bearer.issuers().is_empty());
         let bearer = |challenge| has_issuers.then_some(challenge);
@@ -267,7 +267,8 @@ impl Schemes {
     /// Leaves in the context what must not travel on: also where nobody looks at it, for it is for us, and no upstream's business.
     fn consume(&self, context: &Context, headers: &HeaderMap) {
         let has_token = self.bearer.is_some() && Bearer::is_in(headers);
-        let consumed = if has_token { &self.with_token } else { &self.consumed };
+        let has_name = self.api_keys.as_ref().is_some_and(|keys| keys.is_basic_in(headers));
+        let consumed = if has_token || has_name { &self.with_token } else { &self.consumed };
         context.set_consumed(consumed.clone());
     }
     /// Who asks.

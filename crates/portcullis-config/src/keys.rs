@@ -206,6 +206,11 @@ pub(crate) const CLAIMS: &[Key] = &[
 
 pub(crate) const API_KEY: &[Key] = &[
     key("header", Kind::Text, "The header that carries the key. Default: `x-api-key`."),
+    key(
+        "basic",
+        Kind::Flag,
+        "Accepts them by `Authorization: Basic` too, with the `id` for a name and the key for a password. Default: false.",
+    ),
     key("keys", Kind::Tables(ONE_API_KEY), "The keys."),
 ];
 

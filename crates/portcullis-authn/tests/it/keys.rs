@@ -1,6 +1,8 @@
 //! Which keys are valid, and whom they stand for.
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 use portcullis_authn::{ApiKey, ApiKeys, AuthenticateLayer};
 use portcullis_core::IdentityKind;
@@ -179,9 +181,48 @@ async fn a_key_is_over_in_its_time_and_says_when_it_was_used() {
     };
     assert_eq!((ask("old").await, ask("new").await), (200, 200));
     assert_eq!((known.last_used("ci"), known.last_used("cd")), (Some(now), None));
-    time.advance(minute - Duration::from_secs(1));
+    time.advance(Duration::from_secs(59));
     assert_eq!(ask("old").await, 200);
     time.advance(Duration::from_secs(1));
     assert_eq!((ask("old").await, ask("new").await), (401, 200));
     assert_eq!(known.last_used("ci"), Some(now + minute));
+}
+
+/// RFC 7617, for machines that can send nothing else.
+#[tokio::test]
+async fn a_name_and_a_key_are_as_good_where_they_are_offered() {
+    let known =
+        || ApiKeys::new().key(ApiKey::new("ci", secret(KEY))).key(ApiKey::new("cd", secret("k:2")));
+    let offered = AuthenticateLayer::new().api_keys(known().basic()).layer(WhoAmI::default());
+    let offered = TestClient::new(offered);
+    let ask = async |sent: &[(&str, String)]| {
+        let request = sent
+            .iter()
+            .fold(offered.get("/"), |request, (name, value)| request.header(*name, value.as_str()));
+        let answer = request.send().await;
+        (answer.status().as_u16(), answer.text().to_owned())
+    };
+    let basic = |text: &str| format!("bAsIc {}", STANDARD.encode(text));
+    let name = "authorization";
+    assert_eq!(ask(&[(name, basic(&format!("ci:{KEY}")))]).await, (200, "api-key||ci".to_owned()));
+    // Of several colons the first parts them.
+    assert_eq!(ask(&[(name, basic("cd:k:2"))]).await.0, 200);
+    for wrong in [
+        vec![(name, basic(&format!("cd:{KEY}")))],
+        vec![(name, basic(&format!(":{KEY}")))],
+        vec![(name, basic("ci:"))],
+        vec![(name, basic("ci"))],
+        vec![(name, basic("ci:guessed"))],
+        vec![(name, "Basic ***".to_owned())],
+        vec![(name, "Basic ".to_owned())],
+        vec![(name, basic(&format!("ci:{KEY}"))), (name, basic(&format!("ci:{KEY}")))],
+        vec![(name, basic(&format!("ci:{KEY}"))), ("x-api-key", KEY.to_owned())],
+    ] {
+        assert_eq!(ask(&wrong).await.0, 401, "{wrong:?}");
+    }
+    // Another scheme is none of ours, and this one is not where it is not offered.
+    assert_eq!(ask(&[(name, "Digest x".to_owned())]).await.1, "anonymous");
+    let plain = AuthenticateLayer::new().api_keys(known()).layer(WhoAmI::default());
+    let answer = TestClient::new(plain).get("/").header(name, basic("ci:guessed")).send().await;
+    assert_eq!(answer.text(), "anonymous");
 }

@@ -19,6 +19,9 @@ pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>)
     if let Some(header) = table.parsed("header", header_name) {
         all = all.header(header.value);
     }
+    if table.flag("basic") == Some(true) {
+        all = all.basic();
+    }
     for key in table.tables("keys", keys::ONE_API_KEY) {
         let id = key.needed("id", "id = \"ci\"");
         if key.get("hash").is_none() {
