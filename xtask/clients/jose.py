@@ -20,7 +20,7 @@ from gateway import gateway
 from joserfc import jwk, jws, jwt
 from joserfc.errors import JoseError
 
-PROGRAM, NODE, DIR = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+PROGRAM, NODE, DIR = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]).resolve()
 SCRIPT = pathlib.Path(__file__).with_name("jose.mjs")
 COUNT = 10_000
 SEED = 7519

@@ -19,7 +19,7 @@ from checks import PATIENCE, expect, run
 from gateway import gateway, running
 from joserfc.jwk import ECKey, RSAKey
 
-PROGRAM, NODE, DIR = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+PROGRAM, NODE, DIR = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]).resolve()
 SCRIPT = pathlib.Path(__file__).with_name("oidc.mjs")
 ISSUER, AUDIENCE = "https://id.example", "shop"
 # The gateway fetches keys every second. After so many seconds it must know those that are published.

@@ -188,12 +188,12 @@ def member_of_header(name, values):
 
 def key_that_comes_along(draft):
     """It has signed the token, and it is the right one or another one."""
-    draft.key = draft.choose.choice([draft.key, strangers(draft)])
+    draft.key = draft.choose.choice([draft.key, key_of_a_stranger(draft)])
     return [draft.key.published()] * len(STRANGE) + STRANGE
 
 
-def strangers(draft):
-    """The key of somebody else for the same algorithm."""
+def key_of_a_stranger(draft):
+    """A key for the same algorithm that nobody trusts, under the same name."""
     return next(key for key in draft.keys.strange if key.alg == draft.key.alg)
 
 
@@ -304,7 +304,7 @@ def other_algorithm(draft):
 
 def other_key(draft):
     """The signature is of somebody else's key, or of another one of ours."""
-    draft.key = draft.choose.choice([strangers(draft), *draft.keys.known])
+    draft.key = draft.choose.choice([key_of_a_stranger(draft), *draft.keys.known])
     if draft.choose.random() < 0.5:
         draft.with_header(alg=draft.key.alg)
     return ".".join(draft.parts())

@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use crate::api_key::{ApiKeys, Invalid};
 use crate::bearer::{Bearer, Verdict};
+use crate::certificate::ClientCertificates;
 use crate::jwt::JwtIssuer;
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID};
 
@@ -38,6 +39,7 @@ pub struct AuthenticateLayer {
 struct Schemes {
     api_keys: Option<ApiKeys>,
     bearer: Option<Bearer>,
+    certificates: Option<ClientCertificates>,
     /// How to say who one is; and the same to whoever has sent a token that is not good.
     challenges: Challenges,
     invalid_token: Challenges,
@@ -63,6 +65,11 @@ impl AuthenticateLayer {
             let more = schemes.bearer.as_ref().map_or_else(Bearer::new, Bearer::clone).with(issuer);
             schemes.bearer = Some(more);
         })
+    }
+    /// Knows these callers by the certificate of their connection, in place of any that were known before.
+    #[must_use]
+    pub fn certificates(self, certificates: ClientCertificates) -> Self {
+        self.with(|schemes| schemes.certificates = Some(certificates))
     }
     /// How many tokens that were good are remembered, so that they need not be verified again. Default: 10,000; 0 remembers none.
     #[must_use]
@@ -104,6 +111,12 @@ impl Staged for AuthenticateLayer {
     type Provides = KnownCaller;
     fn check(&self, plan: &mut Plan) {
         plan.errors(self.schemes.api_keys.iter().flat_map(ApiKeys::errors).cloned());
+        plan.errors(self.schemes.certificates.iter().flat_map(ClientCertificates::errors).cloned());
+        for identity in self.schemes.certificates.iter().flat_map(ClientCertificates::identities) {
+            for role in identity.roles() {
+                plan.mentions_role(format!("certificate of `{}`", identity.subject()), role);
+            }
+        }
         plan.errors(self.schemes.bearer.iter().flat_map(Bearer::errors).cloned());
         for issuer in self.schemes.bearer.iter().flat_map(Bearer::issuers) {
             for role in issuer.roles() {
@@ -315,6 +328,11 @@ impl Schemes {
             }
             (one, other) => one.or(other),
         };
+        let by_certificate = || {
+            let known = self.certificates.as_ref()?.identify(context.connection())?;
+            Some(known.clone())
+        };
+        let identity = identity.or_else(by_certificate);
         if identity.as_ref().and_then(Identity::revocation).is_some_and(Revocation::is_revoked) {
             return Err(invalid(context, &self.challenges, "one that was revoked".into()));
         }

@@ -4,6 +4,7 @@
 mod api_key;
 mod authenticate;
 mod bearer;
+mod certificate;
 mod jose;
 mod jwt;
 pub mod kinds;
@@ -11,6 +12,7 @@ mod new_key;
 
 pub use api_key::{ApiKey, ApiKeys};
 pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
+pub use certificate::{CertificateHolder, ClientCertificates};
 pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
 pub use jwt::{ClaimNames, FetchKeys, JwtIssuer, JwtIssuerBuilder, RemoteKeys};
 #[cfg(feature = "remote")]

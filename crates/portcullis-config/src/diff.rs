@@ -17,8 +17,17 @@ const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
 const SECRET: [&str; 6] =
     ["hash", "admin_token", "request_headers", "response_headers", "headers", "query"];
 /// Keys that say whom a server takes a caller for, and whose pages may read: whatever changes there may let somebody do more.
-const TRUST: [&str; 7] =
-    ["identity", "request_headers", "cors", "client_ca", "jwt", "scopes", "expires"];
+const TRUST: [&str; 9] = [
+    "identity",
+    "request_headers",
+    "cors",
+    "client_ca",
+    "jwt",
+    "certificates",
+    "basic",
+    "scopes",
+    "expires",
+];
 
 /// What a gateway does differently from another one.
 ///
@@ -51,7 +60,7 @@ impl Changes {
     /// A value of the file differs.
     fn at(&mut self, place: &str, what: &str) {
         let line = format!("{place}: {what}");
-        if place.split('.').any(|part| TRUST.contains(&part)) {
+        if place.split(['.', '[']).any(|part| TRUST.contains(&part)) {
             self.widened.push(line.clone());
         }
         self.other.push(line);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{Request, Response};
-use portcullis_authn::{ApiKeys, AuthenticateLayer};
+use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates};
 use portcullis_authz::{AuthorizeLayer, Roles};
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
@@ -40,6 +40,7 @@ pub struct Gateway {
     places: HashMap<String, Span>,
     keys: ApiKeys,
     issuers: Vec<Issuer>,
+    certificates: Option<ClientCertificates>,
     roles: Roles,
     by_address: RateLimitLayer<stage::PreLimit>,
     by_identity: RateLimitLayer<stage::Limit>,
@@ -71,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) places: HashMap<String, Span>,
     pub(crate) keys: ApiKeys,
     pub(crate) issuers: Vec<Issuer>,
+    pub(crate) certificates: Option<ClientCertificates>,
     pub(crate) roles: Option<Roles>,
     pub(crate) by_address: RateLimitLayer<stage::PreLimit>,
     pub(crate) by_identity: RateLimitLayer<stage::Limit>,
@@ -132,6 +134,7 @@ impl Gateway {
             places,
             keys,
             issuers,
+            certificates,
             roles: Some(roles),
             by_address,
             by_identity,
@@ -153,6 +156,7 @@ impl Gateway {
             places,
             keys,
             issuers,
+            certificates,
             roles,
             by_address,
             by_identity,
@@ -252,9 +256,12 @@ impl Gateway {
     /// Who is known. Without keys and issuers everybody is anonymous.
     fn authenticate(&self) -> AuthenticateLayer {
         let layer = AuthenticateLayer::new();
-        // Where there are only tokens, nobody is asked for a key.
-        let only_tokens = self.keys.is_empty() && !self.issuers.is_empty();
-        let layer = if only_tokens { layer } else { layer.api_keys(self.keys.clone()) };
+        // Where there are only others, nobody is asked for a key.
+        let others = !self.issuers.is_empty() || self.certificates.is_some();
+        let no_keys = self.keys.is_empty() && others;
+        let layer = if no_keys { layer } else { layer.api_keys(self.keys.clone()) };
+        let certificates = self.certificates.clone().into_iter();
+        let layer = certificates.fold(layer, AuthenticateLayer::certificates);
         self.issuers.iter().fold(layer, |layer, known| layer.bearer(known.policy.clone()))
     }
 

@@ -149,10 +149,24 @@ pub(crate) const TELEMETRY: &[Key] = &[key(
 pub(crate) const AUTH: &[Key] = &[
     key("api_key", Kind::Table(API_KEY), "API keys."),
     key(
+        "certificates",
+        Kind::Tables(CERTIFICATE),
+        "Callers who are known by the certificate of their connection; `client_ca` of the server has them show one.",
+    ),
+    key(
         "jwt",
         Kind::Named(JWT),
         "Issuers whose tokens are accepted (`Authorization: Bearer`), by names of your own.",
     ),
+];
+
+pub(crate) const CERTIFICATE: &[Key] = &[
+    key("id", Kind::Text, "Whose certificate it is, for logs and limits."),
+    key("dns", Kind::Texts, "DNS names, of which the certificate has one. Default: none."),
+    key("uri", Kind::Texts, "URIs, of which the certificate has one. Default: none."),
+    key("sha256", Kind::Text, "The SHA-256 digest of the certificate itself, in DER."),
+    key("roles", Kind::Texts, "The caller's roles. Default: none."),
+    key("tenant", Kind::Text, "The caller's tenant. Default: none."),
 ];
 
 pub(crate) const JWT: &[Key] = &[

@@ -1,6 +1,7 @@
 //! What a caller with, without, and with a wrong API key meets.
 #![cfg(test)]
 
+mod certificates;
 mod contract;
 mod keys;
 mod revoked;

@@ -2,6 +2,8 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod combinations;

@@ -2,7 +2,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use portcullis_authn::{ApiKey, ApiKeys};
+use portcullis_authn::{ApiKey, ApiKeys, CertificateHolder, ClientCertificates};
 use portcullis_authz::Roles;
 use portcullis_core::{Revocation, stage};
 use portcullis_ratelimit::{Key, Quota, RateLimitLayer, per_hour, per_minute, per_second};
@@ -42,6 +42,35 @@ pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>)
         all = all.key(one);
     }
     all
+}
+
+/// Those who are known by their certificate; `None` where nobody is.
+pub(super) fn certificates(
+    auth: Option<&Table<'_>>,
+    asked_for: bool,
+    places: &mut HashMap<String, Span>,
+) -> Option<ClientCertificates> {
+    let tables = auth?.tables("certificates", keys::CERTIFICATE);
+    let mut all = ClientCertificates::new();
+    for table in &tables {
+        if !asked_for {
+            let error = table.error("nobody is asked for a certificate");
+            table.push(error.hint("add `client_ca = \"clients.pem\"` to `[server]`"));
+        }
+        let Some(id) = table.needed("id", "id = \"billing\"") else { continue };
+        places.insert(format!("certificate of `{}`", id.value), table.span.clone());
+        let mut one = CertificateHolder::new(id.value);
+        one = table.texts("dns").into_iter().fold(one, |one, name| one.dns(name.value));
+        one = table.texts("uri").into_iter().fold(one, |one, name| one.uri(name.value));
+        one = table
+            .parsed("sha256", digest)
+            .into_iter()
+            .fold(one, |one, hash| one.sha256(hash.value));
+        one = table.texts("roles").into_iter().fold(one, |one, role| one.role(role.value));
+        one = table.text("tenant").into_iter().fold(one, |one, tenant| one.tenant(tenant.value));
+        all = all.holder(one);
+    }
+    (!tables.is_empty()).then_some(all)
 }
 
 /// A moment, in UTC (RFC 3339).

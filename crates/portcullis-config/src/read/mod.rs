@@ -45,7 +45,9 @@ fn reading_table<'a>(
 }
 
 fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
-    let settings = server::read(reading, file.table("server", keys::SERVER).as_ref());
+    let server = file.table("server", keys::SERVER);
+    let settings = server::read(reading, server.as_ref());
+    let asks_clients = server.as_ref().is_some_and(|server| server.get("client_ca").is_some());
     let access_log = file.table("telemetry", keys::TELEMETRY).and_then(|telemetry| {
         Some(match telemetry.word("access_log", &["json", "text", "off"])? {
             "json" => AccessLog::Json,
@@ -55,9 +57,11 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     });
     let mut places: HashMap<String, Span> = HashMap::new();
     let auth = file.table("auth", keys::AUTH);
-    let has_auth =
-        auth.as_ref().is_some_and(|auth| auth.get("api_key").or(auth.get("jwt")).is_some());
+    let has_auth = auth.as_ref().is_some_and(|auth| {
+        ["api_key", "jwt", "certificates"].iter().any(|key| auth.get(key).is_some())
+    });
     let api_keys = auth::keys(auth.as_ref(), &mut places);
+    let certificates = auth::certificates(auth.as_ref(), asks_clients, &mut places);
     let issuers = jwt::issuers(auth.as_ref(), &mut places);
     let roles = auth::roles(reading, &file.named("roles", keys::ROLE));
     let limits = auth::limits(&file.named("limits", keys::LIMIT));
@@ -85,6 +89,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         places,
         keys: api_keys,
         issuers,
+        certificates,
         roles,
         has_limits: !limits.names.is_empty(),
         by_address: limits.by_address,
