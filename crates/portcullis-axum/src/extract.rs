@@ -3,8 +3,10 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use portcullis_core::problem::kinds::AUTHENTICATION_MISSING;
 use portcullis_core::{AuthState, Context, Identity};
+use serde::de::DeserializeOwned;
 
 use crate::Problem;
+use crate::kinds::CLAIMS_INSUFFICIENT;
 
 /// Who is asking, as the type that the application wants.
 ///
@@ -35,6 +37,35 @@ pub trait FromIdentity: Sized {
 impl FromIdentity for Identity {
     fn from_identity(identity: &Identity) -> Result<Self, portcullis_core::Problem> {
         Ok(identity.clone())
+    }
+}
+
+/// What the caller's token says, as a type of the application's own. A token that does not say it is 403 `claims-insufficient`: it is valid, and not
+/// what this handler needs.
+///
+/// ```
+/// use portcullis_axum::{Caller, Claims};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Employee {
+///     sub: String,
+///     email: String,
+/// }
+///
+/// async fn hello(Caller(Claims(who)): Caller<Claims<Employee>>) -> String {
+///     format!("hello {}, {}", who.sub, who.email)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Claims<T>(pub T);
+
+impl<T: DeserializeOwned> FromIdentity for Claims<T> {
+    fn from_identity(identity: &Identity) -> Result<Self, portcullis_core::Problem> {
+        let claims = T::deserialize(identity.claims().clone());
+        claims.map(Self).map_err(|error| {
+            // Which one is missing is for the log: a client need not know what we look at.
+            portcullis_core::Problem::new(CLAIMS_INSUFFICIENT).cause(error)
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kinds of problem that [`Valid`](crate::Valid) answers with.
+//! The kinds of problem that the extractors answer with.
 use http::StatusCode;
 use portcullis_core::ProblemKind;
 
@@ -24,5 +24,13 @@ pub const CONTENT_TOO_LARGE: ProblemKind = ProblemKind::new(
     "The content is too large",
 );
 
+/// The caller's token does not say what the handler needs to know.
+pub const CLAIMS_INSUFFICIENT: ProblemKind = ProblemKind::new(
+    "claims-insufficient",
+    StatusCode::FORBIDDEN,
+    "Your token does not say enough about you",
+);
+
 /// Every kind of this crate's own.
-pub const ALL: &[ProblemKind] = &[CONTENT_INVALID, MEDIA_TYPE_UNSUPPORTED, CONTENT_TOO_LARGE];
+pub const ALL: &[ProblemKind] =
+    &[CONTENT_INVALID, MEDIA_TYPE_UNSUPPORTED, CONTENT_TOO_LARGE, CLAIMS_INSUFFICIENT];

@@ -14,7 +14,7 @@ mod valid;
 
 pub use app::App;
 pub use bridge::{Bridge, BridgeLayer};
-pub use extract::{Caller, FromIdentity, RequestContext};
+pub use extract::{Caller, Claims, FromIdentity, RequestContext};
 pub use guarded::Guarded;
 pub use handlers::{Handlers, any, delete, get, head, options, patch, post, put};
 pub use leaf::{Leaf, LeafFuture};

@@ -168,6 +168,10 @@ impl Identity {
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.0.facts.claims.get(name)
     }
+    /// All claims of its token; none where there is no token.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.0.facts.claims
+    }
     /// Tells when this identity is no longer good, so that streams end with it.
     pub fn revocation(&self) -> Option<&Revocation> {
         self.0.facts.revocation.as_ref()
