@@ -281,7 +281,7 @@ impl fmt::Debug for ApiKeys {
 
 /// What stands behind `Basic`, in any case. `None` for another scheme.
 fn basic_of(line: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, encoded) = line.as_bytes().split_at_checked(6)?;
+    let (scheme, encoded) = line.as_bytes().trim_ascii_start().split_at_checked(6)?;
     scheme.eq_ignore_ascii_case(b"basic ").then(|| encoded.trim_ascii())
 }
 

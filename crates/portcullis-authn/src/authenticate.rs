@@ -4,6 +4,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
@@ -17,6 +18,7 @@ use portcullis_core::{
     AuthState, Body, BoxError, Challenges, ConsumedCredentials, Context, Identity, Problem,
     Refusable, Revocation, Route, stage,
 };
+use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -83,8 +85,7 @@ impl AuthenticateLayer {
         let schemes = Arc::make_mut(&mut self.schemes);
         edit(schemes);
         let keys = schemes.api_keys.as_ref().map_or_else(Vec::new, ApiKeys::challenges);
-        let has_issuers =
-            schemes.bearer.as_ref().is_some_and(|bearer| !bearer.issuers().is_empty());
+        let has_issuers = schemes.has_issuers();
         let bearer = |challenge| has_issuers.then_some(challenge);
         let all =
             |bearer: Option<HeaderValue>| Challenges::new(bearer.into_iter().chain(keys.clone()));
@@ -169,6 +170,10 @@ where
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
                 let schemes = Arc::clone(&self.schemes);
+                // Keys come in the time that the request has, or not for it.
+                let left = context.deadline().remaining(context.clock().now()).unwrap_or(LONGEST);
+                let look = timeout(left.min(LONGEST), look);
+                let look = Box::pin(async move { drop(look.await) });
                 let waiting = Box::new(Waiting { look, inner, request, context, schemes });
                 AuthenticateFuture {
                     call: None,
@@ -180,6 +185,9 @@ where
         }
     }
 }
+
+/// How long a request may wait for keys.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// A request whose token needs keys that are being fetched.
 struct Waiting<S, R> {
@@ -277,9 +285,12 @@ enum Found {
 }
 
 impl Schemes {
+    fn has_issuers(&self) -> bool {
+        self.bearer.as_ref().is_some_and(|bearer| !bearer.issuers().is_empty())
+    }
     /// Leaves in the context what must not travel on: also where nobody looks at it, for it is for us, and no upstream's business.
     fn consume(&self, context: &Context, headers: &HeaderMap) {
-        let has_token = self.bearer.is_some() && Bearer::is_in(headers);
+        let has_token = self.has_issuers() && Bearer::is_in(headers);
         let has_name = self.api_keys.as_ref().is_some_and(|keys| keys.is_basic_in(headers));
         let consumed = if has_token || has_name { &self.with_token } else { &self.consumed };
         context.set_consumed(consumed.clone());
@@ -311,16 +322,16 @@ impl Schemes {
         let now = context.clock().wall();
         let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers, now));
         let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
-        let by_token =
-            match self.bearer.as_ref().map(|bearer| bearer.identify(headers, now, may_look)) {
-                None | Some(Verdict::Nobody) => None,
-                Some(Verdict::Known(identity)) => Some(identity),
-                Some(Verdict::Invalid(error)) => {
-                    return Err(invalid(context, &self.invalid_token, error));
-                }
-                Some(Verdict::Look(look)) => return Err(Found::Look(look)),
-                Some(Verdict::Unavailable) => return Err(Found::Refused(unavailable())),
-            };
+        let bearer = self.bearer.as_ref().filter(|_| self.has_issuers());
+        let by_token = match bearer.map(|bearer| bearer.identify(headers, now, may_look)) {
+            None | Some(Verdict::Nobody) => None,
+            Some(Verdict::Known(identity)) => Some(identity),
+            Some(Verdict::Invalid(error)) => {
+                return Err(invalid(context, &self.invalid_token, error));
+            }
+            Some(Verdict::Look(look)) => return Err(Found::Look(look)),
+            Some(Verdict::Unavailable) => return Err(Found::Refused(unavailable())),
+        };
         let identity = match (by_key.cloned(), by_token) {
             (Some(_), Some(_)) => {
                 let both = Invalid::from("an API key and a token: nobody can say which is meant");

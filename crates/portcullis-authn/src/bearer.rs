@@ -70,10 +70,10 @@ impl Bearer {
         &self.errors
     }
     /// How to say who one is.
-    pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
+    pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
     /// The same to whoever has sent a token that is not good.
     pub(crate) const INVALID: HeaderValue =
-        HeaderValue::from_static("Bearer error=\"invalid_token\"");
+        HeaderValue::from_static("Bearer realm=\"api\", error=\"invalid_token\"");
 
     /// Whether the headers carry a token.
     pub(crate) fn is_in(headers: &HeaderMap) -> bool {
@@ -154,8 +154,32 @@ impl From<Flaw> for Verdict {
     }
 }
 
-/// What stands behind `Bearer`, in any case. `None` for another scheme, which is none of ours.
+/// What stands behind `Bearer`, in any case. `None` for another scheme, which is none of ours; nothing for what only somebody else would take for a
+/// token, such as one behind a tab or in a list.
 fn token_of(line: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = line.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+    let mut parts = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let (first, rest) = (parts.next()?, parts.next());
+    let token = behind_scheme(first);
+    match rest {
+        None => token,
+        Some(second) => {
+            let ours = token.or(behind_scheme(second)).or_else(|| parts.find_map(behind_scheme));
+            ours.map(|_| &b""[..])
+        }
+    }
+}
+
+/// The token of one part of the header, where its scheme is ours.
+fn behind_scheme(part: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer";
+    let (scheme, rest) = part.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return None;
+    }
+    match rest {
+        [b' ', token @ ..] => Some(token.trim_ascii()),
+        // The name of another scheme goes on; whatever else stands there ends it.
+        [next, ..] if next.is_ascii_alphanumeric() || matches!(next, b'-' | b'_') => None,
+        _ => Some(b""),
+    }
 }

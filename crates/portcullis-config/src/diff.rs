@@ -94,6 +94,12 @@ impl Gateway {
 
 pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
     let mut changes = Changes::default();
+    for issuer in &after.issuers {
+        let known = before.issuers.iter().find(|known| known.name == issuer.name);
+        if known.is_some_and(|known| known.keys != issuer.keys) {
+            changes.at(&format!("auth.jwt.{}.jwks", issuer.name), "the file has other keys");
+        }
+    }
     if before.document == after.document {
         return changes;
     }
@@ -317,6 +323,8 @@ struct Key {
     id: String,
     roles: BTreeSet<String>,
     tenant: Option<String>,
+    /// Its scopes, and until when it is good.
+    rest: [Option<Value>; 2],
 }
 
 /// The keys by their digests: whoever has the secret has what stands there, whatever it is called.
@@ -327,7 +335,8 @@ fn api_keys(gateway: &Gateway) -> BTreeMap<String, Key> {
         let roles = roles.filter_map(Value::as_str).map(str::to_owned).collect();
         let tenant = key.get("tenant").and_then(Value::as_str).map(str::to_owned);
         let digest = key.get("hash")?.as_str()?.to_ascii_lowercase();
-        Some((digest, Key { id: key.get("id")?.as_str()?.to_owned(), roles, tenant }))
+        let rest = ["scopes", "expires"].map(|name| key.get(name).cloned());
+        Some((digest, Key { id: key.get("id")?.as_str()?.to_owned(), roles, tenant, rest }))
     };
     keys.into_iter().flatten().filter_map(of).collect()
 }
@@ -335,11 +344,16 @@ fn api_keys(gateway: &Gateway) -> BTreeMap<String, Key> {
 fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
     let (old, new) = (api_keys(before), api_keys(after));
     for (digest, key) in &new {
-        let Key { id, roles, tenant } = key;
+        let Key { id, roles, tenant, rest } = key;
         let Some(had) = old.get(digest) else {
             changes.widened.push(format!("API key `{id}`: a new secret, with {}", listed(roles)));
             continue;
         };
+        if *rest != had.rest {
+            changes
+                .widened
+                .push(format!("API key `{id}`: other scopes, or good until another time"));
+        }
         if (tenant, id) != (&had.tenant, &had.id) {
             changes.widened.push(format!("API key `{id}`: stands for somebody else than before"));
         }

@@ -10,7 +10,7 @@ use crate::reader::Reading;
 use crate::source::Source;
 
 /// Keys whose values are files that are read once, with the rest.
-const FILES: [&str; 3] = ["ca", "client_cert", "client_key"];
+const FILES: [&str; 4] = ["ca", "client_cert", "client_key", "jwks_ca"];
 
 /// What a whole file says.
 pub(crate) fn of_file(reading: &Reading<'_>, file: &DeTable<'_>) -> Value {

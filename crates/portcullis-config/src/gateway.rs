@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{Request, Response};
-use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates};
+use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates, RemoteKeys};
 use portcullis_authz::{AuthorizeLayer, Roles};
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
@@ -39,7 +39,7 @@ pub struct Gateway {
     routes: Routes<Endpoint, Restricted>,
     places: HashMap<String, Span>,
     keys: ApiKeys,
-    issuers: Vec<Issuer>,
+    pub(crate) issuers: Vec<Issuer>,
     certificates: Option<ClientCertificates>,
     roles: Roles,
     by_address: RateLimitLayer<stage::PreLimit>,
@@ -229,7 +229,9 @@ impl Gateway {
         let table = self.routes.table();
         let has_cors = table.routes().any(|route| route.options().get::<CorsOption>().is_some());
         let cors = has_cors.then_some(CorsByRoute);
-        let all_public = table.routes().all(|route| route.access().is_public());
+        let all_public = table.routes().all(|route| route.access().is_public())
+            // What is a credential for us goes to no upstream, also where nobody looks at it.
+            && self.document.get("auth").is_none();
         if all_public && !self.has_limits {
             // Nobody is asked who they are, so nobody need find out.
             let open = Stack::new()
@@ -257,8 +259,9 @@ impl Gateway {
     fn authenticate(&self) -> AuthenticateLayer {
         let layer = AuthenticateLayer::new();
         // Where there are only others, nobody is asked for a key.
+        let has_section = self.document.pointer("/auth/api_key").is_some();
         let others = !self.issuers.is_empty() || self.certificates.is_some();
-        let no_keys = self.keys.is_empty() && others;
+        let no_keys = !has_section && others;
         let layer = if no_keys { layer } else { layer.api_keys(self.keys.clone()) };
         let certificates = self.certificates.clone().into_iter();
         let layer = certificates.fold(layer, AuthenticateLayer::certificates);
@@ -343,6 +346,10 @@ impl Gateway {
         Ok((server, spoken))
     }
 
+    /// The keys of issuers that are fetched.
+    pub(crate) fn remote_keys(&self) -> impl Iterator<Item = &RemoteKeys> {
+        self.issuers.iter().filter_map(|known| known.policy.remote())
+    }
     /// Begins health checks and discovery on `runtime`. The gateway is ready once every upstream is known.
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
         for Issuer { name, policy, .. } in &self.issuers {

@@ -196,7 +196,7 @@ pub(crate) const JWT: &[Key] = &[
     key(
         "types",
         Kind::Texts,
-        "The `typ` that its tokens may have, besides none. Default: JWT, at+jwt.",
+        "The `typ` that its tokens have; one that says none is refused then. Default: none, JWT or at+jwt.",
     ),
     key(
         "leeway",

@@ -243,6 +243,9 @@ impl<S: Send + 'static> Live<S> {
         for upstream in after.upstreams() {
             upstream.start(&runtime);
         }
+        for keys in after.remote_keys() {
+            keys.start(&runtime);
+        }
         for upstream in after.upstreams().filter(|upstream| !before.has(upstream)) {
             tokio::select! {
                 () = upstream.ready() => {}

@@ -37,6 +37,8 @@ struct Inner {
     audiences: HashSet<String>,
     algorithms: Vec<Algorithm>,
     types: Vec<String>,
+    /// A token has to say its type.
+    needs_type: bool,
     leeway: Duration,
     keys: Source,
     claims: ClaimNames,
@@ -66,6 +68,7 @@ impl JwtIssuer {
                     Algorithm::EdDsa,
                 ],
                 types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
+                needs_type: false,
                 leeway: Duration::from_secs(30),
                 keys: Source::Given(Arc::default()),
                 claims: ClaimNames::default(),
@@ -99,11 +102,11 @@ impl JwtIssuer {
         claims: &Map<String, Value>,
         now: SystemTime,
     ) -> Result<SystemTime, Flaw> {
-        let Inner { algorithms, types, .. } = &*self.0;
+        let Inner { algorithms, types, needs_type, .. } = &*self.0;
         if !algorithms.contains(&token.algorithm) {
             return Err(Flaw::Unacceptable("its algorithm is not one that is allowed here"));
         }
-        if token.typ.as_ref().is_some_and(|typ| !types.contains(typ)) {
+        if token.typ.as_ref().map_or(*needs_type, |typ| !types.contains(typ)) {
             return Err(Flaw::Unacceptable("its type is another one"));
         }
         self.check(claims, now)
@@ -197,11 +200,11 @@ impl JwtIssuerBuilder {
     pub fn algorithms(self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.edit(|inner| inner.algorithms = algorithms.into_iter().collect())
     }
-    /// Which `typ` a token may have, without `application/`. One that says none is accepted. Default: `JWT` and `at+jwt`, so that no other kind of
+    /// Which `typ` a token has, without `application/`; one that says none is refused then. Default: none, `JWT` or `at+jwt`, so that no other kind of
     /// token of the issuer, such as one that logs out, passes for one.
     pub fn types<T: AsRef<str>>(self, types: impl IntoIterator<Item = T>) -> Self {
         let types = types.into_iter().map(|typ| typ.as_ref().to_ascii_lowercase());
-        self.edit(|inner| inner.types = types.collect())
+        self.edit(|inner| (inner.types, inner.needs_type) = (types.collect(), true))
     }
     /// How much our clock and the issuer's may differ. Default: 30 s; at most 5 min.
     pub fn leeway(self, leeway: Duration) -> Self {
@@ -230,6 +233,9 @@ impl JwtIssuerBuilder {
         let mut wrong = |message: &str| errors.push(ConfigError::new(place.clone(), message));
         if inner.issuer.is_empty() {
             wrong("it has no name: say what stands in `iss`");
+        }
+        if ["api-key", "certificate"].contains(&&*inner.issuer) {
+            wrong("its name is that of a scheme of our own, whose callers would be its subjects");
         }
         if inner.audiences.is_empty() || inner.audiences.contains("") {
             wrong("it has no audience: say what stands in `aud` of tokens that are for us");

@@ -3,14 +3,14 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use portcullis_core::{BoxError, Clock};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::jose::{Keys, KeysError};
 
@@ -48,6 +48,8 @@ struct Inner {
     /// Goes up with each look, however it ended.
     looks: watch::Sender<u64>,
     started: AtomicBool,
+    /// Where they are fetched.
+    runtime: OnceLock<Handle>,
 }
 
 /// Keys, and when they were fetched.
@@ -66,6 +68,8 @@ struct State {
 
 /// How soon a token with an unknown key may have them fetched again.
 const FLOOR: Duration = Duration::from_secs(30);
+/// How long a look may take.
+const LONGEST: Duration = Duration::from_secs(10);
 /// The first pause after a look that failed; it doubles, up to the usual one.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -92,6 +96,7 @@ impl RemoteKeys {
             state: Mutex::default(),
             looks: watch::Sender::new(0),
             started: AtomicBool::new(false),
+            runtime: OnceLock::new(),
         }))
     }
     fn edit(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
@@ -114,6 +119,7 @@ impl RemoteKeys {
     /// Begins to fetch them, on this runtime, which should be one that lasts.
     pub fn start(&self, runtime: &Handle) {
         if !self.0.started.swap(true, AcqRel) {
+            drop(self.0.runtime.set(runtime.clone()));
             runtime.spawn(keep_fetching(Arc::downgrade(&self.0)));
         }
     }
@@ -134,30 +140,41 @@ impl RemoteKeys {
         if age > self.0.keep {
             return Now::Nothing;
         }
+        if age > self.0.every {
+            // Nobody has started them, or the issuer is gone: who comes now need not wait for it.
+            drop(self.look());
+        }
         Now::Keys(Arc::clone(&known.keys), known.version)
     }
-    /// Has them fetched because somebody needs one that is not known, and waits for it; `None` where that has just been done.
+    /// Has them fetched because somebody needs one that is not known, and waits for it; `None` where that has just been done, or where there is no
+    /// runtime to do it on.
     pub(crate) fn look(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let runtime = self.0.runtime.get().cloned().or_else(|| Handle::try_current().ok())?;
         let mut looks = self.0.looks.subscribe();
-        let is_mine = {
-            let mut state = self.0.lock();
+        let mut state = self.0.lock();
+        if !state.looking {
             let now = self.0.clock.now();
             let too_soon = |looked: Instant| now.saturating_duration_since(looked) < FLOOR;
-            if state.looking {
-                false
-            } else if state.looked.is_some_and(too_soon) {
+            if state.looked.is_some_and(too_soon) {
                 return None;
-            } else {
-                (state.looking, state.looked) = (true, Some(now));
-                true
             }
-        };
-        let inner = Arc::clone(&self.0);
-        if is_mine {
+            (state.looking, state.looked) = (true, Some(now));
+            let inner = Arc::clone(&self.0);
             // As a task of its own: whoever began it may go away, and others wait.
-            tokio::spawn(async move { inner.fetch_now().await });
+            runtime.spawn(async move { inner.fetch_now().await });
         }
+        drop(state);
         Some(Box::pin(async move { drop(looks.changed().await) }))
+    }
+}
+
+/// Ends a look, however it ends.
+struct Looking<'a>(&'a Inner);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.lock().looking = false;
+        self.0.looks.send_modify(|looks| *looks += 1);
     }
 }
 
@@ -167,11 +184,12 @@ impl Inner {
     }
     /// Fetches them, and says whether that went well.
     async fn fetch_now(&self) -> bool {
-        let fetched = self.fetch.fetch().await;
+        let _looking = Looking(self);
+        let fetched = timeout(LONGEST, self.fetch.fetch()).await;
+        let fetched = fetched.unwrap_or_else(|_| Err(format!("nothing within {LONGEST:?}").into()));
         let read = fetched
             .and_then(|text| Keys::from_jwks(&text).map_err(|error: KeysError| error.into()));
-        let mut state = self.lock();
-        let well = match read {
+        match read {
             Ok(keys) => {
                 for left_out in keys.left_out() {
                     tracing::debug!("a key of an issuer is left out: {left_out}");
@@ -185,11 +203,7 @@ impl Inner {
                 tracing::warn!("the keys of an issuer cannot be fetched: {error}");
                 false
             }
-        };
-        state.looking = false;
-        drop(state);
-        self.looks.send_modify(|looks| *looks += 1);
-        well
+        }
     }
 }
 
@@ -199,12 +213,20 @@ async fn keep_fetching(keys: Weak<Inner>) {
     loop {
         let every = {
             let Some(inner) = keys.upgrade() else { return };
-            {
+            let usual = inner.every;
+            let is_mine = {
                 let mut state = inner.lock();
+                let is_mine = !state.looking;
                 (state.looking, state.looked) = (true, Some(inner.clock.now()));
-            }
-            let well = inner.fetch_now().await;
-            pause = if well { inner.every } else { (pause * 2).min(inner.every) };
+                is_mine
+            };
+            // One that panics is one that failed.
+            let fetching = is_mine.then(|| tokio::spawn(async move { inner.fetch_now().await }));
+            let well = match fetching {
+                Some(fetching) => fetching.await.unwrap_or(false),
+                None => false,
+            };
+            pause = if well { usual } else { (pause * 2).min(usual) };
             pause
         };
         sleep(every).await;

@@ -358,8 +358,21 @@ fn an_issuer_that_could_not_work_is_not_made() {
         (sound().algorithms([]), "no algorithm is allowed"),
         (sound().leeway(Duration::from_secs(301)), "5 minutes"),
         (sound().claims(ClaimNames::new().roles("roles")), "`roles` is no JSON pointer"),
+        (JwtIssuer::builder("api-key").audience("shop").keys(keys()), "a scheme of our own"),
     ] {
         let errors = builder.build().unwrap_err().to_string();
         assert!(errors.contains(why), "{why}: {errors}");
+    }
+}
+
+#[test]
+fn where_a_type_is_demanded_a_token_has_to_say_it() {
+    let signer = Signer::new();
+    let keys = Keys::from_jwks(signer.jwk("one").to_string().as_bytes()).unwrap();
+    let strict = JwtIssuer::builder("https://id.example").audience("shop").keys(keys);
+    let bearer = Bearer::new().with(strict.types(["AT+JWT"]).build().unwrap());
+    assert!(ask(&bearer, &signer.good()).is_ok());
+    for header in [r#"{"alg":"EdDSA","kid":"one"}"#, r#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#] {
+        refused(&bearer, &signer.sign(header, &claims().to_string()), "its type is another");
     }
 }

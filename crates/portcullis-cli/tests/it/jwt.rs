@@ -124,6 +124,12 @@ async fn a_token_says_who_calls_and_the_back_end_hears_only_what_it_is_told() {
         ("/orders/1", "", 401, None),
         ("/orders/1", "Bearer", 401, None),
         ("/orders/1", "Bearer x.y.z", 401, None),
+        // What only somebody else would take for a token goes nowhere, either.
+        ("/maybe/1", "Bearer\tx", 401, None),
+        ("/maybe/1", "Bearer=x", 401, None),
+        ("/maybe/1", "Bearer,x", 401, None),
+        ("/maybe/1", "Basic YTpi, Bearer x", 401, None),
+        ("/maybe/1", "Bearer\u{a0}x", 401, None),
     ] {
         let answer = ask(&front, path, authorization).await;
         assert_eq!(answer.status, status, "{path} {authorization} {answer:?}");
@@ -134,8 +140,12 @@ async fn a_token_says_who_calls_and_the_back_end_hears_only_what_it_is_told() {
             assert_eq!(header(&seen, "authorization"), None, "{path} {authorization}");
         }
         if status == 401 {
-            let invalid = authorization.len() > "Bearer".len();
-            let want = if invalid { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+            let invalid = !authorization.is_empty();
+            let want = if invalid {
+                "Bearer realm=\"api\", error=\"invalid_token\""
+            } else {
+                "Bearer realm=\"api\""
+            };
             assert_eq!(answer.header("www-authenticate"), Some(want), "{path} {authorization}");
         }
     }
@@ -156,7 +166,7 @@ async fn keys_and_tokens_stand_beside_each_other_and_not_in_one_request() {
     let token = format!("Bearer {}", signer.token(&json!({})));
     let refused = ask(&front, "/mine/1", "").await;
     let offered = crate::support::headers(&refused.head, "www-authenticate");
-    assert_eq!(offered, ["Bearer", "ApiKey header=\"x-api-key\""]);
+    assert_eq!(offered, ["Bearer realm=\"api\"", "ApiKey header=\"x-api-key\""]);
     let with_key = |more: &str| {
         format!("GET /mine/1 HTTP/1.1\r\nhost: a\r\nx-api-key: user-key\r\n{more}\r\n")
     };
@@ -267,6 +277,9 @@ async fn a_reload_takes_other_rules_and_says_that_they_are_others() {
     assert_eq!(ask(&gateway.serving, "/mine/1", &token).await.status, 200);
     // Keys of a file are read again with it, and what was remembered goes with them.
     std::fs::write(&keys.0, jwks(&[&Signer::new("one")])).unwrap();
-    assert_eq!(gateway.command("reload").await.0, 200);
+    let (status, said) = gateway.command("reload").await;
+    assert_eq!(status, 409, "{said}");
+    assert!(said.contains("auth.jwt.main.jwks: the file has other keys"), "{said}");
+    assert_eq!(gateway.command("reload-and-widen").await.0, 200);
     assert_eq!(ask(&gateway.serving, "/mine/1", &token).await.status, 401);
 }

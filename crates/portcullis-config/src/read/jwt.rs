@@ -11,6 +11,8 @@ use crate::reader::{At, Span, Table};
 pub(crate) struct Issuer {
     pub(crate) name: String,
     pub(crate) said: String,
+    /// What its file of keys says, where they come from one.
+    pub(crate) keys: Option<String>,
     pub(crate) policy: JwtIssuer,
 }
 
@@ -42,7 +44,10 @@ fn issuer(name: String, table: &Table<'_>, places: &mut HashMap<String, Span>) -
     });
     let (types, leeway) = (table.texts("types"), table.duration("leeway"));
     let (claims, roles) = (claims(table), table.text_map("roles"));
-    let keys = source.and_then(|source| keys_of(table, &source));
+    let (keys, text) = match source.and_then(|source| keys_of(table, &source)) {
+        Some((keys, text)) => (Some(keys), text),
+        None => (None, None),
+    };
     let (named, keys) = (named?, keys?);
 
     places.insert(format!("issuer `{}`", named.value), table.span.clone());
@@ -78,7 +83,7 @@ fn issuer(name: String, table: &Table<'_>, places: &mut HashMap<String, Span>) -
         }
     }
     match builder.build() {
-        Ok(policy) => Some(Issuer { name, said: table.said(), policy }),
+        Ok(policy) => Some(Issuer { name, said: table.said(), keys: text, policy }),
         Err(errors) => {
             for error in &errors {
                 table.push(table.error(error.message().to_owned()));
@@ -94,7 +99,7 @@ enum Source {
 }
 
 /// `file:keys.json`, beside the configuration, or the address where the issuer publishes its keys.
-fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<Source> {
+fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<(Source, Option<String>)> {
     let wrong = |message: String| {
         table.push(table.error_at(&source.span, "jwks", message));
         None
@@ -106,7 +111,10 @@ fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<Source> {
             Err(error) => return wrong(format!("`{}` cannot be read: {error}", path.display())),
         };
         return match Keys::from_jwks(&text) {
-            Ok(keys) => Some(Source::Given(keys)),
+            Ok(keys) => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                Some((Source::Given(keys), Some(text)))
+            }
             Err(error) => wrong(format!("`{}`: {error}", path.display())),
         };
     }
@@ -125,7 +133,8 @@ fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<Source> {
         Ok(url) => {
             let mut keys = RemoteKeys::new(url);
             keys = table.time("refresh").into_iter().fold(keys, RemoteKeys::every);
-            Some(Source::Remote(table.time("keep").into_iter().fold(keys, RemoteKeys::keep)))
+            keys = table.time("keep").into_iter().fold(keys, RemoteKeys::keep);
+            Some((Source::Remote(keys), None))
         }
         Err(error) => wrong(error.to_string()),
     }
