@@ -246,3 +246,34 @@ async fn while_it_waits_for_keys_it_keeps_the_contract_too() {
         .check()
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_hangs_or_panics_holds_nobody_up_for_long() {
+    let provider = Provider::new();
+    let (this, tries) = (provider.clone(), Arc::new(AtomicUsize::new(0)));
+    let fetch = move || {
+        let (this, number) = (this.clone(), tries.fetch_add(1, SeqCst));
+        async move {
+            match number {
+                0 => std::future::pending().await,
+                1 => panic!("this is what the test is about"),
+                _ => Ok::<_, BoxError>(this.jwks().unwrap()),
+            }
+        }
+    };
+    let service = layer(&RemoteKeys::with_clock(fetch, provider.time.clock()));
+    let service = service.layer(service_fn(whoami));
+    let token = provider.token("one", "ada");
+    let began = tokio::time::Instant::now();
+    assert_eq!(ask(&service, &provider, &token).await.0, 503);
+    assert_eq!(began.elapsed().as_secs(), 5);
+    // Whoever comes later waits for the end of the same look.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask(&service, &provider, &token).await.0, 503);
+    assert_eq!(began.elapsed().as_secs(), 10);
+    provider.time.advance(Duration::from_secs(31));
+    assert_eq!(ask(&service, &provider, &token).await.0, 503);
+    provider.time.advance(Duration::from_secs(31));
+    assert_eq!(ask(&service, &provider, &token).await, (200, "ada".to_owned()));
+    assert_eq!(began.elapsed().as_secs(), 10);
+}

@@ -283,3 +283,20 @@ async fn a_reload_takes_other_rules_and_says_that_they_are_others() {
     assert_eq!(gateway.command("reload-and-widen").await.0, 200);
     assert_eq!(ask(&gateway.serving, "/mine/1", &token).await.status, 401);
 }
+
+#[tokio::test]
+async fn the_keys_of_an_issuer_that_a_reload_brings_are_fetched_before_anyone_asks() {
+    let (signer, backend) = (Signer::new("one"), Backend::hello().await);
+    let issuer = Issuer::open(&[&signer]).await;
+    let keys = TempFile::new("keys.json", &jwks(&[&signer]));
+    let file = format!("file:{}", keys.0.display());
+    let gateway = Gateway::start(&rules(&backend, &file, "")).await;
+    gateway.write(&rules(&backend, &issuer.url(), "refresh = \"1s\""));
+    let (status, said) = gateway.command("reload-and-widen").await;
+    assert_eq!(status, 200, "{said}");
+    let since = Instant::now();
+    while issuer.asked.load(SeqCst) < 3 {
+        assert!(since.elapsed() < Duration::from_secs(20));
+        sleep(Duration::from_millis(20)).await;
+    }
+}
