@@ -4,6 +4,7 @@
 mod certificates;
 mod contract;
 mod keys;
+mod remembered;
 mod revoked;
 mod rotation;
 mod routes;

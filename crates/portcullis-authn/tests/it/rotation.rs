@@ -18,16 +18,16 @@ type Pairs = Vec<(String, Arc<Ed25519KeyPair>)>;
 
 /// An issuer, and what it is up to.
 #[derive(Clone)]
-struct Provider {
+pub(crate) struct Provider {
     /// Its keys by name; none while it cannot be reached.
     published: Arc<Mutex<Option<Vec<String>>>>,
     keys: Arc<Mutex<Pairs>>,
     fetches: Arc<AtomicUsize>,
-    time: FakeTime,
+    pub(crate) time: FakeTime,
 }
 
 impl Provider {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let provider = Self {
             published: Arc::new(Mutex::new(Some(Vec::new()))),
             keys: Arc::default(),
@@ -37,7 +37,7 @@ impl Provider {
         provider.publish(&["one"]);
         provider
     }
-    fn publish(&self, kids: &[&str]) {
+    pub(crate) fn publish(&self, kids: &[&str]) {
         let mut keys = self.keys.lock().unwrap();
         for kid in kids {
             if keys.iter().all(|(known, _)| known != kid) {
@@ -49,7 +49,7 @@ impl Provider {
     fn vanish(&self) {
         *self.published.lock().unwrap() = None;
     }
-    fn remote(&self) -> RemoteKeys {
+    pub(crate) fn remote(&self) -> RemoteKeys {
         let this = self.clone();
         let fetch = move || {
             let this = this.clone();
@@ -75,11 +75,15 @@ impl Provider {
     }
     /// A token of this key's, for this subject.
     fn token(&self, kid: &str, subject: &str) -> String {
+        let day = Duration::from_secs(86_400);
+        self.token_of("https://id.example", kid, subject, day)
+    }
+    /// The same, of this issuer's and good for this long.
+    pub(crate) fn token_of(&self, iss: &str, kid: &str, sub: &str, good_for: Duration) -> String {
         let now = self.time.clock().wall().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let header = json!({"alg": "EdDSA", "kid": kid}).to_string();
-        let claims = json!({
-            "iss": "https://id.example", "aud": "shop", "sub": subject, "exp": now.as_secs() + 86_400,
-        });
+        let claims =
+            json!({"iss": iss, "aud": "shop", "sub": sub, "exp": (now + good_for).as_secs()});
         let base64 = |text: String| URL_SAFE_NO_PAD.encode(text);
         let signed = format!("{}.{}", base64(header), base64(claims.to_string()));
         let keys = self.keys.lock().unwrap();
@@ -95,7 +99,9 @@ fn layer(keys: &RemoteKeys) -> AuthenticateLayer {
     AuthenticateLayer::new().bearer(issuer.remote_keys(keys.clone()).build().unwrap())
 }
 
-async fn whoami(mut request: Request<Body>) -> Result<Response<Body>, std::convert::Infallible> {
+pub(crate) async fn whoami(
+    mut request: Request<Body>,
+) -> Result<Response<Body>, std::convert::Infallible> {
     let context = Context::of(&mut request);
     Ok(Response::new(Body::from(match context.auth() {
         Some(AuthState::Authenticated(identity)) => identity.subject().to_owned(),
@@ -104,7 +110,7 @@ async fn whoami(mut request: Request<Body>) -> Result<Response<Body>, std::conve
 }
 
 /// What a request with this token gets.
-async fn ask<S>(service: &S, provider: &Provider, token: &str) -> (u16, String)
+pub(crate) async fn ask<S>(service: &S, provider: &Provider, token: &str) -> (u16, String)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible> + Clone,
 {
