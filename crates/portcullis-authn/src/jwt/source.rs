@@ -81,6 +81,11 @@ pub(crate) enum Now {
 }
 
 impl RemoteKeys {
+    /// How often they are fetched where nobody says otherwise.
+    pub const EVERY: Duration = Duration::from_secs(300);
+    /// How long known keys stay good where nobody says otherwise.
+    pub const KEEP: Duration = Duration::from_secs(3_600);
+
     /// Keys that `fetch` brings.
     pub fn new(fetch: impl FetchKeys) -> Self {
         Self::with_clock(fetch, Clock::system())
@@ -89,8 +94,8 @@ impl RemoteKeys {
     pub fn with_clock(fetch: impl FetchKeys, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             fetch: Box::new(fetch),
-            every: Duration::from_secs(300),
-            keep: Duration::from_secs(3_600),
+            every: Self::EVERY,
+            keep: Self::KEEP,
             clock,
             current: ArcSwapOption::empty(),
             state: Mutex::default(),

@@ -560,6 +560,20 @@ const ROWS: &[Row] = &[
     ),
     (
         "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://id.example\"\naudience = [\"shop\"]\njwks = \"http://127.0.0.1:1/keys\"\nkeep = \"1m\"\n[[routes]]",
+        5,
+        "`keep` is shorter than `refresh`",
+        "several times `refresh`",
+    ),
+    (
+        "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://id.example\"\naudience = [\"shop\"]\njwks = \"http://id.example/keys\"\n[[routes]]",
+        8,
+        "jwks",
+        "",
+    ),
+    (
+        "[[routes]]",
         "[limits.a]\nrate = \"100\"\n[[routes]]",
         6,
         "`100` is no rate: write `100/s`, `60/min` or `1000/h`",

@@ -132,8 +132,13 @@ fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<(Source, Option<Str
     match url {
         Ok(url) => {
             let mut keys = RemoteKeys::new(url);
-            keys = table.time("refresh").into_iter().fold(keys, RemoteKeys::every);
-            keys = table.time("keep").into_iter().fold(keys, RemoteKeys::keep);
+            let (refresh, keep) = (table.time("refresh"), table.time("keep"));
+            if keep.unwrap_or(RemoteKeys::KEEP) < refresh.unwrap_or(RemoteKeys::EVERY) {
+                let message = "`keep` is shorter than `refresh`: the keys are over before they are fetched again";
+                table.push(table.error(message).hint("keep them for several times `refresh`"));
+            }
+            keys = refresh.into_iter().fold(keys, RemoteKeys::every);
+            keys = keep.into_iter().fold(keys, RemoteKeys::keep);
             Some((Source::Remote(keys), None))
         }
         Err(error) => wrong(error.to_string()),
