@@ -95,8 +95,8 @@ impl Bearer {
         }
         let fingerprint = Fingerprint::of(token);
         if let Some((identity, of)) = self.remembered.get(fingerprint, now)
-            && let Some(Now::Keys(_, version)) = self.issuers.get(of.issuer).map(JwtIssuer::keys)
-            && version == of.version
+            && let Some(issuer) = self.issuers.get(of.issuer)
+            && issuer.keys().version() == Some(of.version)
         {
             return Verdict::Known(identity);
         }
@@ -123,15 +123,28 @@ impl Bearer {
         let (at, issuer) = known.ok_or(Flaw::Claim("iss", "is nobody who is known"))?;
         let until = issuer.judge(&token, &claims, now)?;
         let look = || issuer.remote().filter(|_| may_look).and_then(RemoteKeys::look);
-        let Now::Keys(keys, version) = issuer.keys() else {
-            return Err(look().map_or(Verdict::Unavailable, Verdict::Look));
-        };
-        match keys.verify(&token) {
-            Ok(()) => Ok((issuer.identity(claims)?, until, JudgedBy { issuer: at, version })),
-            Err(Flaw::UnknownKey) => {
-                Err(look().map_or_else(|| Flaw::UnknownKey.into(), Verdict::Look))
+        let mut known = issuer.keys();
+        loop {
+            let version = known.version();
+            let verdict = match known {
+                Now::Nothing => Verdict::Unavailable,
+                Now::Keys(keys, version) => match keys.verify(&token) {
+                    Ok(()) => {
+                        let by = JudgedBy { issuer: at, version };
+                        return Ok((issuer.identity(claims)?, until, by));
+                    }
+                    Err(Flaw::UnknownKey) => Flaw::UnknownKey.into(),
+                    Err(flaw) => return Err(flaw.into()),
+                },
+            };
+            if let Some(look) = look() {
+                return Err(Verdict::Look(look));
             }
-            Err(flaw) => Err(flaw.into()),
+            // Somebody has just looked: others may have arrived since these were read.
+            known = issuer.keys();
+            if known.version() == version {
+                return Err(verdict);
+            }
         }
     }
 }

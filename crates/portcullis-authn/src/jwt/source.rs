@@ -80,6 +80,16 @@ pub(crate) enum Now {
     Nothing,
 }
 
+impl Now {
+    /// Which keys they are, where there are any.
+    pub(crate) fn version(&self) -> Option<u64> {
+        match self {
+            Self::Keys(_, version) => Some(*version),
+            Self::Nothing => None,
+        }
+    }
+}
+
 impl RemoteKeys {
     /// How often they are fetched where nobody says otherwise.
     pub const EVERY: Duration = Duration::from_secs(300);

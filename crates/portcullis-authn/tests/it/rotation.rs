@@ -283,3 +283,28 @@ async fn a_fetch_that_hangs_or_panics_holds_nobody_up_for_long() {
     assert_eq!(ask(&service, &provider, &token).await, (200, "ada".to_owned()));
     assert_eq!(began.elapsed().as_secs(), 10);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_refused_while_the_keys_that_they_need_arrive() {
+    let provider = Provider::new();
+    let this = provider.clone();
+    let fetch = move || {
+        let this = this.clone();
+        async move { Ok::<_, BoxError>(this.jwks().unwrap()) }
+    };
+    let keys = RemoteKeys::with_clock(fetch, provider.time.clock());
+    let service = layer(&keys).layer(service_fn(whoami));
+    for round in 0..2_000 {
+        let kid = format!("key-{round}");
+        provider.publish(&[&kid]);
+        provider.time.advance(Duration::from_secs(31));
+        let all = (0..16).map(|number| {
+            let (service, provider) = (service.clone(), provider.clone());
+            let token = provider.token(&kid, &format!("user-{number}"));
+            tokio::spawn(async move { ask(&service, &provider, &token).await.0 })
+        });
+        for answer in all.collect::<Vec<_>>() {
+            assert_eq!(answer.await.unwrap(), 200, "round {round}");
+        }
+    }
+}
