@@ -33,8 +33,9 @@ where
 /// The keys of an issuer, fetched from where it publishes them. Cheap to clone; clones share them.
 ///
 /// They are fetched when the first token needs them or [`start`](Self::start) is called, and again and again from then on. A token that names
-/// an unknown key has them fetched at once, for all who wait together, and no sooner than 30 s after the last time. Where the issuer
-/// cannot be reached, the keys that are known stay good for a while, and after that nobody is let in.
+/// an unknown key has them fetched at once, for all who wait together, and no sooner than 30 s after the last time. A fetch may take 10 s; a
+/// request waits for it within its deadline, and 5 s at most. Where the issuer cannot be reached, the keys that are known stay good for a
+/// while, and after that nobody is let in. A request that goes away while it waits takes nothing with it: the fetch goes on.
 #[derive(Clone)]
 pub struct RemoteKeys(Arc<Inner>);
 
