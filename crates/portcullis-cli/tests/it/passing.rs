@@ -650,7 +650,13 @@ async fn an_answer_before_the_end_of_the_request_is_the_last_of_its_connection()
 /// Waiting for room is a part of the time that a request has.
 #[tokio::test]
 async fn nothing_is_begun_when_the_time_is_over() {
-    let backend = Backend::answering(|_| Reply::Never).await;
+    // An answer that has begun has all the time it wants, and the only connection is its own.
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+    let backend = Backend::answering(|seen| match seen.split(' ').nth(1) {
+        Some("/first") => Reply::Bytes(half.into()),
+        _ => Reply::Never,
+    });
+    let backend = backend.await;
     let server = [format!("http://{}", backend.address)];
     let front = open(
         &server,
@@ -660,10 +666,18 @@ async fn nothing_is_begun_when_the_time_is_over() {
     .await;
     let mut first = front.connect().await;
     first.send(get("/first")).await;
+    while !first.read.ends_with(b"half") {
+        within(first.stream.read_buf(&mut first.read)).await.unwrap();
+    }
     let answer = front.ask(get("/second")).await;
     assert_eq!(answer.status, 504);
     assert!(answer.text().contains("upstream-timeout"), "{answer:?}");
-    assert!(backend.seen().iter().all(|seen| !seen.contains("/second")));
+    // There is room again, and nobody uses it for who has left.
+    drop(first);
+    assert_eq!(front.ask(get("/third")).await.status, 504);
+    let seen = backend.seen();
+    let paths: Vec<_> = seen.iter().filter_map(|seen| seen.split(' ').nth(1)).collect();
+    assert_eq!(paths, ["/first", "/third"]);
 }
 
 /// Chunks, a length, or the end of the connection: each is an end.
