@@ -14,7 +14,8 @@ use portcullis::axum::{Bridge, BridgeLayer, Guarded, get};
 use portcullis::prelude::*;
 use portcullis::stack::{Enforcement, KnownRoute, Staged};
 use portcullis::{BoxError, Decision, Requirement, Verdict};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use portcullis_benches::{command, measure};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tower::util::{MapRequest, MapRequestLayer};
 use tower::{Layer, Service, ServiceExt};
 
@@ -37,16 +38,7 @@ const VARIANTS: [&str; 9] = [
 const KEY: &str = "k-7f3a9c1e5b2d4860";
 
 fn main() {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["list"] => VARIANTS.iter().for_each(|variant| println!("{variant}")),
-        ["run", variant, count] => match count.parse() {
-            Ok(count) => run(variant, count),
-            Err(error) => println!("`{count}` is no number: {error}"),
-        },
-        _ => println!("usage: portcullis-benches list | run VARIANT COUNT"),
-    }
+    command("portcullis-benches", &VARIANTS, run);
 }
 
 async fn book(Path(id): Path<u32>) -> &'static str {
@@ -69,10 +61,10 @@ fn run(variant: &str, count: u32) {
     let authorize = || AuthorizeLayer::new(roles());
 
     match variant {
-        "bare axum" => measure(&axum(), count),
-        "+ a context" => measure(&MapRequestLayer::new(with_context).layer(axum()), count),
-        "+ observe" => measure(&bridged(ObserveLayer::default().layer(axum())), count),
-        "+ edge" => measure(
+        "bare axum" => measured(&axum(), count),
+        "+ a context" => measured(&MapRequestLayer::new(with_context).layer(axum()), count),
+        "+ observe" => measured(&bridged(ObserveLayer::default().layer(axum())), count),
+        "+ edge" => measured(
             &bridged(ObserveLayer::default().layer(EdgeLayer::default().layer(axum()))),
             count,
         ),
@@ -160,7 +152,7 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     match app {
-        Ok(app) => measure(&app, count),
+        Ok(app) => measured(&app, count),
         Err(errors) => println!("{errors}"),
     }
 }
@@ -177,22 +169,12 @@ fn request() -> Request<Body> {
     request.body(Body::empty()).unwrap_or_default()
 }
 
-fn measure<S, B>(service: &S, count: u32)
+fn measured<S, B>(service: &S, count: u32)
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
-    runtime.block_on(async {
-        one(service).await;
-        let region = Region::new(ALLOCATOR);
-        for _ in 0..count {
-            one(service).await;
-        }
-        let counted = region.change();
-        println!("allocations {}", counted.allocations);
-        println!("bytes {}", counted.bytes_allocated);
-    });
+    measure(ALLOCATOR, count, async || one(service).await);
 }
 
 async fn one<S, B>(service: &S)

@@ -11,7 +11,8 @@ use portcullis::Body;
 use portcullis::resilience::{
     Breaker, BreakerLayer, Bulkhead, BulkheadLayer, HedgeLayer, RetryLayer, TimeoutLayer,
 };
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use portcullis_benches::{command, measure};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use axum::http::{HeaderValue, Request, Response, Uri};
@@ -31,16 +32,7 @@ const VARIANTS: [&str; 7] = [
 ];
 
 fn main() {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["list"] => VARIANTS.iter().for_each(|variant| println!("{variant}")),
-        ["run", variant, count] => match count.parse() {
-            Ok(count) => run(variant, count),
-            Err(error) => println!("`{count}` is no number: {error}"),
-        },
-        _ => println!("usage: resilience list | run VARIANT COUNT"),
-    }
+    command("resilience", &VARIANTS, run);
 }
 
 async fn answer(_: Request<Body>) -> Result<Response<Body>, Infallible> {
@@ -56,23 +48,23 @@ fn run(variant: &str, count: u32) {
     let (retries, bulkhead) = (RetryLayer::new(2), BulkheadLayer::new(Bulkhead::new(100)));
     let stack = ServiceBuilder::new();
     match variant {
-        "a client" => measure(&client, count),
-        "+ a limit on each try" => measure(&limit(5).layer(client), count),
-        "+ breaker" => measure(&stack.layer(breaker).layer(limit(5)).service(client), count),
+        "a client" => measured(&client, count),
+        "+ a limit on each try" => measured(&limit(5).layer(client), count),
+        "+ breaker" => measured(&stack.layer(breaker).layer(limit(5)).service(client), count),
         "+ hedge" => {
-            measure(&stack.layer(hedge).layer(breaker).layer(limit(5)).service(client), count);
+            measured(&stack.layer(hedge).layer(breaker).layer(limit(5)).service(client), count);
         }
         "+ retries" => {
             let stack = stack.layer(retries).layer(hedge).layer(breaker).layer(limit(5));
-            measure(&stack.service(client), count);
+            measured(&stack.service(client), count);
         }
         "+ bulkhead" => {
             let stack = stack.layer(bulkhead).layer(retries).layer(hedge);
-            measure(&stack.layer(breaker).layer(limit(5)).service(client), count);
+            measured(&stack.layer(breaker).layer(limit(5)).service(client), count);
         }
         "+ a limit on all tries" => {
             let stack = stack.layer(limit(20)).layer(bulkhead).layer(retries).layer(hedge);
-            measure(&stack.layer(breaker).layer(limit(5)).service(client), count);
+            measured(&stack.layer(breaker).layer(limit(5)).service(client), count);
         }
         other => println!("there is no variant `{other}`"),
     }
@@ -87,23 +79,11 @@ fn request() -> Request<Body> {
     request.body(Body::empty()).unwrap_or_default()
 }
 
-fn measure<S>(service: &S, count: u32)
+fn measured<S>(service: &S, count: u32)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
 {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-        return;
-    };
-    runtime.block_on(async {
-        one(service).await;
-        let region = Region::new(ALLOCATOR);
-        for _ in 0..count {
-            one(service).await;
-        }
-        let counted = region.change();
-        println!("allocations {}", counted.allocations);
-        println!("bytes {}", counted.bytes_allocated);
-    });
+    measure(ALLOCATOR, count, async || one(service).await);
 }
 
 async fn one<S>(service: &S)

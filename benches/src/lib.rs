@@ -1,0 +1,36 @@
+//! What the programs that measure have in common.
+#![expect(clippy::print_stdout, reason = "its output is read by the command that runs it")]
+
+use std::alloc::System;
+
+use stats_alloc::{Region, StatsAlloc};
+use tokio::runtime::Builder;
+
+/// Does what the command line says: lists the variants of `program`, or runs one so many times.
+pub fn command(program: &str, variants: &[&str], run: impl FnOnce(&str, u32)) {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["list"] => variants.iter().for_each(|variant| println!("{variant}")),
+        ["run", variant, count] => match count.parse() {
+            Ok(count) => run(variant, count),
+            Err(error) => println!("`{count}` is no number: {error}"),
+        },
+        _ => println!("usage: {program} list | run VARIANT COUNT"),
+    }
+}
+
+/// Does `one` once to get warm and then `count` times, and says what was allocated.
+pub fn measure(allocator: &StatsAlloc<System>, count: u32, one: impl AsyncFn()) {
+    let Ok(runtime) = Builder::new_current_thread().enable_time().build() else { return };
+    runtime.block_on(async {
+        one().await;
+        let region = Region::new(allocator);
+        for _ in 0..count {
+            one().await;
+        }
+        let counted = region.change();
+        println!("allocations {}", counted.allocations);
+        println!("bytes {}", counted.bytes_allocated);
+    });
+}
