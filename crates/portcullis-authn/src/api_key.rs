@@ -14,9 +14,6 @@ use portcullis_core::{ConfigError, Identity, IdentityBuilder, IdentityKind, Revo
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// The issuer of identities that come from an API key.
-pub(crate) const ISSUER: &str = "api-key";
-
 /// One API key and whom it stands for. Only its digest is kept.
 #[derive(Clone)]
 pub struct ApiKey {
@@ -50,7 +47,7 @@ impl ApiKey {
     /// A key of which only the SHA-256 digest is known.
     pub fn from_sha256(id: impl Into<Arc<str>>, digest: [u8; 32]) -> Self {
         let id = id.into();
-        let identity = Identity::builder(ISSUER, Arc::clone(&id));
+        let identity = Identity::builder(ApiKeys::ISSUER, Arc::clone(&id));
         let identity = identity.kind(IdentityKind::Key).method("api-key");
         Self { id, digest, identity, expires: None, mistake: None }
     }
@@ -125,6 +122,9 @@ impl Default for ApiKeys {
 }
 
 impl ApiKeys {
+    /// The issuer of identities that come from an API key.
+    pub const ISSUER: &str = "api-key";
+
     /// No keys, in `x-api-key`.
     pub fn new() -> Self {
         Self {

@@ -347,6 +347,13 @@ impl Schemes {
         if identity.as_ref().and_then(Identity::revocation).is_some_and(Revocation::is_revoked) {
             return Err(invalid(context, &self.challenges, "one that was revoked".into()));
         }
+        let taken = |identity: &Identity| {
+            context.route().is_none_or(|route| Route::access(route).takes(identity.issuer()))
+        };
+        if identity.as_ref().is_some_and(|identity| !taken(identity)) {
+            let message = "one of an issuer whose callers this route does not take";
+            return Err(invalid(context, &self.challenges, message.into()));
+        }
         Ok(identity)
     }
 }

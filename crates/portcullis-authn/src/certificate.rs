@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
 
 /// The issuer of identities that come from a certificate.
-const ISSUER: &str = "certificate";
 
 /// Whoever shows a certificate with one of these names, or this very certificate.
 #[derive(Clone, Debug)]
@@ -24,7 +23,7 @@ impl CertificateHolder {
     /// A holder with this name, for logs and limits.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         let id = id.into();
-        let identity = Identity::builder(ISSUER, Arc::clone(&id));
+        let identity = Identity::builder(ClientCertificates::ISSUER, Arc::clone(&id));
         let identity = identity.kind(IdentityKind::Service).method("mtls");
         Self { id, dns: Vec::new(), uri: Vec::new(), sha256: Vec::new(), identity }
     }
@@ -80,6 +79,9 @@ struct Known {
 }
 
 impl ClientCertificates {
+    /// The issuer of identities that come from a certificate.
+    pub const ISSUER: &str = "certificate";
+
     /// Nobody is known yet.
     pub fn new() -> Self {
         Self::default()

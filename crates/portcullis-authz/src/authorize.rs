@@ -20,8 +20,8 @@ use portcullis_core::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::compiled::{Compiled, objection};
-use crate::kinds::{PERMISSION_DENIED, STEP_UP_REQUIRED};
+use crate::compiled::{Compiled, is_scope, objection};
+use crate::kinds::{PERMISSION_DENIED, SCOPE_INSUFFICIENT, STEP_UP_REQUIRED};
 use crate::roles::{RoleSet, Roles};
 
 /// The assurance level that satisfies a step-up (NIST SP 800-63B: two factors).
@@ -90,6 +90,11 @@ impl<K> AuthorizeLayer<K> {
         for route in table.routes() {
             let place = format!("route `{route}`");
             plan.errors(objection(&self.policy.roles, route.access().requirement(), &place));
+            plan.errors(route.access().scopes().filter(|scope| !is_scope(scope)).map(|scope| {
+                let message =
+                    "is no scope: a word of printable ASCII without spaces, `\"` and `\\`";
+                ConfigError::new(&place, format!("`{scope}` {message}"))
+            }));
             if self.policy.fixed.is_some() && route.access().is_public() {
                 let message = "it is public, so nobody's credentials are looked at, but `AuthorizeLayer::require` asks \
                                everybody for a permission: make the route `optional`, or drop `require`";
@@ -169,6 +174,9 @@ where
     }
 }
 
+/// Why a caller is refused who lacks a scope.
+const SCOPE_MISSING: &str = "scope-missing";
+
 /// A verdict, the rule behind it, and why.
 type Judgement<'a> = (Verdict, &'a Requirement, &'static str);
 
@@ -185,6 +193,7 @@ impl Policy {
         match verdict {
             Verdict::Allow => Ok(()),
             Verdict::StepUp => Err(step_up()),
+            _ if reason == SCOPE_MISSING => Err(insufficient_scope(context)),
             _ if context.identity().is_some() => Err(PERMISSION_DENIED.into()),
             _ => Err(challenged(context)),
         }
@@ -204,6 +213,15 @@ impl Policy {
             judgement = self.judge_one(context, route, requirement, set)?;
             if judgement.0 != Verdict::Allow {
                 return Ok(judgement);
+            }
+        }
+        if let (Some(route), Some(identity)) = (route, context.identity()) {
+            let access = route.access();
+            if !access.takes(identity.issuer()) {
+                return Ok((Verdict::Deny, judgement.1, "issuer-not-taken"));
+            }
+            if !access.scopes().all(|asked| identity.scopes().any(|scope| scope == asked)) {
+                return Ok((Verdict::Deny, judgement.1, SCOPE_MISSING));
             }
         }
         let step_up = route.is_some_and(|route| route.access().step_up());
@@ -268,6 +286,19 @@ impl Policy {
 /// 401 with the challenges that authentication left; 403 where there is no way to authenticate.
 fn challenged(context: &Context) -> Problem {
     context.auth().and_then(AuthState::challenge).unwrap_or(PERMISSION_DENIED.into())
+}
+
+/// 403 that says which scopes would do (RFC 6750, section 3.1), by the scheme that the caller came with (RFC 9449, section 7.1).
+fn insufficient_scope(context: &Context) -> Problem {
+    let scopes = context.route().map(|route| route.access().scopes().collect::<Vec<_>>().join(" "));
+    let has_proof = context.identity().is_some_and(|it| it.methods().any(|how| how == "dpop"));
+    let scheme = if has_proof { "DPoP" } else { "Bearer" };
+    let scopes = scopes.unwrap_or_default();
+    let challenge = format!("{scheme} error=\"insufficient_scope\", scope=\"{scopes}\"");
+    let challenge = HeaderValue::try_from(challenge).into_iter();
+    challenge.fold(Problem::new(SCOPE_INSUFFICIENT), |problem, challenge| {
+        problem.header(WWW_AUTHENTICATE, challenge)
+    })
 }
 
 /// 401 that asks for a stronger authentication (RFC 9470, section 3).

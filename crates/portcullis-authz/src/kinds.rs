@@ -5,6 +5,12 @@ use portcullis_core::ProblemKind;
 /// The caller is known, and may not.
 pub const PERMISSION_DENIED: ProblemKind =
     ProblemKind::new("permission-denied", StatusCode::FORBIDDEN, "You may not use this address");
+/// The caller's token, or key, is not for what is asked for.
+pub const SCOPE_INSUFFICIENT: ProblemKind = ProblemKind::new(
+    "scope-insufficient",
+    StatusCode::FORBIDDEN,
+    "Your credentials are not for this address",
+);
 /// The caller may, after a stronger proof of identity.
 pub const STEP_UP_REQUIRED: ProblemKind = ProblemKind::new(
     "step-up-required",
@@ -12,4 +18,4 @@ pub const STEP_UP_REQUIRED: ProblemKind = ProblemKind::new(
     "You must prove your identity again, more strongly, to use this address",
 );
 /// Every kind in this module.
-pub const ALL: &[ProblemKind] = &[PERMISSION_DENIED, STEP_UP_REQUIRED];
+pub const ALL: &[ProblemKind] = &[PERMISSION_DENIED, SCOPE_INSUFFICIENT, STEP_UP_REQUIRED];

@@ -17,17 +17,8 @@ const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
 const SECRET: [&str; 6] =
     ["hash", "admin_token", "request_headers", "response_headers", "headers", "query"];
 /// Keys that say whom a server takes a caller for, and whose pages may read: whatever changes there may let somebody do more.
-const TRUST: [&str; 9] = [
-    "identity",
-    "request_headers",
-    "cors",
-    "client_ca",
-    "jwt",
-    "certificates",
-    "basic",
-    "scopes",
-    "expires",
-];
+const TRUST: [&str; 7] =
+    ["identity", "request_headers", "cors", "client_ca", "jwt", "certificates", "basic"];
 
 /// What a gateway does differently from another one.
 ///
@@ -208,6 +199,19 @@ fn networks(route: Option<&Route>) -> Option<Vec<IpNet>> {
     Some(route?.options().get::<OnlyFrom>()?.networks().to_vec())
 }
 
+/// Whether who may do one does so with no more scopes, and by no fewer issuers, than the other asks for.
+fn asks_less(one: Option<&Route>, other: Option<&Route>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return false };
+    let (one, other) = (one.access(), other.access());
+    let has_scope = |scope| one.scopes().any(|own| own == scope);
+    let takes_more = match (one.issuers().len(), other.issuers().len()) {
+        (_, 0) => false,
+        (0, _) => true,
+        _ => !one.issuers().all(|issuer| other.takes(issuer)),
+    };
+    takes_more || !other.scopes().all(has_scope)
+}
+
 /// Whether a route is for the same requests, and asks the same of them. Which of several routes a request gets depends on nothing else
 /// but, sometimes, their order.
 fn is_alike(one: &Route, other: &Route) -> bool {
@@ -298,6 +302,12 @@ fn compare_access(before: &Gateway, after: &Gateway, changes: &mut Changes) {
             };
             let (from_then, from_now) = (networks(then.as_ref()), networks(now.as_ref()));
             let in_both = was != Who::Nobody && is != Who::Nobody;
+            if in_both && asks_less(now.as_ref(), then.as_ref()) {
+                tell(&mut widened, "with fewer scopes, or by more issuers".to_owned());
+            }
+            if in_both && asks_less(then.as_ref(), now.as_ref()) {
+                tell(&mut narrowed, "with more scopes, or by fewer issuers".to_owned());
+            }
             if !is.is_within(&was) {
                 tell(&mut widened, format!("for {is}; before, for {was}"));
             } else if in_both && !are_within(from_now.as_deref(), from_then.as_deref()) {

@@ -433,7 +433,7 @@ pub(crate) const ROUTE: &[Key] = &[
     key(
         "access",
         Kind::Either(&[Kind::OneOf(&["public", "optional", "authenticated"]), Kind::Table(ACCESS)]),
-        "Who may call: `public`, `optional`, `authenticated`, `{ permission = \"orders:write\" }`.",
+        "Who may call: `public`, `optional`, `authenticated`, `{ permission = \"orders:write\" }`, `{ scopes = [\"orders\"] }`.",
     ),
     key("limits", Kind::Texts, "The limits that count its requests. Default: none."),
     key(
@@ -537,8 +537,23 @@ pub(crate) const MATCH: &[Key] = &[
     key("addresses", Kind::Texts, "Networks that a request comes from."),
 ];
 
-pub(crate) const ACCESS: &[Key] =
-    &[key("permission", Kind::Text, "What the caller's roles must permit.")];
+pub(crate) const ACCESS: &[Key] = &[
+    key(
+        "permission",
+        Kind::Text,
+        "What the caller's roles must permit. Default: nothing, and everybody may call who says who they are.",
+    ),
+    key(
+        "scopes",
+        Kind::Texts,
+        "What the caller's token or key must be for, all of it. Default: nothing.",
+    ),
+    key(
+        "issuers",
+        Kind::Texts,
+        "Whose callers are taken: names of `[auth.jwt]` and `[auth.introspection]`, and `api_key` and `certificates`. Default: all.",
+    ),
+];
 
 pub(crate) const MIRROR: &[Key] = &[
     key("to", Kind::Text, "The upstream."),

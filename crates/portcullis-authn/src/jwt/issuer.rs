@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use super::claims::{ClaimNames, RoleNames, text, texts, time};
 use super::source::{Now, RemoteKeys, Source};
+use crate::api_key::ApiKeys;
+use crate::certificate::ClientCertificates;
 use crate::jose::{Algorithm, Flaw, Keys, Token, object};
 
 /// An issuer whose tokens are accepted. Cheap to clone.
@@ -234,7 +236,7 @@ impl JwtIssuerBuilder {
         if inner.issuer.is_empty() {
             wrong("it has no name: say what stands in `iss`");
         }
-        if ["api-key", "certificate"].contains(&&*inner.issuer) {
+        if [ApiKeys::ISSUER, ClientCertificates::ISSUER].contains(&&*inner.issuer) {
             wrong("its name is that of a scheme of our own, whose callers would be its subjects");
         }
         if inner.audiences.is_empty() || inner.audiences.contains("") {

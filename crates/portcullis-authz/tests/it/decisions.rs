@@ -68,6 +68,47 @@ async fn the_decision_says_what_was_decided_by_which_rule_and_why() {
 }
 
 #[tokio::test]
+async fn scopes_and_issuers_are_asked_for_beside_what_roles_permit() {
+    let both = require("books:read").scope("books").scope("catalog");
+    let routes = Routes::builder()
+        .get("/books", Endpoint::default())
+        .rule(both)
+        .get("/maybe", Endpoint::default())
+        .rule(optional().scope("books"))
+        .get("/ours", Endpoint::default())
+        .rule(authenticated().issuer("https://id.example").issuer("api-key"))
+        .build()
+        .unwrap();
+    let layers = ServiceBuilder::new()
+        .layer(routes.layer())
+        .layer(StubAuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(roles()));
+    let service = layers.service(routes.into_service());
+    let reader = || as_user("rita").roles(["reader"]);
+    let rows: [(&str, Option<AsUser>, u16, &str); 8] = [
+        ("/books", Some(reader().scopes(["catalog", "books"])), 200, "permission-granted"),
+        ("/books", Some(reader().scopes(["books"])), 403, "scope-missing"),
+        ("/books", Some(reader().scopes(["books", "catalogs"])), 403, "scope-missing"),
+        // No scopes are none, not all.
+        ("/books", Some(reader()), 403, "scope-missing"),
+        ("/books", Some(as_user("ada").scopes(["books", "catalog"])), 403, "permission-missing"),
+        ("/maybe", Some(as_user("ada")), 403, "scope-missing"),
+        ("/maybe", None, 200, "optional"),
+        ("/ours", Some(as_user("ada")), 403, "issuer-not-taken"),
+    ];
+    for (path, caller, status, reason) in rows {
+        let request = caller.into_iter().fold(get(path), |request, caller| request.as_user(caller));
+        let (answered, context) = send(service.clone(), request).await;
+        let decision = context.decision().unwrap();
+        assert_eq!((answered.as_u16(), decision.reason()), (status, reason), "{path}");
+    }
+    let answer = TestClient::new(service).get("/books").as_user(reader()).send().await;
+    let challenge = answer.header("www-authenticate").unwrap();
+    assert_eq!(challenge, "Bearer error=\"insufficient_scope\", scope=\"books catalog\"");
+    answer.assert_problem("scope-insufficient");
+}
+
+#[tokio::test]
 async fn without_authentication_in_front_only_public_routes_are_served() {
     let endpoint = Endpoint::default();
     let routes = Routes::builder()

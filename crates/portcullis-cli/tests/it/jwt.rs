@@ -155,6 +155,63 @@ async fn a_token_says_who_calls_and_the_back_end_hears_only_what_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_token_opens_what_its_scopes_and_its_issuer_are_for() {
+    let (signer, other) = (Signer::new("one"), Signer::new("one"));
+    let backend = Backend::hello().await;
+    let files = [&signer, &other].map(|signer| TempFile::new("keys.json", &jwks(&[signer])));
+    let file = |at: usize| format!("file:{}", files[at].0.display());
+    let route = |path: &str, access: &str| {
+        format!("[[routes]]\nmatch = {{ path = \"{path}\" }}\naccess = {access}\nto = \"b\"\n")
+    };
+    let partner = "issuer = \"https://partner.example\"\naudience = [\"shop\"]";
+    let more = format!("[auth.jwt.partner]\n{partner}\njwks = \"{}\"\n", file(1));
+    let text = [
+        rules(&backend, &file(0), &more),
+        route("/foo", "{ scopes = [\"foo\"] }"),
+        route("/bar", "{ scopes = [\"bar\"] }"),
+        route("/ours", "{ issuers = [\"main\"] }"),
+        route("/theirs", "{ issuers = [\"partner\"] }"),
+    ]
+    .concat();
+    let front = Serving::start(&format!("{HEAD}{text}")).await;
+    let bearer = |signer: &Signer, claims: &Value| format!("Bearer {}", signer.token(claims));
+    let foo = bearer(&signer, &json!({"scope": "foo"}));
+    let theirs = bearer(&other, &json!({"iss": "https://partner.example"}));
+    // What is remembered of a token says who it is of, not where it may go (CVE-2021-32701, CVE-2026-33496).
+    for _ in 0..2 {
+        for (path, token, status) in [
+            ("/foo", &foo, 200),
+            ("/bar", &foo, 403),
+            ("/ours", &foo, 200),
+            ("/theirs", &foo, 401),
+            ("/theirs", &theirs, 200),
+            ("/ours", &theirs, 401),
+            ("/mine/1", &theirs, 200),
+            // No scopes are none (GHSA-vgj4-345g-jcf8).
+            ("/foo", &theirs, 403),
+            ("/foo", &bearer(&signer, &json!({"scope": "openid"})), 403),
+            ("/foo", &bearer(&signer, &json!({"scope": ""})), 403),
+            ("/foo", &bearer(&signer, &json!({"scope": {"foo": true}})), 403),
+            ("/foo", &bearer(&signer, &json!({"scope": "foobar fo o"})), 403),
+        ] {
+            let answer = ask(&front, path, token).await;
+            assert_eq!(answer.status, status, "{path} {}", answer.head);
+        }
+    }
+    let answer = ask(&front, "/bar", &foo).await;
+    let challenge = answer.header("www-authenticate").unwrap();
+    assert_eq!(challenge, "Bearer error=\"insufficient_scope\", scope=\"bar\"");
+    // Both at once, by many: nobody gets the verdict of another.
+    let all = (0..40).map(|at| {
+        let (token, front) = (if at % 2 == 0 { &foo } else { &theirs }, &front);
+        async move { (at, ask(front, "/ours", token).await.status) }
+    });
+    for (at, status) in futures_util::future::join_all(all).await {
+        assert_eq!(status, if at % 2 == 0 { 200 } else { 401 }, "{at}");
+    }
+}
+
+#[tokio::test]
 async fn keys_and_tokens_stand_beside_each_other_and_not_in_one_request() {
     let (signer, backend) = (Signer::new("one"), Backend::hello().await);
     let keys = TempFile::new("keys.json", &jwks(&[&signer]));

@@ -314,6 +314,16 @@ async fn the_difference_of_two_files_says_first_what_widens() {
             ],
         ),
         (
+            old.replace("\"authenticated\"", "{ scopes = [\"a\"], issuers = [\"api_key\"] }"),
+            0,
+            vec!["narrowed: ", "/{*rest}: with more scopes, or by fewer issuers"],
+        ),
+        (
+            old.replace(admin, "{ permission = \"admin:all\", scopes = [\"a\"] }"),
+            0,
+            vec!["narrowed: ", "/admin/{*rest}: with more scopes"],
+        ),
+        (
             format!("[server]\ntrusted_proxies = [\"10.0.0.1\"]\n{old}"),
             2,
             vec!["widened: server.trusted_proxies: others are believed"],

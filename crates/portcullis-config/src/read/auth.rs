@@ -7,6 +7,7 @@ use portcullis_authz::Roles;
 use portcullis_core::{Revocation, stage};
 use portcullis_ratelimit::{Key, Quota, RateLimitLayer, per_hour, per_minute, per_second};
 
+use super::routes::IssuerNames;
 use super::{header_name, no_roles};
 use crate::keys;
 use crate::reader::{Reading, Span, Table, nearest};
@@ -42,6 +43,23 @@ pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>)
         all = all.key(one);
     }
     all
+}
+
+/// Who says who callers are, by the names of the file; nobody where nobody does.
+pub(super) fn names(auth: Option<&Table<'_>>, tokens: &[(String, Table<'_>)]) -> IssuerNames {
+    let schemes =
+        [("api_key", ApiKeys::ISSUER), ("certificates", ClientCertificates::ISSUER)].into_iter();
+    let schemes = schemes.filter(|(key, _)| auth.is_some_and(|auth| auth.get(key).is_some()));
+    let mut names: IssuerNames =
+        schemes.map(|(key, issuer)| (key.to_owned(), issuer.to_owned())).collect();
+    for (name, table) in tokens {
+        let issuer = table.text("issuer").map_or_else(String::new, |text| text.value);
+        if names.insert(name.clone(), issuer).is_some() {
+            let error = table.error(format!("another one is called `{name}`, and routes name it"));
+            table.push(error.hint("call it something else"));
+        }
+    }
+    names
 }
 
 /// Those who are known by their certificate; `None` where nobody is.

@@ -27,12 +27,14 @@ impl Issuer {
     }
 }
 
-pub(super) fn issuers(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>) -> Vec<Issuer> {
-    let tables = auth.map_or_else(Vec::new, |auth| auth.named("jwt", keys::JWT));
-    tables.into_iter().filter_map(|(name, table)| issuer(name, &table, places)).collect()
+pub(super) fn issuers(
+    tables: &[(String, Table<'_>)],
+    places: &mut HashMap<String, Span>,
+) -> Vec<Issuer> {
+    tables.iter().filter_map(|(name, table)| issuer(name, table, places)).collect()
 }
 
-fn issuer(name: String, table: &Table<'_>, places: &mut HashMap<String, Span>) -> Option<Issuer> {
+fn issuer(name: &str, table: &Table<'_>, places: &mut HashMap<String, Span>) -> Option<Issuer> {
     let named = table.needed("issuer", "issuer = \"https://id.example\"");
     if table.get("audience").is_none() {
         table.missing("audience", "audience = [\"shop\"]");
@@ -83,7 +85,9 @@ fn issuer(name: String, table: &Table<'_>, places: &mut HashMap<String, Span>) -
         }
     }
     match builder.build() {
-        Ok(policy) => Some(Issuer { name, said: table.said(), keys: text, policy }),
+        Ok(policy) => {
+            Some(Issuer { name: name.to_owned(), said: table.said(), keys: text, policy })
+        }
         Err(errors) => {
             for error in &errors {
                 table.push(table.error(error.message().to_owned()));

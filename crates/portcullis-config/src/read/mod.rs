@@ -57,12 +57,11 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     });
     let mut places: HashMap<String, Span> = HashMap::new();
     let auth = file.table("auth", keys::AUTH);
-    let has_auth = auth.as_ref().is_some_and(|auth| {
-        ["api_key", "jwt", "certificates"].iter().any(|key| auth.get(key).is_some())
-    });
+    let tokens = auth.as_ref().map_or_else(Vec::new, |auth| auth.named("jwt", keys::JWT));
     let api_keys = auth::keys(auth.as_ref(), &mut places);
     let certificates = auth::certificates(auth.as_ref(), asks_clients, &mut places);
-    let issuers = jwt::issuers(auth.as_ref(), &mut places);
+    let issuers = jwt::issuers(&tokens, &mut places);
+    let names = auth::names(auth.as_ref(), &tokens);
     let roles = auth::roles(reading, &file.named("roles", keys::ROLE));
     let limits = auth::limits(&file.named("limits", keys::LIMIT));
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
@@ -73,7 +72,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
             reading.source.error(None, "", "there is no route").hint(format!("add\n    {example}")),
         );
     }
-    let routes = routes::read(reading, &tables, &upstreams, &limits, has_auth, &mut places);
+    let routes = routes::read(reading, &tables, &upstreams, &limits, &names, &mut places);
     Parts {
         settings,
         access_log: access_log.unwrap_or_default(),

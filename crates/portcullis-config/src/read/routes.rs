@@ -1,5 +1,5 @@
 //! `[[routes]]`: which requests go where.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -20,12 +20,15 @@ use crate::endpoint::Endpoint;
 use crate::keys;
 use crate::reader::{At, Reading, Span, Table, nearest};
 
+/// Who says who callers are, by what the file calls them: what stands in [`Identity::issuer`](portcullis_core::Identity::issuer).
+pub(super) type IssuerNames = BTreeMap<String, String>;
+
 pub(super) fn read(
     reading: &Reading<'_>,
     tables: &[Table<'_>],
     upstreams: &[Read],
     limits: &Quotas,
-    has_auth: bool,
+    issuers: &IssuerNames,
     places: &mut HashMap<String, Span>,
 ) -> Option<Routes<Endpoint, Restricted>> {
     let mut builder = Routes::builder().restricted();
@@ -33,7 +36,7 @@ pub(super) fn read(
         let name = table.text("name");
         let request = matching(table);
         let methods = request.as_ref().map(|(_, methods, _)| methods);
-        let rule = access(table, has_auth).map(|rule| options(table, limits, methods, rule));
+        let rule = access(table, issuers).map(|rule| options(table, limits, methods, rule));
         let template = request.as_ref().map(|(template, ..)| template.as_str());
         let endpoint = endpoint(table, upstreams, template.unwrap_or_default());
         let (Some((template, methods, matching)), Some(rule), Some(endpoint)) =
@@ -98,7 +101,7 @@ fn given(value: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
-fn access(table: &Table<'_>, has_auth: bool) -> Option<Rule<Restricted>> {
+fn access(table: &Table<'_>, issuers: &IssuerNames) -> Option<Rule<Restricted>> {
     const WORDS: &[&str] = &["public", "optional", "authenticated"];
     let Some(value) = table.get("access") else {
         let error = table.error("it does not say who may call: `access` is missing");
@@ -108,7 +111,7 @@ fn access(table: &Table<'_>, has_auth: bool) -> Option<Rule<Restricted>> {
         return None;
     };
     let is_closed = value.get_ref().is_table() || value.get_ref().as_str() == Some("authenticated");
-    if !has_auth && is_closed {
+    if issuers.is_empty() && is_closed {
         let message = "nobody can say who they are, so nobody could call: there is no `[auth]`";
         let error = table.error_at(&value.span(), "access", message);
         table.push(
@@ -117,14 +120,45 @@ fn access(table: &Table<'_>, has_auth: bool) -> Option<Rule<Restricted>> {
     }
     if value.get_ref().is_table() {
         let access = table.table("access", keys::ACCESS)?;
-        let permission = access.needed("permission", "permission = \"orders:write\"")?;
-        return Some(require(permission.value));
+        return asked(&access, issuers);
     }
     Some(match table.word("access", WORDS)? {
         "public" => public().restricted(),
         "optional" => optional(),
         _ => authenticated(),
     })
+}
+
+/// What a route asks of whoever says who they are.
+fn asked(access: &Table<'_>, issuers: &IssuerNames) -> Option<Rule<Restricted>> {
+    let permission = access.text("permission");
+    let whole = |key: &str| access.some(key, |text| Ok(text.to_owned()));
+    let (scopes, names) = (whole("scopes"), access.texts("issuers"));
+    if access.get("issuers").is_some() && names.is_empty() {
+        let error = access.error("there is no issuer whose callers would be taken");
+        access.push(error.hint("name one, or leave `issuers` out"));
+    }
+    if ["permission", "scopes", "issuers"].iter().all(|key| access.get(key).is_none()) {
+        access.missing("permission", "permission = \"orders:write\"");
+        return None;
+    }
+    let mut rule = permission.map_or_else(authenticated, |permission| require(permission.value));
+    rule = scopes.into_iter().fold(rule, Rule::scope);
+    for name in names {
+        if let Some(issuer) = issuers.get(&name.value) {
+            rule = rule.issuer(issuer.clone());
+            continue;
+        }
+        let message = format!("nobody is called `{}` who says who callers are", name.value);
+        let error = access.error_at(&name.span, "issuers", message);
+        access.push(match nearest(&name.value, issuers.keys().map(String::as_str)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => {
+                error.hint("name a table of `[auth.jwt]` or `[auth.introspection]`, or `api_key`")
+            }
+        });
+    }
+    Some(rule)
 }
 
 /// Which pages of other origins may read the answers.

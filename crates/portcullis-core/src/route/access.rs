@@ -6,6 +6,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     requirement: Requirement,
+    scopes: Vec<Arc<str>>,
+    issuers: Vec<Arc<str>>,
     step_up: bool,
 }
 
@@ -26,9 +28,22 @@ pub enum Requirement {
 }
 
 impl Access {
-    /// Access by this requirement, without step-up.
+    /// Access by this requirement, with whatever scopes, by whatever issuer, without step-up.
     pub const fn new(requirement: Requirement) -> Self {
-        Self { requirement, step_up: false }
+        Self { requirement, scopes: Vec::new(), issuers: Vec::new(), step_up: false }
+    }
+    /// Also asks for this scope (RFC 6749, section 3.3): whoever calls must have all that are asked for. Default: none.
+    #[must_use]
+    pub fn with_scope(mut self, scope: impl Into<Arc<str>>) -> Self {
+        self.scopes.push(scope.into());
+        self
+    }
+    /// Takes callers whom this issuer vouches for ([`Identity::issuer`](crate::Identity::issuer)), beside those of other issuers that are
+    /// named, and no others. Default: those of every issuer.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: impl Into<Arc<str>>) -> Self {
+        self.issuers.push(issuer.into());
+        self
     }
     /// Also asks for a recent, stronger proof of identity (RFC 9470). Default: no.
     #[must_use]
@@ -38,6 +53,18 @@ impl Access {
     /// Who may call.
     pub fn requirement(&self) -> &Requirement {
         &self.requirement
+    }
+    /// The scopes that whoever calls must have, all of them.
+    pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.scopes.iter().map(|scope| &**scope)
+    }
+    /// The issuers whose callers are taken; none are all.
+    pub fn issuers(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.issuers.iter().map(|issuer| &**issuer)
+    }
+    /// Whether callers are taken whom this issuer vouches for.
+    pub fn takes(&self, issuer: &str) -> bool {
+        self.issuers.is_empty() || self.issuers().any(|own| own == issuer)
     }
     /// Whether a recent, stronger proof of identity is asked for.
     pub fn step_up(&self) -> bool {
@@ -64,6 +91,12 @@ impl fmt::Display for Requirement {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.requirement.fmt(f)?;
+        for scope in &self.scopes {
+            write!(f, ", scope {scope}")?;
+        }
+        for (at, issuer) in self.issuers.iter().enumerate() {
+            write!(f, "{}{issuer}", if at == 0 { ", by " } else { " or " })?;
+        }
         f.write_str(if self.step_up { ", step-up" } else { "" })
     }
 }

@@ -79,6 +79,16 @@ impl<G> Rule<G> {
 }
 
 impl Rule<Restricted> {
+    /// Also asks for this scope (RFC 6749, section 3.3), beside others that are named: whoever says who they are must have them all, and who
+    /// has no scopes has none of them. Default: none.
+    pub fn scope(self, scope: impl Into<Arc<str>>) -> Self {
+        Self { access: self.access.with_scope(scope), ..self }
+    }
+    /// Takes callers whom this issuer vouches for ([`Identity::issuer`](crate::Identity::issuer)), beside those of other issuers that are
+    /// named, and no others. Default: those of every issuer that is known.
+    pub fn issuer(self, issuer: impl Into<Arc<str>>) -> Self {
+        Self { access: self.access.with_issuer(issuer), ..self }
+    }
     /// Also asks for a recent, stronger proof of identity (RFC 9470).
     pub fn step_up(self) -> Self {
         Self { access: self.access.with_step_up(), ..self }
