@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Request, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, Validation, decode};
-use portcullis::authn::{AuthenticateLayer, JwtIssuer, Keys};
+use portcullis::authn::{AuthenticateLayer, Keys, TokenIssuer};
 use portcullis::{Body, BoxError, Clock};
 use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -110,7 +110,7 @@ fn made(algorithm: &str) -> Result<Made, BoxError> {
 
 fn layer(made: &Made, remembered: usize) -> Result<AuthenticateLayer, BoxError> {
     let keys = Keys::from_jwks(made.jwks.as_bytes())?;
-    let issuer = JwtIssuer::builder("https://id.example").audience("shop").keys(keys);
+    let issuer = TokenIssuer::builder("https://id.example").audience("shop").keys(keys);
     Ok(AuthenticateLayer::new().bearer(issuer.build()?).remembered_tokens(remembered))
 }
 

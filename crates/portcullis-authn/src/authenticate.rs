@@ -15,18 +15,19 @@ use portcullis_core::problem::Source;
 use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
 use portcullis_core::stack::{KnownCaller, Plan, Staged};
 use portcullis_core::{
-    AuthState, Body, BoxError, Challenges, ConsumedCredentials, Context, Identity, Problem,
-    Refusable, Revocation, Route, stage,
+    AuthState, Body, BoxError, Challenges, ConfigError, ConsumedCredentials, Context, Identity,
+    Problem, Refusable, Revocation, Route, stage,
 };
 use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::api_key::{ApiKeys, Invalid};
-use crate::bearer::{Bearer, Verdict};
+use crate::bearer::{Bearer, Looked, Scheme, Verdict};
 use crate::certificate::ClientCertificates;
-use crate::jwt::JwtIssuer;
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID};
+use crate::proof::{self, Asked};
+use crate::token::TokenIssuer;
 
 /// Applies [`Authenticate`]: tells everybody further in who asks.
 ///
@@ -42,9 +43,8 @@ struct Schemes {
     api_keys: Option<ApiKeys>,
     bearer: Option<Bearer>,
     certificates: Option<ClientCertificates>,
-    /// How to say who one is; and the same to whoever has sent a token that is not good.
+    /// How to say who one is.
     challenges: Challenges,
-    invalid_token: Challenges,
     /// What must not travel on; and the same where there is a token of ours.
     consumed: ConsumedCredentials,
     with_token: ConsumedCredentials,
@@ -62,7 +62,7 @@ impl AuthenticateLayer {
     }
     /// Accepts the tokens of this issuer (`Authorization: Bearer`), beside those of others.
     #[must_use]
-    pub fn bearer(self, issuer: JwtIssuer) -> Self {
+    pub fn bearer(self, issuer: TokenIssuer) -> Self {
         self.with(|schemes| {
             let more = schemes.bearer.as_ref().map_or_else(Bearer::new, Bearer::clone).with(issuer);
             schemes.bearer = Some(more);
@@ -84,17 +84,11 @@ impl AuthenticateLayer {
     fn with(mut self, edit: impl FnOnce(&mut Schemes)) -> Self {
         let schemes = Arc::make_mut(&mut self.schemes);
         edit(schemes);
-        let keys = schemes.api_keys.as_ref().map_or_else(Vec::new, ApiKeys::challenges);
-        let has_issuers = schemes.has_issuers();
-        let bearer = |challenge| has_issuers.then_some(challenge);
-        let all =
-            |bearer: Option<HeaderValue>| Challenges::new(bearer.into_iter().chain(keys.clone()));
-        (schemes.challenges, schemes.invalid_token) =
-            (all(bearer(Bearer::CHALLENGE)), all(bearer(Bearer::INVALID)));
+        schemes.challenges = schemes.challenges_for(None);
         let header = schemes.api_keys.as_ref().map(|keys| keys.header_name().clone());
         let consumed = ConsumedCredentials::none();
         schemes.consumed = header.into_iter().fold(consumed, ConsumedCredentials::header);
-        schemes.with_token = schemes.consumed.clone().header(AUTHORIZATION);
+        schemes.with_token = schemes.consumed.clone().header(AUTHORIZATION).header(proof::HEADER);
         self
     }
 }
@@ -119,6 +113,10 @@ impl Staged for AuthenticateLayer {
             }
         }
         plan.errors(self.schemes.bearer.iter().flat_map(Bearer::errors).cloned());
+        if let Some(bearer) = &self.schemes.bearer {
+            let ambiguous = ambiguous(bearer, plan);
+            plan.errors(ambiguous);
+        }
         for issuer in self.schemes.bearer.iter().flat_map(Bearer::issuers) {
             for role in issuer.roles() {
                 plan.mentions_role(format!("issuer `{}`", issuer.issuer()), &**role);
@@ -160,7 +158,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
         self.schemes.consume(&context, request.headers());
-        match self.schemes.identify(&context, request.headers(), true) {
+        match self.schemes.identify(asked(&context, &request), None) {
             Found::Refused(problem) => AuthenticateFuture::refused(problem.respond(&context)),
             Found::State(state) => {
                 AuthenticateFuture::calling(&mut self.inner, request, &context, state)
@@ -170,10 +168,10 @@ where
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
                 let schemes = Arc::clone(&self.schemes);
-                // Keys come in the time that the request has, or not for it.
+                // Whatever is asked for comes in the time that the request has, or not for it.
                 let left = context.deadline().remaining(context.clock().now()).unwrap_or(LONGEST);
                 let look = timeout(left.min(LONGEST), look);
-                let look = Box::pin(async move { drop(look.await) });
+                let look = Box::pin(async move { look.await.unwrap_or(Looked::Nothing) });
                 let waiting = Box::new(Waiting { look, inner, request, context, schemes });
                 AuthenticateFuture {
                     call: None,
@@ -186,12 +184,36 @@ where
     }
 }
 
-/// How long a request may wait for keys.
+/// What a request is for, as far as a token has to do with it.
+fn asked<'a, R>(context: &'a Context, request: &'a Request<R>) -> Asked<'a> {
+    Asked { context, headers: request.headers(), method: request.method(), uri: request.uri() }
+}
+
+/// On which routes nobody could say which issuer is to be asked about a token.
+fn ambiguous(bearer: &Bearer, plan: &Plan) -> Vec<ConfigError> {
+    let how = "cannot be told apart: give one of them a `prefix` of its tokens, or say on the route whose callers it takes";
+    let message = |[one, other]: [&str; 2]| format!("opaque tokens of `{one}` and `{other}` {how}");
+    let Some(table) = plan.table() else {
+        let error = bearer.ambiguous(None).map(message);
+        return error
+            .map(|error| ConfigError::new("AuthenticateLayer", error))
+            .into_iter()
+            .collect();
+    };
+    let routes = table.routes().filter(|route| !route.access().is_public());
+    let errors = routes.filter_map(|route| {
+        let issuers = bearer.ambiguous(Some(&route))?;
+        Some(ConfigError::new(format!("route `{route}`"), message(issuers)))
+    });
+    errors.collect()
+}
+
+/// How long a request may wait for whoever is asked about its credentials.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// A request whose token needs keys that are being fetched.
+/// A request about whose token somebody is being asked.
 struct Waiting<S, R> {
-    look: Pin<Box<dyn Future<Output = ()> + Send>>,
+    look: Pin<Box<dyn Future<Output = Looked> + Send>>,
     inner: S,
     request: Request<R>,
     context: Context,
@@ -247,12 +269,13 @@ where
 {
     type Output = Result<Response<Body>, S::Error>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        let mut looked = None;
         if let Some(waiting) = self.as_mut().project().waiting {
-            ready!(waiting.look.as_mut().poll(cx));
+            looked = Some(ready!(waiting.look.as_mut().poll(cx)));
         }
         if let Some(waiting) = self.as_mut().project().waiting.take() {
             let Waiting { mut inner, request, context, schemes, .. } = *waiting;
-            let next = match schemes.identify(&context, request.headers(), false) {
+            let next = match schemes.identify(asked(&context, &request), looked) {
                 Found::State(state) => Self::calling(&mut inner, request, &context, state),
                 Found::Refused(problem) => Self::refused(problem.respond(&context)),
                 Found::Look(_) => Self::refused(unavailable().respond(&context)),
@@ -281,7 +304,7 @@ enum Found {
     State(AuthState),
     Refused(Problem),
     /// It is found out when this is over.
-    Look(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Look(Pin<Box<dyn Future<Output = Looked> + Send>>),
 }
 
 impl Schemes {
@@ -295,10 +318,16 @@ impl Schemes {
         let consumed = if has_token || has_name { &self.with_token } else { &self.consumed };
         context.set_consumed(consumed.clone());
     }
-    /// Who asks.
-    fn identify(&self, context: &Context, headers: &HeaderMap, may_look: bool) -> Found {
+    /// How to say who one is, and what was wrong with how somebody said it.
+    fn challenges_for(&self, wrong: Option<(Scheme, &str)>) -> Challenges {
+        let tokens = self.bearer.iter().flat_map(|bearer| bearer.challenges(wrong));
+        Challenges::new(tokens.chain(self.api_keys.iter().flat_map(ApiKeys::challenges)))
+    }
+    /// Who asks. What was looked up comes with it the second time.
+    fn identify(&self, asked: Asked<'_>, looked: Option<Looked>) -> Found {
+        let context = asked.context;
         let public = context.route().is_some_and(|route| Route::access(route).is_public());
-        let found = if public { Ok(None) } else { self.find(context, headers, may_look) };
+        let found = if public { Ok(None) } else { self.find(asked, looked) };
         let identity = match found {
             Ok(identity) => identity,
             Err(other) => return other,
@@ -313,21 +342,22 @@ impl Schemes {
         })
     }
     /// Whose credentials the request carries.
-    fn find(
-        &self,
-        context: &Context,
-        headers: &HeaderMap,
-        may_look: bool,
-    ) -> Result<Option<Identity>, Found> {
+    fn find(&self, asked: Asked<'_>, looked: Option<Looked>) -> Result<Option<Identity>, Found> {
+        let Asked { context, headers, .. } = asked;
         let now = context.clock().wall();
         let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers, now));
         let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
         let bearer = self.bearer.as_ref().filter(|_| self.has_issuers());
-        let by_token = match bearer.map(|bearer| bearer.identify(headers, now, may_look)) {
+        let by_token = match bearer.map(|bearer| bearer.identify(asked, now, looked)) {
             None | Some(Verdict::Nobody) => None,
             Some(Verdict::Known(identity)) => Some(identity),
-            Some(Verdict::Invalid(error)) => {
-                return Err(invalid(context, &self.invalid_token, error));
+            Some(Verdict::Invalid(error, scheme)) => {
+                let challenges = self.challenges_for(Some((scheme, "invalid_token")));
+                return Err(invalid(context, &challenges, error));
+            }
+            Some(Verdict::BadProof(error)) => {
+                let wrong = (Scheme::Dpop, "invalid_dpop_proof");
+                return Err(invalid(context, &self.challenges_for(Some(wrong)), error));
             }
             Some(Verdict::Look(look)) => return Err(Found::Look(look)),
             Some(Verdict::Unavailable) => return Err(Found::Refused(unavailable())),
@@ -366,6 +396,7 @@ fn invalid(context: &Context, challenges: &Challenges, Invalid(what): Invalid) -
 /// Nobody can be asked whether the credentials are good.
 fn unavailable() -> Problem {
     let problem = Problem::new(AUTHENTICATION_UNAVAILABLE).source(Source::Upstream);
-    let problem = problem.cause("there are no keys of the token's issuer, or only old ones");
+    let problem =
+        problem.cause("the token's issuer has not said whether it is good, or with which keys");
     problem.header(RETRY_AFTER, HeaderValue::from_static("5")).retry_is_safe()
 }

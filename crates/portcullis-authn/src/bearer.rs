@@ -1,4 +1,4 @@
-//! Bearer tokens (RFC 6750): `Authorization: Bearer ..`.
+//! Tokens: `Authorization: Bearer ..` (RFC 6750) and `Authorization: DPoP ..` (RFC 9449).
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,24 +6,42 @@ use std::time::SystemTime;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
-use portcullis_core::{ConfigError, Identity};
+use portcullis_core::{ConfigError, Context, Identity, Route};
+use serde_json::{Map, Value};
 
 use crate::api_key::Invalid;
+use crate::certificate::digest_of_client;
 use crate::jose::{Flaw, Token};
-use crate::jwt::{Fingerprint, JudgedBy, JwtIssuer, Now, Remembered, RemoteKeys, claims_of};
+use crate::proof::{Asked, Proofs, Wrong};
+use crate::token::{
+    Answer, Fingerprint, Introspection, Judged, JudgedBy, Now, Remembered, RemoteKeys, TokenIssuer,
+    claims_of,
+};
 
 /// How long a token may be: longer ones are refused before anybody reads them.
 const LONGEST: usize = 8 << 10;
 /// How many tokens are remembered.
 const REMEMBERED: usize = 10_000;
 
-/// The issuers whose tokens are accepted, and tokens of theirs that were.
+/// The issuers whose tokens are accepted, and what was found out about tokens of theirs.
 #[derive(Clone, Debug)]
 pub(crate) struct Bearer {
-    issuers: Vec<JwtIssuer>,
+    issuers: Vec<TokenIssuer>,
     most: usize,
-    remembered: Arc<Remembered>,
+    remembered: Arc<Remembered<Judged>>,
+    /// Of which their issuers say that they are not good. Apart, so that whoever invents many drives out none that is good.
+    inactive: Arc<Remembered<()>>,
+    proofs: Arc<Proofs>,
     errors: Vec<ConfigError>,
+}
+
+/// How a token comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Whoever has it may use it.
+    Bearer,
+    /// With a proof that who sends it has its key.
+    Dpop,
 }
 
 impl Bearer {
@@ -35,16 +53,14 @@ impl Bearer {
             issuers: Vec::new(),
             most,
             remembered: Arc::new(Remembered::new(most)),
+            inactive: Arc::new(Remembered::new(most)),
+            proofs: Arc::new(Proofs::new()),
             errors: Vec::new(),
         }
     }
     /// The same with one more issuer. What was remembered is not taken along: it was the verdict of others.
-    pub(crate) fn with(&self, issuer: JwtIssuer) -> Self {
-        let mut more = Self {
-            issuers: self.issuers.clone(),
-            errors: self.errors.clone(),
-            ..Self::remembering(self.most)
-        };
+    pub(crate) fn with(&self, issuer: TokenIssuer) -> Self {
+        let mut more = self.with_memory(self.most);
         if more.issuers.iter().any(|other| other.issuer() == issuer.issuer()) {
             let place = format!("issuer `{}`", issuer.issuer());
             more.errors.push(ConfigError::new(
@@ -60,77 +76,174 @@ impl Bearer {
         Self {
             issuers: self.issuers.clone(),
             errors: self.errors.clone(),
+            // Proofs that have come may not come again, whoever judges them.
+            proofs: Arc::clone(&self.proofs),
             ..Self::remembering(most)
         }
     }
-    pub(crate) fn issuers(&self) -> &[JwtIssuer] {
+    pub(crate) fn issuers(&self) -> &[TokenIssuer] {
         &self.issuers
     }
     pub(crate) fn errors(&self) -> &[ConfigError] {
         &self.errors
     }
-    /// How to say who one is.
-    pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
-    /// The same to whoever has sent a token that is not good.
-    pub(crate) const INVALID: HeaderValue =
-        HeaderValue::from_static("Bearer realm=\"api\", error=\"invalid_token\"");
+    /// What is wrong on a route: nobody could say which issuer is to be asked about a token.
+    pub(crate) fn ambiguous<'a>(&'a self, route: Option<&Route>) -> Option<[&'a str; 2]> {
+        let mut asked = self.asked(route);
+        while let Some((one, introspection)) = asked.next() {
+            let other = asked.clone().find(|(_, other)| introspection.overlaps(other));
+            if let Some((other, _)) = other {
+                return Some(
+                    [one, other].map(|at| self.issuers.get(at).map_or("", TokenIssuer::issuer)),
+                );
+            }
+        }
+        None
+    }
+    /// Who may be asked about tokens on a route.
+    fn asked<'a>(
+        &'a self,
+        route: Option<&'a Route>,
+    ) -> impl Iterator<Item = (usize, &'a Introspection)> + Clone {
+        let all = self.issuers.iter().enumerate();
+        let all = all.filter(move |(_, issuer)| takes(route, issuer));
+        all.filter_map(|(at, issuer)| Some((at, issuer.introspection()?)))
+    }
+    /// How to say who one is, and what was wrong with how somebody said it.
+    pub(crate) fn challenges(&self, wrong: Option<(Scheme, &str)>) -> Vec<HeaderValue> {
+        if self.issuers.is_empty() {
+            return Vec::new();
+        }
+        let bearer = !self.issuers.iter().all(TokenIssuer::bound_only);
+        let schemes = [(Scheme::Bearer, bearer), (Scheme::Dpop, true)];
+        let offered = schemes.into_iter().filter(|(_, offered)| *offered);
+        let texts = offered.map(|(scheme, _)| {
+            let (name, more) = match scheme {
+                Scheme::Bearer => ("Bearer", ""),
+                Scheme::Dpop => ("DPoP", ", algs=\"ES256 EdDSA PS256 RS256\""),
+            };
+            let error = wrong.filter(|(own, _)| *own == scheme).map(|(_, error)| error);
+            let error = error.map_or_else(String::new, |error| format!(", error=\"{error}\""));
+            format!("{name} realm=\"api\"{more}{error}")
+        });
+        texts.filter_map(|text| HeaderValue::try_from(text).ok()).collect()
+    }
 
     /// Whether the headers carry a token.
     pub(crate) fn is_in(headers: &HeaderMap) -> bool {
         headers.get_all(AUTHORIZATION).iter().any(|line| token_of(line).is_some())
     }
-    /// Whose token the headers carry.
-    pub(crate) fn identify(&self, headers: &HeaderMap, now: SystemTime, may_look: bool) -> Verdict {
-        let mut lines = headers.get_all(AUTHORIZATION).iter();
+    /// Whose token a request carries. What was looked up for it comes with it the second time.
+    pub(crate) fn identify(
+        &self,
+        asked: Asked<'_>,
+        now: SystemTime,
+        looked: Option<Looked>,
+    ) -> Verdict {
+        let mut lines = asked.headers.get_all(AUTHORIZATION).iter();
         let Some(line) = lines.next() else { return Verdict::Nobody };
+        let found = token_of(line);
+        let scheme = found.map_or(Scheme::Bearer, |(scheme, _)| scheme);
+        let wrong = |what: &'static str| Verdict::Invalid(what.into(), scheme);
         if lines.next().is_some() {
-            return Verdict::Invalid("several `Authorization` headers".into());
+            return wrong("several `Authorization` headers");
         }
-        let Some(token) = token_of(line) else { return Verdict::Nobody };
+        let Some((_, token)) = found else { return Verdict::Nobody };
         let Ok(token) = std::str::from_utf8(token) else {
-            return Verdict::Invalid("a token that is no text".into());
+            return wrong("a token that is no text");
         };
         if token.len() > LONGEST {
-            return Verdict::Invalid("a token that is too long".into());
+            return wrong("a token that is too long");
         }
-        let fingerprint = Fingerprint::of(token);
-        if let Some((identity, of)) = self.remembered.get(fingerprint, now)
-            && let Some(issuer) = self.issuers.get(of.issuer)
-            && issuer.keys().version() == Some(of.version)
-        {
-            return Verdict::Known(identity);
+        let token = Presented { text: token, fingerprint: Fingerprint::of(token) };
+        let judged = match self.remembered(token.fingerprint, asked.context, now) {
+            Some(judged) => Ok(judged),
+            None => self.judge(token, asked.context, now, looked),
+        };
+        match judged {
+            Ok(judged) => self.prove(judged, scheme, token, asked, now),
+            Err(Stop::Flaw(flaw)) => Verdict::Invalid(Invalid(flaw.to_string().into()), scheme),
+            Err(Stop::Look(look)) => Verdict::Look(look),
+            Err(Stop::Unavailable) => Verdict::Unavailable,
         }
-        match self.verify(token, now, may_look) {
-            Ok((identity, until, of)) => {
-                self.remembered.remember(fingerprint, (identity.clone(), of), until, now);
-                Verdict::Known(identity)
+    }
+    fn remembered(&self, token: Fingerprint, context: &Context, now: SystemTime) -> Option<Judged> {
+        let (judged, by) = self.remembered.get(token, now)?;
+        let issuer = self.issuers.get(by.issuer)?;
+        // Elsewhere the same letters may be the token of another issuer.
+        if !takes(context.route(), issuer) {
+            return None;
+        }
+        let is_current = by.version.is_none() || issuer.keys().version() == by.version;
+        is_current.then_some(judged)
+    }
+    fn judge(
+        &self,
+        token: Presented<'_>,
+        context: &Context,
+        now: SystemTime,
+        looked: Option<Looked>,
+    ) -> Result<Judged, Stop> {
+        let (judged, until, by) = match self.sort(token.text, context)? {
+            Sorted::Signed(at, signed, claims) => {
+                self.verify(at, &signed, claims, now, looked.is_none())?
             }
-            Err(verdict) => verdict,
+            Sorted::Told(at) => self.introspect(at, token, now, looked)?,
+        };
+        self.remembered.remember(token.fingerprint, (judged.clone(), by), until, now);
+        Ok(judged)
+    }
+    /// Whose word counts for a token.
+    fn sort<'a>(&self, text: &'a str, context: &Context) -> Result<Sorted<'a>, Flaw> {
+        let read = Token::read(text).and_then(|token| Ok((claims_of(&token)?, token)));
+        let flaw = match read {
+            Ok((claims, token)) => {
+                let named = claims.get("iss").and_then(Value::as_str);
+                // What stands there is a claim like any other: the keys of the issuer that it names decide, or its word.
+                let at = self.issuers.iter().position(|own| Some(own.issuer()) == named);
+                let known = at.and_then(|at| Some((at, self.issuers.get(at)?)));
+                let (at, issuer) = known.ok_or(Flaw::Claim("iss", "is nobody who is known"))?;
+                let is_read = issuer.has_keys();
+                return Ok(if is_read {
+                    Sorted::Signed(at, token, claims)
+                } else {
+                    Sorted::Told(at)
+                });
+            }
+            Err(flaw) => flaw,
+        };
+        // What wants to be a signed token is one that is not good, where such tokens are read.
+        let wants_to_be_signed = text.starts_with("eyJ") && text.split('.').count() == 3;
+        if wants_to_be_signed && self.issuers.iter().any(TokenIssuer::has_keys) {
+            return Err(flaw);
+        }
+        let route = context.route();
+        let mut asked = self.asked(route).filter(|(_, introspection)| introspection.may_be(text));
+        match (asked.next(), asked.next()) {
+            (Some((at, _)), None) => Ok(Sorted::Told(at)),
+            (None, _) => Err(flaw),
+            _ => Err(Flaw::Unacceptable("several issuers could be asked about it")),
         }
     }
     fn verify(
         &self,
-        token: &str,
+        at: usize,
+        token: &Token<'_>,
+        claims: Map<String, Value>,
         now: SystemTime,
         may_look: bool,
-    ) -> Result<(Identity, SystemTime, JudgedBy), Verdict> {
-        let token = Token::read(token)?;
-        let claims = claims_of(&token)?;
-        let named = claims.get("iss").and_then(|issuer| issuer.as_str());
-        // What stands there is a claim like any other: the keys of the issuer that it names decide.
-        let at = self.issuers.iter().position(|own| Some(own.issuer()) == named);
-        let known = at.and_then(|at| Some((at, self.issuers.get(at)?)));
-        let (at, issuer) = known.ok_or(Flaw::Claim("iss", "is nobody who is known"))?;
-        let until = issuer.judge(&token, &claims, now)?;
+    ) -> Result<(Judged, SystemTime, JudgedBy), Stop> {
+        let issuer = self.issuers.get(at).ok_or(Flaw::UnknownKey)?;
+        let until = issuer.judge(token, &claims, now)?;
         let look = || issuer.remote().filter(|_| may_look).and_then(RemoteKeys::look);
         let mut known = issuer.keys();
         loop {
             let version = known.version();
-            let verdict = match known {
-                Now::Nothing => Verdict::Unavailable,
-                Now::Keys(keys, version) => match keys.verify(&token) {
+            let stop = match known {
+                Now::Nothing => Stop::Unavailable,
+                Now::Keys(keys, version) => match keys.verify(token) {
                     Ok(()) => {
-                        let by = JudgedBy { issuer: at, version };
+                        let by = JudgedBy { issuer: at, version: Some(version) };
                         return Ok((issuer.identity(claims)?, until, by));
                     }
                     Err(Flaw::UnknownKey) => Flaw::UnknownKey.into(),
@@ -138,38 +251,141 @@ impl Bearer {
                 },
             };
             if let Some(look) = look() {
-                return Err(Verdict::Look(look));
+                return Err(Stop::Look(Box::pin(async move {
+                    look.await;
+                    Looked::Keys
+                })));
             }
             // Somebody has just looked: others may have arrived since these were read.
             known = issuer.keys();
             if known.version() == version {
-                return Err(verdict);
+                return Err(stop);
+            }
+        }
+    }
+    fn introspect(
+        &self,
+        at: usize,
+        token: Presented<'_>,
+        now: SystemTime,
+        looked: Option<Looked>,
+    ) -> Result<(Judged, SystemTime, JudgedBy), Stop> {
+        let inactive = Flaw::Unacceptable("its issuer says that it is not good");
+        let by = JudgedBy { issuer: at, version: None };
+        if self.inactive.get(token.fingerprint, now).is_some_and(|((), of)| of == by) {
+            return Err(inactive.into());
+        }
+        let issuer = self.issuers.get(at).ok_or(Stop::Unavailable)?;
+        let introspection = issuer.introspection().ok_or(Stop::Unavailable)?;
+        match looked {
+            None => {
+                let look = introspection.look(token.text, token.fingerprint);
+                let look = look.ok_or(Stop::Unavailable)?;
+                Err(Stop::Look(Box::pin(async move { Looked::Told(at, look.await) })))
+            }
+            Some(Looked::Told(of, Answer::Active(claims))) if of == at => {
+                let (judged, until) = issuer.told(&claims, now)?;
+                Ok((judged, until, by))
+            }
+            Some(Looked::Told(of, Answer::Inactive)) if of == at => {
+                let until = now.checked_add(introspection.memory()).unwrap_or(now);
+                self.inactive.remember(token.fingerprint, ((), by), until, now);
+                Err(inactive.into())
+            }
+            Some(_) => Err(Stop::Unavailable),
+        }
+    }
+    /// Whether whoever sends a token is the one to whom it is bound, if it is bound to anybody.
+    fn prove(
+        &self,
+        judged: Judged,
+        scheme: Scheme,
+        token: Presented<'_>,
+        asked: Asked<'_>,
+        now: SystemTime,
+    ) -> Verdict {
+        let Judged { identity, bound } = judged;
+        let wrong = |what: &'static str| Verdict::Invalid(what.into(), scheme);
+        if bound.certificate.is_some_and(|own| digest_of_client(asked.context) != Some(own)) {
+            return wrong("a token that is bound to a certificate, which the connection has not");
+        }
+        match (scheme, bound.key) {
+            (Scheme::Bearer, None) => Verdict::Known(identity),
+            (Scheme::Bearer, Some(_)) => wrong("a token that is bound to a key, without a proof"),
+            (Scheme::Dpop, None) => wrong("a token with a proof that is bound to no key"),
+            (Scheme::Dpop, Some(key)) => {
+                match self.proofs.check(asked, token.fingerprint, &key, now) {
+                    Ok(()) => Verdict::Known(identity),
+                    Err(Wrong::Full) => Verdict::Unavailable,
+                    Err(Wrong::Proof(flaw)) => {
+                        Verdict::BadProof(Invalid(format!("the proof: {flaw}").into()))
+                    }
+                }
             }
         }
     }
 }
 
-/// What came of a look at a token.
-pub(crate) enum Verdict {
-    /// There is none.
-    Nobody,
-    Known(Identity),
-    Invalid(Invalid),
-    /// The issuer's keys are asked for: ask again when that is done.
-    Look(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// There are no keys, and there is no way to get them.
+/// Whether a route takes the callers of an issuer.
+fn takes(route: Option<&Route>, issuer: &TokenIssuer) -> bool {
+    route.is_none_or(|route| Route::access(route).takes(issuer.issuer()))
+}
+
+/// A token as it came.
+#[derive(Clone, Copy)]
+struct Presented<'a> {
+    text: &'a str,
+    fingerprint: Fingerprint,
+}
+
+/// Whose word counts for a token: that of an issuer's keys, or its own, by its place.
+enum Sorted<'a> {
+    Signed(usize, Token<'a>, Map<String, Value>),
+    Told(usize),
+}
+
+/// What was looked up for a request.
+pub(crate) enum Looked {
+    /// Nothing, within the time there was.
+    Nothing,
+    /// Keys, which stand where keys stand.
+    Keys,
+    /// What this issuer says of the token.
+    Told(usize, Answer),
+}
+
+type Look = Pin<Box<dyn Future<Output = Looked> + Send>>;
+
+/// Why there is no judgement.
+enum Stop {
+    Flaw(Flaw),
+    Look(Look),
     Unavailable,
 }
 
-impl From<Flaw> for Verdict {
+impl From<Flaw> for Stop {
     fn from(flaw: Flaw) -> Self {
-        Self::Invalid(Invalid(flaw.to_string().into()))
+        Self::Flaw(flaw)
     }
 }
 
-/// What stands behind `Bearer`, in any case. `None` for another scheme, which is none of ours; nothing for what only somebody else would take for a
+/// What came of a look at a request.
+pub(crate) enum Verdict {
+    /// There is no token.
+    Nobody,
+    Known(Identity),
+    Invalid(Invalid, Scheme),
+    /// The token is good, and its proof is not.
+    BadProof(Invalid),
+    /// Somebody is asked: ask again when that is done.
+    Look(Look),
+    /// There is nobody to ask.
+    Unavailable,
+}
+
+/// What stands behind `Bearer` or `DPoP`, in any case. `None` for another scheme, which is none of ours; nothing for what only somebody else would take for a
 /// token, such as one behind a tab or in a list.
-fn token_of(line: &HeaderValue) -> Option<&[u8]> {
+fn token_of(line: &HeaderValue) -> Option<(Scheme, &[u8])> {
     let mut parts = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let (first, rest) = (parts.next()?, parts.next());
     let token = behind_scheme(first);
@@ -177,22 +393,22 @@ fn token_of(line: &HeaderValue) -> Option<&[u8]> {
         None => token,
         Some(second) => {
             let ours = token.or(behind_scheme(second)).or_else(|| parts.find_map(behind_scheme));
-            ours.map(|_| &b""[..])
+            ours.map(|(scheme, _)| (scheme, &b""[..]))
         }
     }
 }
 
 /// The token of one part of the header, where its scheme is ours.
-fn behind_scheme(part: &[u8]) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"bearer";
-    let (scheme, rest) = part.split_at_checked(SCHEME.len())?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
-        return None;
-    }
+fn behind_scheme(part: &[u8]) -> Option<(Scheme, &[u8])> {
+    let schemes = [(Scheme::Bearer, &b"bearer"[..]), (Scheme::Dpop, b"dpop")];
+    let (scheme, rest) = schemes.into_iter().find_map(|(scheme, name)| {
+        let (own, rest) = part.split_at_checked(name.len())?;
+        own.eq_ignore_ascii_case(name).then_some((scheme, rest))
+    })?;
     match rest {
-        [b' ', token @ ..] => Some(token.trim_ascii()),
+        [b' ', token @ ..] => Some((scheme, token.trim_ascii())),
         // The name of another scheme goes on; whatever else stands there ends it.
         [next, ..] if next.is_ascii_alphanumeric() || matches!(next, b'-' | b'_') => None,
-        _ => Some(b""),
+        _ => Some((scheme, b"")),
     }
 }

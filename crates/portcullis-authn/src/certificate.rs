@@ -2,12 +2,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_core::{ConfigError, Connection, Identity, IdentityBuilder, IdentityKind};
+use portcullis_core::{ConfigError, Connection, Context, Identity, IdentityBuilder, IdentityKind};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
-
-/// The issuer of identities that come from a certificate.
 
 /// Whoever shows a certificate with one of these names, or this very certificate.
 #[derive(Clone, Debug)]
@@ -119,7 +117,7 @@ impl ClientCertificates {
     /// Whose certificate the connection has. One with names of several holders is nobody's.
     pub(crate) fn identify(&self, connection: Option<&Connection>) -> Option<&Identity> {
         let der = connection?.tls()?.client_certificate()?;
-        let digest: [u8; 32] = Sha256::digest(der).into();
+        let digest = digest_of(der);
         let der = CertificateDer::from(der);
         let certificate = EndEntityCert::try_from(&der).ok()?;
         let is_theirs = |known: &&Known| {
@@ -133,6 +131,15 @@ impl ClientCertificates {
         let holder = holders.next()?;
         holders.next().is_none().then_some(&holder.identity)
     }
+}
+
+/// The digest of the certificate of a request's connection.
+pub(crate) fn digest_of_client(context: &Context) -> Option<[u8; 32]> {
+    Some(digest_of(context.connection()?.tls()?.client_certificate()?))
+}
+
+fn digest_of(der: &[u8]) -> [u8; 32] {
+    Sha256::digest(der).into()
 }
 
 impl fmt::Debug for ClientCertificates {

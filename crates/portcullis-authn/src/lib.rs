@@ -6,15 +6,19 @@ mod authenticate;
 mod bearer;
 mod certificate;
 mod jose;
-mod jwt;
 pub mod kinds;
 mod new_key;
+mod proof;
+mod token;
 
 pub use api_key::{ApiKey, ApiKeys};
 pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
 pub use certificate::{CertificateHolder, ClientCertificates};
 pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
-pub use jwt::{ClaimNames, FetchKeys, JwtIssuer, JwtIssuerBuilder, RemoteKeys};
-#[cfg(feature = "remote")]
-pub use jwt::{JwksUrl, JwksUrlError};
 pub use new_key::NewApiKey;
+pub use token::{
+    ClaimNames, FetchKeys, Introspect, Introspection, IssuerAnswer, RemoteKeys, TokenIssuer,
+    TokenIssuerBuilder,
+};
+#[cfg(feature = "remote")]
+pub use token::{IntrospectionUrl, JwksUrl, RemoteUrlError};

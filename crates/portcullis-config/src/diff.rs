@@ -14,8 +14,15 @@ use crate::source::FileErrors;
 /// Keys of `[server]` that a running gateway follows; all others are read when it starts.
 const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
 /// Keys whose values nobody need see.
-const SECRET: [&str; 6] =
-    ["hash", "admin_token", "request_headers", "response_headers", "headers", "query"];
+const SECRET: [&str; 7] = [
+    "hash",
+    "admin_token",
+    "client_secret",
+    "request_headers",
+    "response_headers",
+    "headers",
+    "query",
+];
 /// Keys that say whom a server takes a caller for, and whose pages may read: whatever changes there may let somebody do more.
 const TRUST: [&str; 7] =
     ["identity", "request_headers", "cors", "client_ca", "jwt", "certificates", "basic"];

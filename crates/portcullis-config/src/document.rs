@@ -57,11 +57,18 @@ fn value(reading: &Reading<'_>, from: &Spanned<DeValue<'_>>) -> Value {
 /// The same as text, with a mark of what is in the files that it names.
 pub(crate) fn with_files(said: &Value, source: &Source) -> String {
     let mut text = said.to_string();
-    for path in FILES.iter().filter_map(|key| said.get(key)?.as_str()) {
-        let mut hasher = DefaultHasher::new();
-        std::fs::read(source.beside(path)).ok().hash(&mut hasher);
-        text.push(' ');
-        text.push_str(&hasher.finish().to_string());
-    }
+    mark_files(said, source, &mut text);
     text
+}
+
+fn mark_files(said: &Value, source: &Source, text: &mut String) {
+    for (key, value) in said.as_object().into_iter().flatten() {
+        mark_files(value, source, text);
+        if let Some(path) = value.as_str().filter(|_| FILES.contains(&key.as_str())) {
+            let mut hasher = DefaultHasher::new();
+            std::fs::read(source.beside(path)).ok().hash(&mut hasher);
+            text.push(' ');
+            text.push_str(&hasher.finish().to_string());
+        }
+    }
 }

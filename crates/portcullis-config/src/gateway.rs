@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{Request, Response};
-use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates, RemoteKeys};
+use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates, TokenIssuer};
 use portcullis_authz::{AuthorizeLayer, Roles};
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
@@ -346,15 +346,17 @@ impl Gateway {
         Ok((server, spoken))
     }
 
-    /// The keys of issuers that are fetched.
-    pub(crate) fn remote_keys(&self) -> impl Iterator<Item = &RemoteKeys> {
-        self.issuers.iter().filter_map(|known| known.policy.remote())
+    /// Begins to fetch the keys of issuers, and has them asked about tokens, on `runtime`.
+    pub(crate) fn start_issuers(&self, runtime: &tokio::runtime::Handle) {
+        let policies = || self.issuers.iter().map(|known| &known.policy);
+        policies().filter_map(TokenIssuer::remote).for_each(|keys| keys.start(runtime));
+        policies().filter_map(TokenIssuer::introspection).for_each(|asked| asked.start(runtime));
     }
     /// Begins health checks and discovery on `runtime`. The gateway is ready once every upstream is known.
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
+        self.start_issuers(runtime);
         for Issuer { name, policy, .. } in &self.issuers {
             let Some(keys) = policy.remote().cloned() else { continue };
-            keys.start(runtime);
             let known = self.readiness.expect(format!("issuer {name}"));
             runtime.spawn(async move {
                 keys.ready().await;

@@ -175,7 +175,17 @@ pub(crate) const JWT: &[Key] = &[
     key(
         "jwks",
         Kind::Text,
-        "Its keys: `file:keys.json`, or where it publishes them, `https://id.example/jwks`; `http` only on this machine.",
+        "Its keys: `file:keys.json`, or where it publishes them, `https://id.example/jwks`; `http` only on this machine. Default: none, and `introspect` says whom to ask.",
+    ),
+    key(
+        "introspect",
+        Kind::Table(INTROSPECT),
+        "How it is asked about tokens that are not signed, and about all of its tokens where it has no `jwks` here.",
+    ),
+    key(
+        "bound_only",
+        Kind::Flag,
+        "Takes only tokens that are bound to their holder, by DPoP or by the certificate of the connection. Default: false, and only those that are bound must come from their holder.",
     ),
     key(
         "jwks_ca",
@@ -208,6 +218,36 @@ pub(crate) const JWT: &[Key] = &[
         "roles",
         Kind::TextMap,
         "Which value of the claim for roles is which of our roles; what is not named gives none. `\"*\" = \"*\"` is the role of the same name.",
+    ),
+];
+
+pub(crate) const INTROSPECT: &[Key] = &[
+    key(
+        "url",
+        Kind::Text,
+        "Where it is asked: `https://id.example/introspect`; `http` only on this machine.",
+    ),
+    key(
+        "ca",
+        Kind::Text,
+        "A PEM file with the authorities that its certificate comes from. Default: those that the machine trusts.",
+    ),
+    key("client_id", Kind::Text, "What we are called there."),
+    key("client_secret", Kind::Text, "Our secret there: `${NAME}` from the environment."),
+    key(
+        "remember",
+        Kind::Duration,
+        "How long its answer counts, and so how long a token stays good that it has revoked; at most 5m, 0s asks each time. Default: 10s.",
+    ),
+    key(
+        "prefix",
+        Kind::Text,
+        "What its opaque tokens begin with, so that it is not asked about others. Default: whatever.",
+    ),
+    key(
+        "without_audience",
+        Kind::Flag,
+        "Takes tokens too of which it does not say for whom they are. Default: false.",
     ),
 ];
 
@@ -551,7 +591,7 @@ pub(crate) const ACCESS: &[Key] = &[
     key(
         "issuers",
         Kind::Texts,
-        "Whose callers are taken: names of `[auth.jwt]` and `[auth.introspection]`, and `api_key` and `certificates`. Default: all.",
+        "Whose callers are taken: names of `[auth.jwt]`, `api_key` and `certificates`. Default: all.",
     ),
 ];
 

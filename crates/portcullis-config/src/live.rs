@@ -243,9 +243,7 @@ impl<S: Send + 'static> Live<S> {
         for upstream in after.upstreams() {
             upstream.start(&runtime);
         }
-        for keys in after.remote_keys() {
-            keys.start(&runtime);
-        }
+        after.start_issuers(&runtime);
         for upstream in after.upstreams().filter(|upstream| !before.has(upstream)) {
             tokio::select! {
                 () = upstream.ready() => {}

@@ -27,8 +27,8 @@ async fn write(Caller(Claims(author)): Caller<Claims<Author>>) -> Json<Value> {
 ///
 /// # Errors
 /// What it is given is not enough to know an issuer by.
-pub fn issuer(name: &str, audience: &str, keys: RemoteKeys) -> Result<JwtIssuer, ConfigErrors> {
-    JwtIssuer::builder(name)
+pub fn issuer(name: &str, audience: &str, keys: RemoteKeys) -> Result<TokenIssuer, ConfigErrors> {
+    TokenIssuer::builder(name)
         .audience(audience)
         .remote_keys(keys)
         .claims(ClaimNames::new().roles("/roles").tenant("/org"))
@@ -40,7 +40,7 @@ pub fn issuer(name: &str, audience: &str, keys: RemoteKeys) -> Result<JwtIssuer,
 ///
 /// # Errors
 /// A stack that does not fit together.
-pub fn app(issuer: JwtIssuer) -> Result<axum::Router, BoxError> {
+pub fn app(issuer: TokenIssuer) -> Result<axum::Router, BoxError> {
     let api = Guarded::new().route("/notes", get(notes), require("notes:read")).route(
         "/notes",
         post(write),

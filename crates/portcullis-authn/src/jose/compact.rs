@@ -1,10 +1,10 @@
 //! The compact form of a signed token: three parts in Base64 (RFC 7515, section 7.1).
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json::object;
-use super::{Algorithm, Flaw};
+use super::{Algorithm, BroughtKey, Flaw};
 
 /// A token, taken apart. Nothing of it is to be believed before [`Keys::verify`](super::Keys::verify).
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(crate) struct Token<'a> {
     pub(super) signed: &'a str,
     pub(super) signature: Vec<u8>,
     pub(crate) payload: Vec<u8>,
+    brought: Option<Map<String, Value>>,
 }
 
 /// Names of the header by which a token would change how it is read (RFC 7515, section 4.1.11; RFC 7797; RFC 7516). Nobody here does.
@@ -25,7 +26,8 @@ const CHANGING: [&str; 4] = ["crit", "b64", "zip", "enc"];
 impl<'a> Token<'a> {
     /// Takes a token apart.
     ///
-    /// Keys that it brings along (`jwk`, `x5c`), or says where to find (`jku`, `x5u`), are not looked at.
+    /// Keys that it brings along (`jwk`, `x5c`), or says where to find (`jku`, `x5u`), are none that it is verified with. Only a proof has its key
+    /// with it: [`brought`](Self::brought).
     pub(crate) fn read(token: &'a str) -> Result<Self, Flaw> {
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
@@ -57,7 +59,16 @@ impl<'a> Token<'a> {
         if text("cty", "`cty` is no text")?.is_some_and(|kind| kind.eq_ignore_ascii_case("jwt")) {
             return Err(Flaw::Unacceptable("a token within a token"));
         }
-        Ok(Self { algorithm, kid, typ, signed, signature, payload })
+        let brought = match header.get("jwk") {
+            Some(Value::Object(jwk)) => Some(jwk.clone()),
+            _ => None,
+        };
+        Ok(Self { algorithm, kid, typ, signed, signature, payload, brought })
+    }
+    /// The key that it brings along, if that has signed it: for who looks at nothing but that it is one certain key.
+    pub(crate) fn brought(&self) -> Result<BroughtKey, Flaw> {
+        let jwk = self.brought.as_ref().ok_or(Flaw::Malformed("it has no `jwk`"))?;
+        BroughtKey::verify(jwk, self.algorithm, self.signed.as_bytes(), &self.signature)
     }
 }
 

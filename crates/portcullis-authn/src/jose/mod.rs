@@ -1,5 +1,6 @@
 //! Signed tokens (RFC 7515) and the keys that they are verified with (RFC 7517, RFC 7518): what is refused before anybody looks at a claim.
 mod algorithm;
+mod brought;
 mod compact;
 mod json;
 mod key;
@@ -8,6 +9,7 @@ mod keys;
 mod tests;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub(crate) use brought::BroughtKey;
 pub(crate) use compact::Token;
 pub(crate) use json::object;
 pub use keys::{Keys, KeysError};

@@ -1,7 +1,7 @@
 //! Tokens that were verified before are judged as if they never were.
 use std::time::Duration;
 
-use portcullis_authn::{AuthenticateLayer, JwtIssuer, RemoteKeys};
+use portcullis_authn::{AuthenticateLayer, RemoteKeys, TokenIssuer};
 use tower::{Layer, service_fn};
 
 use crate::rotation::{Provider, ask, whoami};
@@ -29,7 +29,7 @@ impl Numbers {
 fn layer(keys: &[RemoteKeys], most: usize) -> AuthenticateLayer {
     let mut layer = AuthenticateLayer::new().remembered_tokens(most);
     for (name, keys) in ISSUERS.into_iter().zip(keys) {
-        let issuer = JwtIssuer::builder(name).audience("shop").remote_keys(keys.clone());
+        let issuer = TokenIssuer::builder(name).audience("shop").remote_keys(keys.clone());
         layer = layer.bearer(issuer.leeway(Duration::ZERO).build().unwrap());
     }
     layer

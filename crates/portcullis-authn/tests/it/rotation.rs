@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Request, Response};
-use portcullis_authn::{AuthenticateLayer, JwtIssuer, RemoteKeys};
+use portcullis_authn::{AuthenticateLayer, RemoteKeys, TokenIssuer};
 use portcullis_core::{AuthState, Body, BoxError, Context};
 use portcullis_testkit::{Contract, FakeTime, ReadyGuard, get, read};
 use serde_json::json;
@@ -95,7 +95,7 @@ impl Provider {
 }
 
 fn layer(keys: &RemoteKeys) -> AuthenticateLayer {
-    let issuer = JwtIssuer::builder("https://id.example").audience("shop");
+    let issuer = TokenIssuer::builder("https://id.example").audience("shop");
     AuthenticateLayer::new().bearer(issuer.remote_keys(keys.clone()).build().unwrap())
 }
 
@@ -172,7 +172,7 @@ async fn ten_thousand_unknown_keys_are_two_fetches() {
     assert_eq!(provider.fetches.load(SeqCst), 2);
     // A token that is not good anyhow has nobody asked.
     provider.time.advance(Duration::from_secs(60));
-    let elsewhere = JwtIssuer::builder("https://id.example").audience("blog");
+    let elsewhere = TokenIssuer::builder("https://id.example").audience("blog");
     let elsewhere = elsewhere.remote_keys(provider.remote()).build().unwrap();
     let elsewhere = AuthenticateLayer::new().bearer(elsewhere).layer(service_fn(whoami));
     assert_eq!(ask(&elsewhere, &provider, &provider.token("x", "eve")).await.0, 401);

@@ -223,7 +223,14 @@ async fn keys_and_tokens_stand_beside_each_other_and_not_in_one_request() {
     let token = format!("Bearer {}", signer.token(&json!({})));
     let refused = ask(&front, "/mine/1", "").await;
     let offered = crate::support::headers(&refused.head, "www-authenticate");
-    assert_eq!(offered, ["Bearer realm=\"api\"", "ApiKey header=\"x-api-key\""]);
+    assert_eq!(
+        offered,
+        [
+            "Bearer realm=\"api\"",
+            "DPoP realm=\"api\", algs=\"ES256 EdDSA PS256 RS256\"",
+            "ApiKey header=\"x-api-key\"",
+        ]
+    );
     let with_key = |more: &str| {
         format!("GET /mine/1 HTTP/1.1\r\nhost: a\r\nx-api-key: user-key\r\n{more}\r\n")
     };

@@ -1,7 +1,11 @@
 //! `[auth.jwt.NAME]`: issuers whose tokens are accepted.
 use std::collections::HashMap;
 
-use portcullis_authn::{Algorithm, ClaimNames, JwksUrl, JwtIssuer, Keys, RemoteKeys};
+use portcullis_authn::{
+    Algorithm, ClaimNames, Introspection, IntrospectionUrl, JwksUrl, Keys, RemoteKeys, TokenIssuer,
+    TokenIssuerBuilder,
+};
+use portcullis_core::Secret;
 
 use crate::keys;
 use crate::reader::{At, Span, Table};
@@ -13,17 +17,16 @@ pub(crate) struct Issuer {
     pub(crate) said: String,
     /// What its file of keys says, where they come from one.
     pub(crate) keys: Option<String>,
-    pub(crate) policy: JwtIssuer,
+    pub(crate) policy: TokenIssuer,
 }
 
 impl Issuer {
-    /// Goes on with the keys that are known already, where nothing about them has changed. Those of a file are read again.
+    /// Goes on with the keys that are known already, and with who is asked, where nothing about them has changed.
     pub(crate) fn continuing(self, before: &[Self]) -> Self {
-        let same = |other: &&Self| other.name == self.name && other.said == self.said;
-        match before.iter().find(same) {
-            Some(known) if known.policy.remote().is_some() => known.clone(),
-            _ => self,
-        }
+        let same = |other: &&Self| {
+            (&other.name, &other.said, &other.keys) == (&self.name, &self.said, &self.keys)
+        };
+        before.iter().find(same).cloned().unwrap_or(self)
     }
 }
 
@@ -40,7 +43,11 @@ fn issuer(name: &str, table: &Table<'_>, places: &mut HashMap<String, Span>) -> 
         table.missing("audience", "audience = [\"shop\"]");
     }
     let audience = table.texts("audience");
-    let source = table.needed("jwks", "jwks = \"https://id.example/jwks\"");
+    let has_keys = table.get("introspect").is_none() || table.get("jwks").is_some();
+    let jwks = || table.needed("jwks", "jwks = \"https://id.example/jwks\"");
+    let source = has_keys.then(jwks).flatten();
+    let introspect = table.table("introspect", keys::INTROSPECT);
+    let introspection = introspect.as_ref().map(introspection);
     let algorithms = table.parsed_all("algorithms", |name| {
         name.parse::<Algorithm>().map_err(|error| error.to_string())
     });
@@ -50,22 +57,30 @@ fn issuer(name: &str, table: &Table<'_>, places: &mut HashMap<String, Span>) -> 
         Some((keys, text)) => (Some(keys), text),
         None => (None, None),
     };
-    let (named, keys) = (named?, keys?);
+    let named = named?;
+    if keys.is_none() && has_keys || introspection.as_ref().is_some_and(Option::is_none) {
+        return None;
+    }
 
     places.insert(format!("issuer `{}`", named.value), table.span.clone());
-    let mut builder = JwtIssuer::builder(named.value).claims(claims);
+    let mut builder = TokenIssuer::builder(named.value).claims(claims);
     builder = audience.into_iter().fold(builder, |builder, one| builder.audience(one.value));
     builder = match keys {
-        Source::Given(keys) => builder.keys(keys),
-        Source::Remote(keys) => builder.remote_keys(keys),
+        None => builder,
+        Some(Source::Given(keys)) => builder.keys(keys),
+        Some(Source::Remote(keys)) => builder.remote_keys(keys),
     };
+    builder = introspection.flatten().into_iter().fold(builder, TokenIssuerBuilder::introspection);
+    if table.flag("bound_only") == Some(true) {
+        builder = builder.bound_only();
+    }
     if !algorithms.is_empty() {
         builder = builder.algorithms(algorithms);
     }
     if !types.is_empty() {
         builder = builder.types(types.into_iter().map(|one| one.value));
     }
-    builder = leeway.into_iter().fold(builder, portcullis_authn::JwtIssuerBuilder::leeway);
+    builder = leeway.into_iter().fold(builder, TokenIssuerBuilder::leeway);
     for (value, role) in roles {
         match (value.value.as_str(), role.value.as_str()) {
             ("*", "*") => builder = builder.roles_as_they_are(),
@@ -122,16 +137,9 @@ fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<(Source, Option<Str
             Err(error) => wrong(format!("`{}`: {error}", path.display())),
         };
     }
-    let url = match table.file("jwks_ca") {
+    let url = match authorities(table, "jwks_ca").ok()? {
         None => JwksUrl::new(&source.value),
-        Some(ca) => match std::fs::read(&ca.value) {
-            Ok(pem) => JwksUrl::with_authorities(&source.value, &pem),
-            Err(error) => {
-                let message = format!("`{}` cannot be read: {error}", ca.value.display());
-                table.push(table.error_at(&ca.span, "jwks_ca", message));
-                return None;
-            }
-        },
+        Some(pem) => JwksUrl::with_authorities(&source.value, &pem),
     };
     match url {
         Ok(url) => {
@@ -147,6 +155,46 @@ fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<(Source, Option<Str
         }
         Err(error) => wrong(error.to_string()),
     }
+}
+
+/// The authorities of a file, if there is one; an error has been told where it cannot be read.
+fn authorities(table: &Table<'_>, key: &str) -> Result<Option<Vec<u8>>, ()> {
+    let Some(ca) = table.file(key) else { return Ok(None) };
+    std::fs::read(&ca.value).map(Some).map_err(|error| {
+        let message = format!("`{}` cannot be read: {error}", ca.value.display());
+        table.push(table.error_at(&ca.span, key, message));
+    })
+}
+
+/// How an issuer is asked about tokens.
+fn introspection(table: &Table<'_>) -> Option<Introspection> {
+    let url = table.needed("url", "url = \"https://id.example/introspect\"");
+    let id = table.needed("client_id", "client_id = \"gateway\"");
+    let secret = table.needed("client_secret", "client_secret = \"${CLIENT_SECRET}\"");
+    let ca = authorities(table, "ca");
+    let (remember, prefix) = (table.duration("remember"), table.text("prefix"));
+    let without_audience = table.flag("without_audience") == Some(true);
+    let (url, id, secret) = (url?, id?, Secret::new(secret?.value));
+    if secret.expose().is_empty() {
+        let error = table.error("`client_secret` is empty");
+        table.push(error.hint("is its variable set?"));
+        return None;
+    }
+    let asked = match ca.ok()? {
+        None => IntrospectionUrl::new(&url.value, &id.value, &secret),
+        Some(pem) => IntrospectionUrl::with_authorities(&url.value, &pem, &id.value, &secret),
+    };
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(error) => {
+            table.push(table.error_at(&url.span, "url", error.to_string()));
+            return None;
+        }
+    };
+    let mut introspection = Introspection::new(asked);
+    introspection = remember.into_iter().fold(introspection, Introspection::remember);
+    introspection = prefix.into_iter().fold(introspection, |it, prefix| it.prefix(prefix.value));
+    Some(if without_audience { introspection.without_audience() } else { introspection })
 }
 
 type Set = fn(ClaimNames, String) -> ClaimNames;

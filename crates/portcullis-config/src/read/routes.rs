@@ -153,9 +153,7 @@ fn asked(access: &Table<'_>, issuers: &IssuerNames) -> Option<Rule<Restricted>> 
         let error = access.error_at(&name.span, "issuers", message);
         access.push(match nearest(&name.value, issuers.keys().map(String::as_str)) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => {
-                error.hint("name a table of `[auth.jwt]` or `[auth.introspection]`, or `api_key`")
-            }
+            None => error.hint("name a table of `[auth.jwt]`, or `api_key`"),
         });
     }
     Some(rule)

@@ -14,10 +14,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::jose::{Keys, KeysError};
 
+/// What an issuer answers, once it has.
+pub type IssuerAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>>;
+
 /// Fetches the text of a JWK Set. Made of a closure by whoever has an HTTP client; [`JwksUrl`](super::JwksUrl) is one.
 pub trait FetchKeys: Send + Sync + 'static {
     /// Fetches it once.
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>>;
+    fn fetch(&self) -> IssuerAnswer;
 }
 
 impl<F, R> FetchKeys for F
@@ -25,7 +28,7 @@ where
     F: Fn() -> R + Send + Sync + 'static,
     R: Future<Output = Result<Vec<u8>, BoxError>> + Send + 'static,
 {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>> {
+    fn fetch(&self) -> IssuerAnswer {
         Box::pin(self())
     }
 }
@@ -260,21 +263,24 @@ impl fmt::Debug for RemoteKeys {
 
 /// Where an issuer's keys come from.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(super) enum Source {
+    /// There are none: its tokens are not read here.
+    None,
     Given(Arc<Keys>),
     Remote(RemoteKeys),
 }
 
 impl Source {
-    pub(crate) fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         match self {
+            Self::None => Now::Nothing,
             Self::Given(keys) => Now::Keys(Arc::clone(keys), 0),
             Self::Remote(keys) => keys.now(),
         }
     }
-    pub(crate) fn remote(&self) -> Option<&RemoteKeys> {
+    pub(super) fn remote(&self) -> Option<&RemoteKeys> {
         match self {
-            Self::Given(_) => None,
+            Self::None | Self::Given(_) => None,
             Self::Remote(keys) => Some(keys),
         }
     }

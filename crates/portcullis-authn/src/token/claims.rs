@@ -26,7 +26,7 @@ impl ClaimNames {
         Self::default()
     }
     /// Where the roles stand: a list of texts, or one text with spaces between them. They mean what
-    /// [`JwtIssuerBuilder::role`](super::JwtIssuerBuilder::role) says, and nothing else.
+    /// [`TokenIssuerBuilder::role`](super::TokenIssuerBuilder::role) says, and nothing else.
     #[must_use]
     pub fn roles(self, pointer: impl Into<String>) -> Self {
         Self { roles: Some(pointer.into()), ..self }

@@ -5,13 +5,14 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue};
-use portcullis_core::Identity;
+use http::{HeaderMap, HeaderValue, Request};
+use portcullis_core::{Context, Identity};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::bearer::{Bearer, Verdict};
 use crate::jose::{Algorithm, Keys};
+use crate::proof::Asked;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -62,9 +63,9 @@ fn with(name: &str, value: &Value) -> String {
     claims.to_string()
 }
 
-fn issuer(keys: &[Value]) -> JwtIssuer {
+fn issuer(keys: &[Value]) -> TokenIssuer {
     let keys = Keys::from_jwks(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
-    JwtIssuer::builder("https://id.example")
+    TokenIssuer::builder("https://id.example")
         .audience("shop")
         .keys(keys)
         .claims(ClaimNames::new().roles("/roles").tenant("/org"))
@@ -84,10 +85,15 @@ fn verdict(
     headers: &HeaderMap,
     now: SystemTime,
 ) -> Result<Option<Identity>, String> {
-    match bearer.identify(headers, now, true) {
+    let mut request = Request::new(());
+    *request.headers_mut() = headers.clone();
+    let context = Context::of(&mut request);
+    let (method, uri) = (request.method(), request.uri());
+    let asked = Asked { context: &context, headers: request.headers(), method, uri };
+    match bearer.identify(asked, now, None) {
         Verdict::Nobody => Ok(None),
         Verdict::Known(identity) => Ok(Some(identity)),
-        Verdict::Invalid(invalid) => Err(invalid.0.into_owned()),
+        Verdict::Invalid(invalid, _) | Verdict::BadProof(invalid) => Err(invalid.0.into_owned()),
         Verdict::Look(_) => Err("look".to_owned()),
         Verdict::Unavailable => Err("unavailable".to_owned()),
     }
@@ -303,7 +309,7 @@ fn several_headers_are_refused_and_other_schemes_are_not_ours() {
 fn an_issuer_speaks_for_itself_alone() {
     let (ours, theirs) = (Signer::new(), Signer::new());
     let keys = Keys::from_jwks(json!({"keys": [theirs.jwk("one")]}).to_string().as_bytes());
-    let other = JwtIssuer::builder("https://other.example").audience("shop").keys(keys.unwrap());
+    let other = TokenIssuer::builder("https://other.example").audience("shop").keys(keys.unwrap());
     let bearer = Bearer::new().with(issuer(&[ours.jwk("one")])).with(other.build().unwrap());
     refused(&bearer, &theirs.good(), "the signature does not fit");
     let theirs = theirs.sign(HEADER, &with("iss", &json!("https://other.example")));
@@ -334,7 +340,7 @@ fn a_remembered_token_is_over_with_its_time_and_unknown_elsewhere() {
 fn no_more_are_remembered_than_there_is_room_for() {
     let remembered = Remembered::new(32);
     let identity = Identity::builder("i", "s").build();
-    let by = JudgedBy { issuer: 0, version: 0 };
+    let by = JudgedBy { issuer: 0, version: Some(0) };
     let tokens: Vec<_> = (0..1_000).map(|at| Fingerprint::of(&at.to_string())).collect();
     for token in &tokens {
         remembered.remember(*token, (identity.clone(), by), now() + Duration::from_secs(60), now());
@@ -347,18 +353,18 @@ fn no_more_are_remembered_than_there_is_room_for() {
 #[test]
 fn an_issuer_that_could_not_work_is_not_made() {
     let keys = || Keys::from_jwks(Signer::new().jwk("one").to_string().as_bytes()).unwrap();
-    let sound = || JwtIssuer::builder("https://id.example").audience("shop").keys(keys());
+    let sound = || TokenIssuer::builder("https://id.example").audience("shop").keys(keys());
     assert!(sound().build().is_ok());
     for (builder, why) in [
-        (JwtIssuer::builder("").audience("shop").keys(keys()), "it has no name"),
-        (JwtIssuer::builder("i").keys(keys()), "it has no audience"),
-        (JwtIssuer::builder("i").audience("").keys(keys()), "it has no audience"),
-        (JwtIssuer::builder("i").audience("shop"), "it has no key"),
+        (TokenIssuer::builder("").audience("shop").keys(keys()), "it has no name"),
+        (TokenIssuer::builder("i").keys(keys()), "it has no audience"),
+        (TokenIssuer::builder("i").audience("").keys(keys()), "it has no audience"),
+        (TokenIssuer::builder("i").audience("shop"), "it has no key"),
         (sound().algorithms([Algorithm::Rs256]), "none of its keys"),
         (sound().algorithms([]), "no algorithm is allowed"),
         (sound().leeway(Duration::from_secs(301)), "5 minutes"),
         (sound().claims(ClaimNames::new().roles("roles")), "`roles` is no JSON pointer"),
-        (JwtIssuer::builder("api-key").audience("shop").keys(keys()), "a scheme of our own"),
+        (TokenIssuer::builder("api-key").audience("shop").keys(keys()), "a scheme of our own"),
     ] {
         let errors = builder.build().unwrap_err().to_string();
         assert!(errors.contains(why), "{why}: {errors}");
@@ -369,7 +375,7 @@ fn an_issuer_that_could_not_work_is_not_made() {
 fn where_a_type_is_demanded_a_token_has_to_say_it() {
     let signer = Signer::new();
     let keys = Keys::from_jwks(signer.jwk("one").to_string().as_bytes()).unwrap();
-    let strict = JwtIssuer::builder("https://id.example").audience("shop").keys(keys);
+    let strict = TokenIssuer::builder("https://id.example").audience("shop").keys(keys);
     let bearer = Bearer::new().with(strict.types(["AT+JWT"]).build().unwrap());
     assert!(ask(&bearer, &signer.good()).is_ok());
     for header in [r#"{"alg":"EdDSA","kid":"one"}"#, r#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#] {
