@@ -3,7 +3,9 @@
 
 mod certificates;
 mod contract;
+mod introspection;
 mod keys;
+mod proofs;
 mod remembered;
 mod revoked;
 mod rotation;

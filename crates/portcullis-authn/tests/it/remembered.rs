@@ -1,9 +1,14 @@
 //! Tokens that were verified before are judged as if they never were.
+use std::collections::HashMap;
 use std::time::Duration;
 
 use portcullis_authn::{AuthenticateLayer, RemoteKeys, TokenIssuer};
-use tower::{Layer, service_fn};
+use portcullis_core::{Routes, authenticated};
+use portcullis_testkit::{FakeTime, TestClient};
+use serde_json::json;
+use tower::{Layer, ServiceBuilder, service_fn};
 
+use crate::introspection::Desk;
 use crate::rotation::{Provider, ask, whoami};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -122,5 +127,64 @@ async fn a_verdict_is_that_of_who_remembers_nothing() {
             let [refused, good] = run(seed, most).await;
             assert!(refused > 100 && good > 100, "seed {seed}: {refused} refused, {good} good");
         }
+    }
+}
+
+/// What an issuer has said of a token, and until when that may count.
+type Said = Vec<(Option<String>, Duration)>;
+
+/// Two issuers who are asked about tokens of the same letters, and say now this and now that.
+async fn run_asked(seed: u64) -> [usize; 2] {
+    const MEMORY: Duration = Duration::from_secs(10);
+    let mut numbers = Numbers(seed);
+    let (time, desks) = (FakeTime::new(), [Desk::default(), Desk::default()]);
+    let mut builder = Routes::builder().restricted();
+    let mut layer = AuthenticateLayer::new().remembered_tokens(numbers.one_of(&[0, 1, 40, 10_000]));
+    for (name, desk) in ISSUERS.into_iter().zip(&desks) {
+        layer = layer.bearer(desk.issuer(name));
+        let path = format!("/{}", &name["https://".len()..]);
+        builder = builder.get(&path, ()).rule(authenticated().issuer(name));
+    }
+    let routes = builder.build().unwrap();
+    let builder = ServiceBuilder::new().layer(routes.layer()).layer(layer);
+    let client = TestClient::new(builder.service(service_fn(whoami))).clock(time.clock());
+    // Of each token at each issuer.
+    let mut said: HashMap<(usize, usize), Said> = HashMap::new();
+    let mut counts = [0, 0];
+    for step in 0..2_000 {
+        let (at, number) = (numbers.below(2), numbers.below(12));
+        let token = format!("token-{number}");
+        let now = time.passed();
+        let known = said.entry((at, number)).or_insert_with(|| vec![(None, Duration::MAX)]);
+        if numbers.below(8) == 0 {
+            let owner = (numbers.below(3) > 0).then(|| format!("{at} {number} {step}"));
+            let answer = match &owner {
+                Some(owner) => json!({"active": true, "aud": "shop", "sub": owner}),
+                None => json!({"active": false}),
+            };
+            desks[at].says(&token, &answer);
+            known.last_mut().unwrap().1 = now + MEMORY;
+            known.push((owner, Duration::MAX));
+        }
+        let path = ["/a.example", "/b.example"][at];
+        let request = client.get(path).header("authorization", format!("Bearer {token}"));
+        let answer = request.send().await;
+        let who = (answer.status() == 200).then(|| answer.text().to_owned());
+        let may = known.iter().filter(|(_, until)| now < *until);
+        let may: Vec<_> = may.map(|(owner, _)| owner.clone()).collect();
+        assert!(may.contains(&who), "seed {seed}, step {step}: {path} {token} {who:?} {may:?}");
+        counts[usize::from(who.is_some())] += 1;
+        if numbers.below(10) == 0 {
+            time.advance(Duration::from_millis(u64::try_from(numbers.below(4_000)).unwrap()));
+        }
+    }
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_issuer_says_of_a_token_is_never_said_of_another() {
+    for seed in 0..20 {
+        let [refused, good] = run_asked(seed).await;
+        assert!(refused > 100 && good > 100, "seed {seed}: {refused} refused, {good} good");
     }
 }

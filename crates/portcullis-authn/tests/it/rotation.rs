@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Request, Response};
 use portcullis_authn::{AuthenticateLayer, RemoteKeys, TokenIssuer};
-use portcullis_core::{AuthState, Body, BoxError, Context};
+use portcullis_core::{AuthState, Body, BoxError, Clock, Context};
 use portcullis_testkit::{Contract, FakeTime, ReadyGuard, get, read};
 use serde_json::json;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -114,8 +114,16 @@ pub(crate) async fn ask<S>(service: &S, provider: &Provider, token: &str) -> (u1
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible> + Clone,
 {
+    ask_at(service, &provider.time.clock(), token).await
+}
+
+/// The same by this clock.
+pub(crate) async fn ask_at<S>(service: &S, clock: &Clock, token: &str) -> (u16, String)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible> + Clone,
+{
     let request = get("/").header("authorization", format!("Bearer {token}"));
-    let request = request.clock(provider.time.clock()).build();
+    let request = request.clock(clock.clone()).build();
     let response = service.clone().oneshot(request).await.unwrap();
     (response.status().as_u16(), read(response).await)
 }
