@@ -26,7 +26,7 @@ use crate::api_key::{ApiKeys, Invalid};
 use crate::bearer::{Bearer, Looked, Scheme, Verdict};
 use crate::certificate::ClientCertificates;
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID};
-use crate::proof::{self, Asked};
+use crate::proof::{self, Asked, SeenProofs};
 use crate::token::TokenIssuer;
 
 /// Applies [`Authenticate`]: tells everybody further in who asks.
@@ -63,10 +63,7 @@ impl AuthenticateLayer {
     /// Accepts the tokens of this issuer (`Authorization: Bearer`), beside those of others.
     #[must_use]
     pub fn bearer(self, issuer: TokenIssuer) -> Self {
-        self.with(|schemes| {
-            let more = schemes.bearer.as_ref().map_or_else(Bearer::new, Bearer::clone).with(issuer);
-            schemes.bearer = Some(more);
-        })
+        self.with_bearer(|bearer| bearer.with(issuer))
     }
     /// Knows these callers by the certificate of their connection, in place of any that were known before.
     #[must_use]
@@ -76,9 +73,16 @@ impl AuthenticateLayer {
     /// How many tokens that were good are remembered, so that they need not be verified again. Default: 10,000; 0 remembers none.
     #[must_use]
     pub fn remembered_tokens(self, most: usize) -> Self {
+        self.with_bearer(|bearer| bearer.with_memory(most))
+    }
+    /// Shares with other layers which proofs have come with tokens. Default: the layer, and what is made of it, has its own.
+    #[must_use]
+    pub fn seen_proofs(self, seen: SeenProofs) -> Self {
+        self.with_bearer(|bearer| bearer.with_proofs(seen))
+    }
+    fn with_bearer(self, edit: impl FnOnce(&Bearer) -> Bearer) -> Self {
         self.with(|schemes| {
-            let bearer = schemes.bearer.as_ref().map_or_else(Bearer::new, Bearer::clone);
-            schemes.bearer = Some(bearer.with_memory(most));
+            schemes.bearer = Some(edit(schemes.bearer.as_ref().unwrap_or(&Bearer::new())));
         })
     }
     fn with(mut self, edit: impl FnOnce(&mut Schemes)) -> Self {

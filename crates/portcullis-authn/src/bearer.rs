@@ -12,10 +12,9 @@ use serde_json::{Map, Value};
 use crate::api_key::Invalid;
 use crate::certificate::digest_of_client;
 use crate::jose::{Flaw, Token};
-use crate::proof::{Asked, Proofs, Wrong};
+use crate::proof::{Asked, SeenProofs, Wrong};
 use crate::token::{
-    Answer, Fingerprint, Introspection, Judged, JudgedBy, Now, Remembered, RemoteKeys, TokenIssuer,
-    claims_of,
+    Answer, Fingerprint, Introspection, Judged, Now, Remembered, RemoteKeys, TokenIssuer, claims_of,
 };
 
 /// How long a token may be: longer ones are refused before anybody reads them.
@@ -28,10 +27,8 @@ const REMEMBERED: usize = 10_000;
 pub(crate) struct Bearer {
     issuers: Vec<TokenIssuer>,
     most: usize,
-    remembered: Arc<Remembered<Judged>>,
-    /// Of which their issuers say that they are not good. Apart, so that whoever invents many drives out none that is good.
-    inactive: Arc<Remembered<()>>,
-    proofs: Arc<Proofs>,
+    remembered: Arc<Remembered<(Judged, JudgedBy)>>,
+    proofs: SeenProofs,
     errors: Vec<ConfigError>,
 }
 
@@ -53,8 +50,7 @@ impl Bearer {
             issuers: Vec::new(),
             most,
             remembered: Arc::new(Remembered::new(most)),
-            inactive: Arc::new(Remembered::new(most)),
-            proofs: Arc::new(Proofs::new()),
+            proofs: SeenProofs::new(),
             errors: Vec::new(),
         }
     }
@@ -77,9 +73,12 @@ impl Bearer {
             issuers: self.issuers.clone(),
             errors: self.errors.clone(),
             // Proofs that have come may not come again, whoever judges them.
-            proofs: Arc::clone(&self.proofs),
+            proofs: self.proofs.clone(),
             ..Self::remembering(most)
         }
+    }
+    pub(crate) fn with_proofs(&self, proofs: SeenProofs) -> Self {
+        Self { proofs, ..self.clone() }
     }
     pub(crate) fn issuers(&self) -> &[TokenIssuer] {
         &self.issuers
@@ -168,7 +167,7 @@ impl Bearer {
         }
     }
     fn remembered(&self, token: Fingerprint, context: &Context, now: SystemTime) -> Option<Judged> {
-        let (judged, by) = self.remembered.get(token, now)?;
+        let ((judged, by), _) = self.remembered.get(token, now)?;
         let issuer = self.issuers.get(by.issuer)?;
         // Elsewhere the same letters may be the token of another issuer.
         if !takes(context.route(), issuer) {
@@ -270,29 +269,31 @@ impl Bearer {
         now: SystemTime,
         looked: Option<Looked>,
     ) -> Result<(Judged, SystemTime, JudgedBy), Stop> {
-        let inactive = Flaw::Unacceptable("its issuer says that it is not good");
-        let by = JudgedBy { issuer: at, version: None };
-        if self.inactive.get(token.fingerprint, now).is_some_and(|((), of)| of == by) {
-            return Err(inactive.into());
-        }
         let issuer = self.issuers.get(at).ok_or(Stop::Unavailable)?;
         let introspection = issuer.introspection().ok_or(Stop::Unavailable)?;
-        match looked {
-            None => {
+        let known = introspection.known(token.fingerprint, now);
+        let (answer, counts) = match (looked, known) {
+            (Some(Looked::Told(of, answer)), _) if of == at => {
+                (answer.clone(), introspection.remember_it(token.fingerprint, answer, now))
+            }
+            (Some(_), _) => return Err(Stop::Unavailable),
+            (None, Some(known)) => known,
+            (None, None) => {
                 let look = introspection.look(token.text, token.fingerprint);
                 let look = look.ok_or(Stop::Unavailable)?;
-                Err(Stop::Look(Box::pin(async move { Looked::Told(at, look.await) })))
+                return Err(Stop::Look(Box::pin(async move { Looked::Told(at, look.await) })));
             }
-            Some(Looked::Told(of, Answer::Active(claims))) if of == at => {
+        };
+        match answer {
+            Answer::Active(claims) => {
                 let (judged, until) = issuer.told(&claims, now)?;
-                Ok((judged, until, by))
+                let until = until.map_or(counts, |until| until.min(counts));
+                Ok((judged, until, JudgedBy { issuer: at, version: None }))
             }
-            Some(Looked::Told(of, Answer::Inactive)) if of == at => {
-                let until = now.checked_add(introspection.memory()).unwrap_or(now);
-                self.inactive.remember(token.fingerprint, ((), by), until, now);
-                Err(inactive.into())
+            Answer::Inactive => {
+                Err(Flaw::Unacceptable("its issuer says that it is not good").into())
             }
-            Some(_) => Err(Stop::Unavailable),
+            Answer::Nothing => Err(Stop::Unavailable),
         }
     }
     /// Whether whoever sends a token is the one to whom it is bound, if it is bound to anybody.
@@ -329,6 +330,15 @@ impl Bearer {
 /// Whether a route takes the callers of an issuer.
 fn takes(route: Option<&Route>, issuer: &TokenIssuer) -> bool {
     route.is_none_or(|route| Route::access(route).takes(issuer.issuer()))
+}
+
+/// By which keys of which issuer a token was judged, or by its word. With others it is judged anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct JudgedBy {
+    /// Its place in the layer.
+    issuer: usize,
+    /// None where the issuer was asked.
+    version: Option<u64>,
 }
 
 /// A token as it came.

@@ -16,6 +16,7 @@ pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
 pub use certificate::{CertificateHolder, ClientCertificates};
 pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
 pub use new_key::NewApiKey;
+pub use proof::SeenProofs;
 pub use token::{
     ClaimNames, FetchKeys, Introspect, Introspection, IssuerAnswer, RemoteKeys, TokenIssuer,
     TokenIssuerBuilder,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{Request, Response};
-use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates, TokenIssuer};
+use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates, SeenProofs, TokenIssuer};
 use portcullis_authz::{AuthorizeLayer, Roles};
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
@@ -41,6 +41,8 @@ pub struct Gateway {
     keys: ApiKeys,
     pub(crate) issuers: Vec<Issuer>,
     certificates: Option<ClientCertificates>,
+    /// Of all workers, and of whatever takes the place of this.
+    proofs: SeenProofs,
     roles: Roles,
     by_address: RateLimitLayer<stage::PreLimit>,
     by_identity: RateLimitLayer<stage::Limit>,
@@ -157,6 +159,7 @@ impl Gateway {
             keys,
             issuers,
             certificates,
+            proofs: SeenProofs::new(),
             roles,
             by_address,
             by_identity,
@@ -170,6 +173,7 @@ impl Gateway {
             gateway.issuers = issuers.map(|issuer| issuer.continuing(&before.issuers)).collect();
             gateway.by_address = gateway.by_address.continuing(&before.by_address);
             gateway.by_identity = gateway.by_identity.continuing(&before.by_identity);
+            gateway.proofs = before.proofs.clone();
             gateway.metrics = before.metrics.clone();
             gateway.readiness = before.readiness.clone();
         }
@@ -265,6 +269,7 @@ impl Gateway {
         let layer = if no_keys { layer } else { layer.api_keys(self.keys.clone()) };
         let certificates = self.certificates.clone().into_iter();
         let layer = certificates.fold(layer, AuthenticateLayer::certificates);
+        let layer = layer.seen_proofs(self.proofs.clone());
         self.issuers.iter().fold(layer, |layer, known| layer.bearer(known.policy.clone()))
     }
 

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use portcullis_core::{Context, Scheme, Target, TargetRules};
 use serde_json::{Map, Value};
 
-use self::seen::{Seen, SeenProofs};
+use self::seen::Seen;
+pub use self::seen::SeenProofs;
 use crate::jose::{Flaw, Token};
 use crate::token::{Fingerprint, claims_of};
 
@@ -20,8 +21,6 @@ const AGE: Duration = Duration::from_secs(60);
 const AHEAD: Duration = Duration::from_secs(30);
 /// How long a proof may be: longer ones are refused before anybody reads them.
 const LONGEST: usize = 8 << 10;
-/// How many proofs are known not to come again, in the time that one is good for.
-const MOST: usize = 1_000_000;
 
 /// What a request is for.
 #[derive(Clone, Copy)]
@@ -31,10 +30,6 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
 }
-
-/// Judges proofs, each of which is good once.
-#[derive(Debug)]
-pub(crate) struct Proofs(SeenProofs);
 
 /// Why a proof does not do.
 #[derive(Debug)]
@@ -50,11 +45,7 @@ impl From<Flaw> for Wrong {
     }
 }
 
-impl Proofs {
-    pub(crate) fn new() -> Self {
-        // The time for which a proof may come again.
-        Self(SeenProofs::new(MOST, AGE + AHEAD))
-    }
+impl SeenProofs {
     /// Whether the request has a proof of this key for this token that has not come before (RFC 9449, section 4.3).
     pub(crate) fn check(
         &self,
@@ -73,15 +64,12 @@ impl Proofs {
         if proof.typ.as_deref() != Some("dpop+jwt") {
             return Err(Flaw::Unacceptable("its type is another one").into());
         }
-        if proof.algorithm.is_symmetric() {
-            return Err(Flaw::Unacceptable("a shared secret proves nothing").into());
-        }
         if proof.brought()?.thumbprint != *key {
             return Err(Flaw::Unacceptable("its key is not that of the token").into());
         }
         let claims = claims_of(&proof)?;
         let id = check_claims(&claims, asked, token, now)?;
-        match self.0.see(key, id, now) {
+        match self.see(key, id, now) {
             Seen::First => Ok(()),
             Seen::Before => Err(Flaw::Claim("jti", "has come before").into()),
             Seen::Full => Err(Wrong::Full),

@@ -2,14 +2,22 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// Which proofs have come, for as long as they could come again. No more are known than fit, and none is forgotten before its time: where there is no
-/// more room, it says so.
-pub(super) struct SeenProofs {
+use super::{AGE, AHEAD};
+
+/// Which proofs have come (`jti` of RFC 9449, section 11.1), for as long as they could come again. Cheap to clone; clones share it, and so do layers that
+/// are given the same.
+///
+/// No more are known than there is room for, and none is forgotten before its time: where there is no more room, tokens that need a proof get
+/// 503 `authentication-unavailable`. Another process knows nothing of it: a proof is good once in each.
+#[derive(Clone)]
+pub struct SeenProofs(Arc<Inner>);
+
+struct Inner {
     shards: Vec<Mutex<Shard>>,
     most: usize,
     time: Duration,
@@ -33,14 +41,32 @@ pub(super) enum Seen {
 /// By the last byte of what a proof is known by.
 const SHARDS: usize = 16;
 
+impl Default for SeenProofs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SeenProofs {
+    /// How many proofs there is room for where nobody says otherwise: those of 11,000 requests a second.
+    pub const ROOM: usize = 1_000_000;
+
+    /// None yet, with room for [`ROOM`](Self::ROOM).
+    pub fn new() -> Self {
+        Self::with_room(Self::ROOM)
+    }
+    /// None yet, with room for so many. One takes about 40 bytes once it has come, for 3 min at most.
+    pub fn with_room(most: usize) -> Self {
+        Self::remembering(most, AGE + AHEAD)
+    }
     /// Knows `most` proofs, each for at least `time`.
-    pub(super) fn new(most: usize, time: Duration) -> Self {
+    fn remembering(most: usize, time: Duration) -> Self {
         let shard = || {
             let (now, before) = (HashSet::new(), HashSet::new());
             Mutex::new(Shard { began: SystemTime::UNIX_EPOCH, now, before })
         };
-        Self { shards: (0..SHARDS).map(|_| shard()).collect(), most: most.div_ceil(SHARDS), time }
+        let shards = (0..SHARDS).map(|_| shard()).collect();
+        Self(Arc::new(Inner { shards, most: most.div_ceil(SHARDS), time }))
     }
     /// Whether the proof of this name by this key comes for the first time. It is known from now on.
     pub(super) fn see(&self, key: &[u8; 32], id: &str, now: SystemTime) -> Seen {
@@ -51,12 +77,13 @@ impl SeenProofs {
         let digest = both.finish();
         let Some(name) = digest.as_ref().first_chunk::<16>().copied() else { return Seen::Full };
         let at = digest.as_ref().last().map_or(0, |last| usize::from(*last) % SHARDS);
-        let Some(shard) = self.shards.get(at) else { return Seen::Full };
+        let Inner { shards, most, time } = &*self.0;
+        let Some(shard) = shards.get(at) else { return Seen::Full };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let age = now.duration_since(shard.began).unwrap_or_default();
-        if age >= self.time {
+        if age >= *time {
             shard.before = mem::take(&mut shard.now);
-            if age >= self.time * 2 {
+            if age >= *time * 2 {
                 shard.before = HashSet::new();
             }
             shard.began = now;
@@ -64,7 +91,7 @@ impl SeenProofs {
         if shard.before.contains(&name) || shard.now.contains(&name) {
             return Seen::Before;
         }
-        if shard.now.len() + shard.before.len() >= self.most {
+        if shard.now.len() + shard.before.len() >= *most {
             return Seen::Full;
         }
         shard.now.insert(name);
@@ -74,7 +101,7 @@ impl SeenProofs {
 
 impl fmt::Debug for SeenProofs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SeenProofs").field("most", &self.most).finish_non_exhaustive()
+        f.debug_struct("SeenProofs").field("most", &self.0.most).finish_non_exhaustive()
     }
 }
 
@@ -85,7 +112,7 @@ mod tests {
     #[test]
     fn a_proof_is_known_for_its_whole_time_and_no_more_than_fit() {
         let time = Duration::from_secs(90);
-        let seen = SeenProofs::new(16_000, time);
+        let seen = SeenProofs::remembering(16_000, time);
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let at = |seconds| start + Duration::from_secs(seconds);
         let key = [7; 32];

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use portcullis_core::BoxError;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::remembered::Fingerprint;
+use super::remembered::{Fingerprint, Remembered};
 use super::source::IssuerAnswer;
 use crate::jose::object;
 
@@ -32,7 +32,8 @@ where
     }
 }
 
-/// How an issuer is asked about tokens that nobody else can read (RFC 7662). Cheap to clone; clones share what is on its way.
+/// How an issuer is asked about tokens that nobody else can read (RFC 7662). Cheap to clone; clones share what is on its way, and up to
+/// 10,000 answers of each kind.
 ///
 /// All who come with one token wait for one answer, which may take 5 s, and no more than 128 are asked for at once; whoever comes then gets 503
 /// `authentication-unavailable`. A request that goes away while it waits takes nothing with it.
@@ -44,6 +45,9 @@ struct Inner {
     remember: Duration,
     prefix: String,
     needs_audience: bool,
+    active: Remembered<Arc<Map<String, Value>>>,
+    /// Apart, so that whoever invents many drives out none that is good.
+    inactive: Remembered<()>,
     under_way: Mutex<HashMap<Fingerprint, watch::Receiver<Option<Answer>>>>,
     /// Where it is asked.
     runtime: OnceLock<Handle>,
@@ -53,6 +57,9 @@ struct Inner {
 const LONGEST: Duration = Duration::from_secs(5);
 /// How many tokens are asked about at once.
 const AT_ONCE: usize = 128;
+/// How many answers of each kind are remembered, and how large one may be.
+const ROOM: usize = 10_000;
+const LARGEST: usize = 8 << 10;
 
 /// What an issuer says of a token.
 #[derive(Clone, Debug)]
@@ -77,6 +84,8 @@ impl Introspection {
             remember: Self::REMEMBER,
             prefix: String::new(),
             needs_audience: true,
+            active: Remembered::new(ROOM),
+            inactive: Remembered::new(ROOM),
             under_way: Mutex::default(),
             runtime: OnceLock::new(),
         }))
@@ -124,6 +133,33 @@ impl Introspection {
     /// Whether a token may be one of either.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.may_be(&other.0.prefix) || other.may_be(&self.0.prefix)
+    }
+    /// What the issuer has said of a token, and until when that counts.
+    pub(crate) fn known(
+        &self,
+        token: Fingerprint,
+        now: SystemTime,
+    ) -> Option<(Answer, SystemTime)> {
+        if let Some((claims, until)) = self.0.active.get(token, now) {
+            return Some((Answer::Active(claims), until));
+        }
+        let ((), until) = self.0.inactive.get(token, now)?;
+        Some((Answer::Inactive, until))
+    }
+    /// Until when counts what the issuer has just said of a token.
+    pub(crate) fn remember_it(
+        &self,
+        token: Fingerprint,
+        answer: Answer,
+        now: SystemTime,
+    ) -> SystemTime {
+        let until = now.checked_add(self.0.remember).unwrap_or(now);
+        match answer {
+            Answer::Active(claims) => self.0.active.remember(token, claims, until, now),
+            Answer::Inactive => self.0.inactive.remember(token, (), until, now),
+            Answer::Nothing => {}
+        }
+        until
     }
     /// Has the issuer asked, with all who have come with this token; `None` where too many are asked for, or there is no runtime to do it on.
     pub(crate) fn look(
@@ -191,6 +227,9 @@ impl Inner {
 
 /// Reads an answer (RFC 7662, section 2.2).
 fn read(text: &[u8]) -> Result<Answer, BoxError> {
+    if text.len() > LARGEST {
+        return Err(format!("its answer is larger than {LARGEST} bytes").into());
+    }
     let claims = object(text).ok_or("its answer is no JSON object, or has a name twice")?;
     match claims.get("active") {
         Some(Value::Bool(true)) => Ok(Answer::Active(Arc::new(claims))),

@@ -135,18 +135,16 @@ impl TokenIssuer {
     pub(crate) fn identity(&self, claims: Map<String, Value>) -> Result<Judged, Flaw> {
         self.0.rules.judged(claims, Known::Signed)
     }
-    /// Whose token it is of which the issuer says this, and until when that counts.
+    /// Whose token it is of which the issuer says this, and until when, if it says so.
     pub(crate) fn told(
         &self,
         claims: &Map<String, Value>,
         now: SystemTime,
-    ) -> Result<(Judged, SystemTime), Flaw> {
+    ) -> Result<(Judged, Option<SystemTime>), Flaw> {
         let introspection = self.0.introspection.as_ref();
         let needs_audience = introspection.is_none_or(Introspection::needs_audience);
-        let memory = introspection.map_or(Duration::ZERO, Introspection::memory);
         let known = Known::Told { needs_audience };
         let until = self.0.rules.check(claims, now, known)?;
-        let until = until.into_iter().chain(now.checked_add(memory)).min().unwrap_or(now);
         Ok((self.0.rules.judged(claims.clone(), known)?, until))
     }
 }

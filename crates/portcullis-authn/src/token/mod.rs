@@ -20,7 +20,7 @@ pub(crate) use introspection::Answer;
 pub use introspection::{Introspect, Introspection};
 pub(crate) use issuer::claims_of;
 pub use issuer::{TokenIssuer, TokenIssuerBuilder};
-pub(crate) use remembered::{Fingerprint, JudgedBy, Remembered};
+pub(crate) use remembered::{Fingerprint, Remembered};
 pub(crate) use rules::Judged;
 pub(crate) use source::Now;
 pub use source::{FetchKeys, IssuerAnswer, RemoteKeys};

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 /// Remembers what was found out about tokens, by their digest and for as long as it counts. Nothing else is asked than a hash and a look-up.
 ///
-/// It belongs to one set of issuers and keys, so that no verdict is that of another one; a layer with other keys begins anew.
+/// It belongs to one set of issuers, or to one issuer, so that nothing is said of another one's token.
 pub(crate) struct Remembered<T> {
     shards: Vec<Mutex<HashMap<Fingerprint, Known<T>>>>,
     most: usize,
@@ -16,17 +16,7 @@ pub(crate) struct Remembered<T> {
 
 struct Known<T> {
     what: T,
-    by: JudgedBy,
     until: SystemTime,
-}
-
-/// By which keys of which issuer a token was judged, or by its word. With others it is judged anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct JudgedBy {
-    /// Its place in the layer.
-    pub(crate) issuer: usize,
-    /// None where the issuer was asked.
-    pub(crate) version: Option<u64>,
 }
 
 /// By the first byte of the digest.
@@ -57,23 +47,17 @@ impl<T: Clone> Remembered<T> {
         let shard = self.shards.get(usize::from(first) % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
-    /// What is known of a token, if it counts still.
-    pub(crate) fn get(&self, token: Fingerprint, now: SystemTime) -> Option<(T, JudgedBy)> {
+    /// What is known of a token, and until when that counts, if it does.
+    pub(crate) fn get(&self, token: Fingerprint, now: SystemTime) -> Option<(T, SystemTime)> {
         let mut shard = self.shard(token)?;
         let known = shard.get(&token)?;
         if now < known.until {
-            return Some((known.what.clone(), known.by));
+            return Some((known.what.clone(), known.until));
         }
         shard.remove(&token);
         None
     }
-    pub(crate) fn remember(
-        &self,
-        token: Fingerprint,
-        judged: (T, JudgedBy),
-        until: SystemTime,
-        now: SystemTime,
-    ) {
+    pub(crate) fn remember(&self, token: Fingerprint, what: T, until: SystemTime, now: SystemTime) {
         if self.most == 0 || until <= now {
             return;
         }
@@ -85,8 +69,7 @@ impl<T: Clone> Remembered<T> {
             // To find it out once more costs little.
             shard.clear();
         }
-        let (what, by) = judged;
-        shard.insert(token, Known { what, by, until });
+        shard.insert(token, Known { what, until });
     }
 }
 

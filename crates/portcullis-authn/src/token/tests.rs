@@ -340,10 +340,9 @@ fn a_remembered_token_is_over_with_its_time_and_unknown_elsewhere() {
 fn no_more_are_remembered_than_there_is_room_for() {
     let remembered = Remembered::new(32);
     let identity = Identity::builder("i", "s").build();
-    let by = JudgedBy { issuer: 0, version: Some(0) };
     let tokens: Vec<_> = (0..1_000).map(|at| Fingerprint::of(&at.to_string())).collect();
     for token in &tokens {
-        remembered.remember(*token, (identity.clone(), by), now() + Duration::from_secs(60), now());
+        remembered.remember(*token, identity.clone(), now() + Duration::from_secs(60), now());
         assert!(remembered.get(*token, now()).is_some());
     }
     let kept = tokens.iter().filter(|token| remembered.get(**token, now()).is_some()).count();

@@ -12,7 +12,7 @@ use super::source::{FetchKeys, IssuerAnswer};
 
 /// How large a set of keys may be, and what is said of one token.
 const LARGEST_KEYS: usize = 256 << 10;
-const LARGEST_ANSWER: usize = 16 << 10;
+const LARGEST_ANSWER: usize = 8 << 10;
 
 /// Where an issuer publishes its keys: `https://..`, or `http://` on this very machine. Redirects are not followed, so that nobody else decides which
 /// address is asked.

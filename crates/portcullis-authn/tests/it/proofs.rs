@@ -180,17 +180,24 @@ async fn a_bound_token_is_good_for_its_holder_and_for_nobody_else() {
         let answer = send(&layer, request.build()).await;
         assert_eq!(answer.status(), status, "{what}");
         if status == 401 {
-            let offered: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
-            assert_eq!(offered.len(), 2, "{what}");
-            let of =
-                |scheme: &str| offered.iter().find(|it| it.to_str().unwrap().starts_with(scheme));
-            let (bearer, dpop) = (of("Bearer ").unwrap(), of("DPoP ").unwrap());
-            let wrong = if scheme == "Bearer" { bearer } else { dpop }.to_str().unwrap();
-            let error = if scheme == "Bearer" { "invalid_token" } else { "invalid_dpop_proof" };
-            assert!(wrong.ends_with(&format!(", error=\"{error}\"")), "{what}: {wrong}");
-            assert!(dpop.to_str().unwrap().contains("algs=\"ES256 "), "{what}");
+            is_told(&answer, scheme, what);
         }
     }
+}
+
+/// Both schemes are offered, and what was wrong is told of the one that was taken.
+fn is_told(answer: &Response<Body>, scheme: &str, what: &str) {
+    let offered: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
+    let offered: Vec<_> = offered.iter().map(|it| it.to_str().unwrap()).collect();
+    assert_eq!(offered.len(), 2, "{what}");
+    let of = |scheme: &str| *offered.iter().find(|it| it.starts_with(scheme)).unwrap();
+    let (bearer, dpop) = (of("Bearer "), of("DPoP "));
+    let (wrong, error) = match scheme {
+        "Bearer" => (bearer, "invalid_token"),
+        _ => (dpop, "invalid_dpop_proof"),
+    };
+    assert!(wrong.ends_with(&format!(", error=\"{error}\"")), "{what}: {wrong}");
+    assert!(dpop.contains("algs=\"ES256 "), "{what}");
 }
 
 /// Proofs may come at once, and are good once.

@@ -317,6 +317,56 @@ const ROWS: &[Row] = &[
         "`orders:write`",
         "",
     ),
+    // Issuers that are asked about their tokens.
+    (
+        "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://main.example\"\naudience = [\"shop\"]\nintrospect = { url = \"http://id.example/\", client_id = \"a\", client_secret = \"b\" }\n[[routes]]",
+        8,
+        "auth.jwt.main.introspect.url: `http://id.example/`: over `http` issuers are asked only on this machine",
+        "",
+    ),
+    (
+        "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://main.example\"\naudience = [\"shop\"]\nintrospect = { url = \"http://127.0.0.1:1/\", client_id = \"a\", client_secret = \"\" }\n[[routes]]",
+        8,
+        "`client_secret` is empty",
+        "is its variable set?",
+    ),
+    (
+        "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://main.example\"\naudience = [\"shop\"]\nintrospect = { url = \"http://127.0.0.1:1/\", client_secret = \"b\" }\n[[routes]]",
+        8,
+        "auth.jwt.main.introspect: `client_id` is missing",
+        "add `client_id =",
+    ),
+    (
+        "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://main.example\"\naudience = [\"shop\"]\nintrospect = { url = \"http://127.0.0.1:1/\", client_id = \"a\", client_secret = \"b\", remember = \"6m\" }\n[[routes]]",
+        5,
+        "is remembered for more than 5 minutes",
+        "",
+    ),
+    (
+        "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://main.example\"\naudience = [\"shop\"]\n\n[[routes]]",
+        5,
+        "auth.jwt.main: `jwks` is missing",
+        "add `jwks =",
+    ),
+    (
+        "[[routes]]",
+        "[auth.jwt.main]\nissuer = \"https://main.example\"\naudience = [\"shop\"]\nintrospect = { url = \"http://127.0.0.1:1/\", client_id = \"a\", client_secret = \"b\", ca = \"no/such.pem\" }\n[[routes]]",
+        8,
+        "cannot be read",
+        "",
+    ),
+    (
+        "[[routes]]",
+        "[auth.jwt.one]\nissuer = \"https://one.example\"\naudience = [\"shop\"]\nintrospect = { url = \"http://127.0.0.1:1/\", client_id = \"a\", client_secret = \"b\" }\n[auth.jwt.two]\nissuer = \"https://two.example\"\naudience = [\"shop\"]\nintrospect = { url = \"http://127.0.0.1:1/\", client_id = \"a\", client_secret = \"b\" }\n[[routes]]\nmatch = { path = \"/mine\" }\naccess = \"authenticated\"\nto = \"catalog\"\n[[routes]]",
+        13,
+        "opaque tokens of `https://one.example` and `https://two.example` cannot be told apart",
+        "",
+    ),
     // What belongs elsewhere, or is of another kind.
     (
         "match = ",
