@@ -5,6 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 use portcullis_core::route::OnlyFrom;
 use portcullis_core::{Requirement, Route};
+use portcullis_gateway::IdentityTokens;
 use serde_json::Value;
 
 use crate::Gateway;
@@ -97,6 +98,10 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
         if known.is_some_and(|known| known.keys != issuer.keys) {
             changes.at(&format!("auth.jwt.{}.jwks", issuer.name), "the file has other keys");
         }
+    }
+    let kids = |gateway: &Gateway| gateway.identity_tokens.as_ref().map(IdentityTokens::kids);
+    if kids(before) != kids(after) {
+        changes.at("identity_token.keys", "the files have other keys");
     }
     if before.document == after.document {
         return changes;

@@ -8,7 +8,7 @@ use std::task::{Context as Cx, Poll};
 
 use http::{Request, Response};
 use portcullis_core::Body;
-use portcullis_gateway::{Proxy, ProxyFuture, Redirect};
+use portcullis_gateway::{JwksEndpoint, Proxy, ProxyFuture, Redirect};
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::DefaultPredicate;
 use tower_service::Service;
@@ -18,6 +18,7 @@ use tower_service::Service;
 pub(crate) enum Endpoint {
     Proxy(Proxy, Arc<str>),
     Redirect(Redirect, Arc<str>),
+    Jwks(JwksEndpoint),
     /// A proxy whose answers are compressed.
     Compressed(Compression<Proxy>, Arc<str>),
 }
@@ -28,6 +29,7 @@ impl fmt::Display for Endpoint {
             Self::Proxy(_, text) | Self::Redirect(_, text) | Self::Compressed(_, text) => {
                 f.write_str(text)
             }
+            Self::Jwks(_) => f.write_str("our keys"),
         }
     }
 }
@@ -50,6 +52,7 @@ impl Service<Request<Body>> for Endpoint {
         match self {
             Self::Proxy(proxy, _) => EndpointFuture::Proxy(proxy.call(request)),
             Self::Redirect(redirect, _) => EndpointFuture::Ready(redirect.call(request)),
+            Self::Jwks(keys) => EndpointFuture::Ready(keys.call(request)),
             Self::Compressed(proxy, _) => EndpointFuture::Compressed(Box::pin(proxy.call(request))),
         }
     }

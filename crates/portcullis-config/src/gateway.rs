@@ -14,7 +14,7 @@ use portcullis_core::{
     Body, ConfigErrors, EdgeLayer, MetricSource, Readiness, Route, RouteLayer, RouteTable, Routes,
     Stack, TrustedProxies, stage,
 };
-use portcullis_gateway::{Upstream, UpstreamStats};
+use portcullis_gateway::{IdentityTokens, Upstream, UpstreamStats};
 use portcullis_ratelimit::RateLimitLayer;
 use portcullis_server::{Admin, Server, Tls};
 use portcullis_telemetry::{Metrics, ObserveLayer, Operations};
@@ -41,6 +41,7 @@ pub struct Gateway {
     keys: ApiKeys,
     pub(crate) issuers: Vec<Issuer>,
     certificates: Option<ClientCertificates>,
+    pub(crate) identity_tokens: Option<IdentityTokens>,
     /// Of all workers, and of whatever takes the place of this.
     proofs: SeenProofs,
     roles: Roles,
@@ -75,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) keys: ApiKeys,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) certificates: Option<ClientCertificates>,
+    pub(crate) identity_tokens: Option<IdentityTokens>,
     pub(crate) roles: Option<Roles>,
     pub(crate) by_address: RateLimitLayer<stage::PreLimit>,
     pub(crate) by_identity: RateLimitLayer<stage::Limit>,
@@ -137,6 +139,7 @@ impl Gateway {
             keys,
             issuers,
             certificates,
+            identity_tokens,
             roles: Some(roles),
             by_address,
             by_identity,
@@ -159,6 +162,7 @@ impl Gateway {
             keys,
             issuers,
             certificates,
+            identity_tokens,
             proofs: SeenProofs::new(),
             roles,
             by_address,

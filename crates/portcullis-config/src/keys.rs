@@ -45,6 +45,11 @@ pub(crate) const FILE: &[Key] = &[
     key("server", Kind::Table(SERVER), "Where clients connect, and what they may take."),
     key("telemetry", Kind::Table(TELEMETRY), "What is told about requests."),
     key("auth", Kind::Table(AUTH), "How callers say who they are."),
+    key(
+        "identity_token",
+        Kind::Table(IDENTITY_TOKEN),
+        "Tokens of our own that tell upstreams who is calling; `identity` of an upstream says which get them.",
+    ),
     key("roles", Kind::Named(ROLE), "What the roles permit, by their names."),
     key("limits", Kind::Named(LIMIT), "Quotas, by their names."),
     key(
@@ -465,6 +470,26 @@ pub(crate) const IDENTITY: &[Key] = &[
     key("subject", Kind::Text, "The header for who they are."),
     key("roles", Kind::Text, "The header for their roles."),
     key("tenant", Kind::Text, "The header for their tenant."),
+    key(
+        "token",
+        Kind::Text,
+        "For whom a signed token says who they are (`aud`), as `[identity_token]` says. Default: none is sent.",
+    ),
+    key(
+        "token_header",
+        Kind::Text,
+        "The header for the token. Default: `authorization`, as a bearer token.",
+    ),
+];
+
+pub(crate) const IDENTITY_TOKEN: &[Key] = &[
+    key("issuer", Kind::Text, "What stands in `iss` of the tokens: `https://gateway.example`."),
+    key(
+        "keys",
+        Kind::Texts,
+        "PEM files with private keys, of P-256 or Ed25519. The first one signs; the others are published too, since they have signed or will.",
+    ),
+    key("lifetime", Kind::Duration, "How long a token is good: 10s to 1h. Default: 1m."),
 ];
 
 pub(crate) const ROUTE: &[Key] = &[
@@ -480,6 +505,11 @@ pub(crate) const ROUTE: &[Key] = &[
         "to",
         Kind::Either(&[Kind::Text, Kind::WeightMap]),
         "The upstream, or upstreams with their shares: `{ stable = 95, canary = 5 }`.",
+    ),
+    key(
+        "jwks",
+        Kind::Flag,
+        "Answers with the keys that upstreams verify identity tokens by, in place of `to`. Default: false.",
     ),
     key(
         "sticky",

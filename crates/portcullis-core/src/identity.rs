@@ -120,6 +120,10 @@ impl Identity {
     pub fn fingerprint(&self) -> u128 {
         self.0.fingerprint
     }
+    /// Whether it is this very identity, and not one that is like it: what was made of the one is right for the other.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
     /// The issuer, or the scheme where there is no issuer.
     pub fn issuer(&self) -> &str {
         &self.0.facts.issuer

@@ -3,7 +3,7 @@ use portcullis_authz::AuthorizeLayer;
 use portcullis_core::{
     Requirement, Routes, Verdict, authenticated, optional, policy, public, require,
 };
-use portcullis_testkit::{AsUser, StubAuthenticateLayer, TestClient, as_user, get};
+use portcullis_testkit::{AsUser, StubAuthenticateLayer, TestClient, TestRequest, as_user, get};
 use tower::ServiceBuilder;
 
 use crate::support::{Endpoint, roles, send};
@@ -97,7 +97,7 @@ async fn scopes_and_issuers_are_asked_for_beside_what_roles_permit() {
         ("/ours", Some(as_user("ada")), 403, "issuer-not-taken"),
     ];
     for (path, caller, status, reason) in rows {
-        let request = caller.into_iter().fold(get(path), |request, caller| request.as_user(caller));
+        let request = caller.into_iter().fold(get(path), TestRequest::as_user);
         let (answered, context) = send(service.clone(), request).await;
         let decision = context.decision().unwrap();
         assert_eq!((answered.as_u16(), decision.reason()), (status, reason), "{path}");

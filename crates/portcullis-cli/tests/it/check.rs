@@ -367,6 +367,63 @@ const ROWS: &[Row] = &[
         "opaque tokens of `https://one.example` and `https://two.example` cannot be told apart",
         "",
     ),
+    // Tokens for upstreams.
+    (
+        "[[routes]]",
+        "[identity_token]\n[[routes]]",
+        5,
+        "identity_token: `keys` is missing",
+        "add `keys = [\"signing.pem\"]`",
+    ),
+    (
+        "[[routes]]",
+        "[identity_token]\nissuer = \"https://a.example\"\nkeys = [\"no/such.pem\"]\n[[routes]]",
+        7,
+        "no/such.pem` cannot be read",
+        "",
+    ),
+    (
+        "servers =",
+        "identity = { token = \"a\" }\nservers =",
+        4,
+        "upstreams.catalog.identity.token: nobody signs it",
+        "add it, with `issuer` and `keys`",
+    ),
+    (
+        "servers =",
+        "identity = { token_header = \"x-a\" }\nservers =",
+        4,
+        "there is no token for `token_header`",
+        "add `token = \"NAME\"`",
+    ),
+    (
+        "servers =",
+        "identity = { token = \"\" }\nservers =",
+        4,
+        "identity.token: it is for nobody",
+        "such as the upstream",
+    ),
+    (
+        "servers =",
+        "identity = { token = \"a\", token_header = \"x-a\", subject = \"X-A\" }\nservers =",
+        4,
+        "`x-a` is said twice",
+        "give one of them another header",
+    ),
+    (
+        "to = \"catalog\"",
+        "jwks = true",
+        5,
+        "there are no keys: there is no `[identity_token]`",
+        "drop `jwks`",
+    ),
+    (
+        "to = \"catalog\"",
+        "to = \"catalog\"\njwks = true",
+        5,
+        "leads to an upstream, elsewhere or to our keys",
+        "keep one of",
+    ),
     // What belongs elsewhere, or is of another kind.
     (
         "match = ",

@@ -10,6 +10,8 @@ mod combinations;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod identity_token;
+#[cfg(test)]
 mod introspection;
 #[cfg(test)]
 mod jwt;

@@ -10,9 +10,10 @@ use toml::de::DeTable;
 use crate::document;
 use crate::gateway::{AccessLog, Parts};
 use crate::keys;
-use crate::reader::{Known, Reading, Span, Table};
+use crate::reader::{At, Known, Reading, Span, Table};
 
 mod auth;
+mod identity_token;
 mod jwt;
 mod routes;
 mod server;
@@ -65,6 +66,15 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     let roles = auth::roles(reading, &file.named("roles", keys::ROLE));
     let limits = auth::limits(&file.named("limits", keys::LIMIT));
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
+    let identity_tokens = file.table("identity_token", keys::IDENTITY_TOKEN);
+    let has_tokens = identity_tokens.is_some();
+    let identity_tokens = identity_tokens.as_ref().and_then(identity_token::read);
+    for token in upstreams.iter().filter_map(|read| read.token.as_ref()).filter(|_| !has_tokens) {
+        let At { span, place, .. } = &token.audience;
+        let message = "nobody signs it: there is no `[identity_token]`";
+        let error = reading.source.error(Some(span), place, message);
+        reading.error(error.hint("add it, with `issuer` and `keys`"));
+    }
     let tables = file.tables("routes", keys::ROUTE);
     if tables.is_empty() && file.get("routes").is_none() {
         let example = "[[routes]]\n    match = { path = \"/{*rest}\" }\n    access = \"public\"\n    to = \"NAME\"";
@@ -72,7 +82,14 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
             reading.source.error(None, "", "there is no route").hint(format!("add\n    {example}")),
         );
     }
-    let routes = routes::read(reading, &tables, &upstreams, &limits, &names, &mut places);
+    let routes = routes::read(
+        reading,
+        &tables,
+        &upstreams,
+        &limits,
+        (&names, identity_tokens.as_ref()),
+        &mut places,
+    );
     Parts {
         settings,
         access_log: access_log.unwrap_or_default(),
@@ -89,6 +106,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         keys: api_keys,
         issuers,
         certificates,
+        identity_tokens,
         roles,
         has_limits: !limits.names.is_empty(),
         by_address: limits.by_address,

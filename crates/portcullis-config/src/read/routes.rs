@@ -7,7 +7,7 @@ use portcullis_core::route::{Methods, Restricted};
 use portcullis_core::{
     RouteExt, RouteMatch, Routes, Rule, WithOptions, authenticated, optional, public, require,
 };
-use portcullis_gateway::{Balance, Proxy, Redirect, Split};
+use portcullis_gateway::{Balance, IdentityTokens, Proxy, Redirect, Split};
 use portcullis_ratelimit::LimitExt;
 use tower_http::compression::Compression;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -28,7 +28,7 @@ pub(super) fn read(
     tables: &[Table<'_>],
     upstreams: &[Read],
     limits: &Quotas,
-    issuers: &IssuerNames,
+    (issuers, tokens): (&IssuerNames, Option<&IdentityTokens>),
     places: &mut HashMap<String, Span>,
 ) -> Option<Routes<Endpoint, Restricted>> {
     let mut builder = Routes::builder().restricted();
@@ -38,7 +38,7 @@ pub(super) fn read(
         let methods = request.as_ref().map(|(_, methods, _)| methods);
         let rule = access(table, issuers).map(|rule| options(table, limits, methods, rule));
         let template = request.as_ref().map(|(template, ..)| template.as_str());
-        let endpoint = endpoint(table, upstreams, template.unwrap_or_default());
+        let endpoint = endpoint(table, upstreams, tokens, template.unwrap_or_default());
         let (Some((template, methods, matching)), Some(rule), Some(endpoint)) =
             (request, rule, endpoint)
         else {
@@ -272,15 +272,33 @@ fn unknown<'a>(
     });
 }
 
-fn endpoint(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoint> {
+fn endpoint(
+    table: &Table<'_>,
+    upstreams: &[Read],
+    tokens: Option<&IdentityTokens>,
+    template: &str,
+) -> Option<Endpoint> {
     let redirect = table.text("redirect");
     let status = table.whole("status", 0..=999);
+    if table.flag("jwks") == Some(true) {
+        if table.get("to").is_some() || redirect.is_some() {
+            let error = table.error("a route leads to an upstream, elsewhere or to our keys");
+            table.push(error.hint("keep one of `to`, `redirect` and `jwks`"));
+            return None;
+        }
+        let Some(tokens) = tokens else {
+            let error = table.error("there are no keys: there is no `[identity_token]`");
+            table.push(error.hint("add it, or drop `jwks`"));
+            return None;
+        };
+        return Some(Endpoint::Jwks(tokens.jwks()));
+    }
     match (table.get("to").is_some(), redirect) {
         (true, None) => {
             if let Some(status) = status {
                 table.push(table.error_at(&status.span, "status", "only a redirect has a status"));
             }
-            proxy(table, upstreams, template)
+            proxy(table, upstreams, tokens, template)
         }
         (false, Some(to)) => {
             let redirect = Redirect::permanent(to.value.as_str());
@@ -318,7 +336,29 @@ fn endpoint(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<End
     }
 }
 
-fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoint> {
+/// How a client stays with its share.
+fn sticking(table: &Table<'_>, split: Split) -> Split {
+    let Some(sticky) = table.text("sticky") else { return split };
+    match sticky.value.split_once(':') {
+        None if sticky.value == "identity" => split.sticky_by_identity(),
+        Some(("cookie", name)) if format!("sticky:{name}").parse::<Balance>().is_ok() => {
+            split.sticky_by_cookie(name)
+        }
+        _ => {
+            let message =
+                format!("`{}` is no way to stay: write `identity` or `cookie:NAME`", sticky.value);
+            table.push(table.error_at(&sticky.span, "sticky", message));
+            split
+        }
+    }
+}
+
+fn proxy(
+    table: &Table<'_>,
+    upstreams: &[Read],
+    tokens: Option<&IdentityTokens>,
+    template: &str,
+) -> Option<Endpoint> {
     let shares = shares(table);
     let mut split = Split::new();
     let mut first: Option<&Read> = None;
@@ -335,22 +375,7 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
             None => complete = false,
         }
     }
-    if let Some(sticky) = table.text("sticky") {
-        split = match sticky.value.split_once(':') {
-            None if sticky.value == "identity" => split.sticky_by_identity(),
-            Some(("cookie", name)) if format!("sticky:{name}").parse::<Balance>().is_ok() => {
-                split.sticky_by_cookie(name)
-            }
-            _ => {
-                let message = format!(
-                    "`{}` is no way to stay: write `identity` or `cookie:NAME`",
-                    sticky.value
-                );
-                table.push(table.error_at(&sticky.span, "sticky", message));
-                split
-            }
-        };
-    }
+    split = sticking(table, split);
     let names: Vec<_> = shares.iter().map(|(name, _)| name.value.as_str()).collect();
     let text = names.join("|");
     let mut proxy = Proxy::split(split);
@@ -358,6 +383,9 @@ fn proxy(table: &Table<'_>, upstreams: &[Read], template: &str) -> Option<Endpoi
         proxy = proxy.host(read.host.clone()).forwarding(read.forwarding);
         for (name, fact) in &read.identity {
             proxy = proxy.identity_header(name.clone(), fact.clone());
+        }
+        if let (Some(token), Some(tokens)) = (&read.token, tokens) {
+            proxy = proxy.identity_token_in(token.header.clone(), tokens, &token.audience.value);
         }
     }
     if table.flag("grpc_web") == Some(true) {

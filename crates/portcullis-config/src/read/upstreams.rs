@@ -1,5 +1,6 @@
 //! `[upstreams]`: the servers behind the gateway.
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use portcullis_gateway::{
     Balance, Forwarding, HealthCheck, Host, IdentityFact, Outliers, Proxy, Split, Upstream,
     UpstreamBuilder, UpstreamTls,
@@ -8,7 +9,7 @@ use portcullis_resilience::{Breaker, BreakerBuilder};
 
 use super::{header_name, header_value};
 use crate::keys;
-use crate::reader::{Reading, Span, Table};
+use crate::reader::{At, Reading, Span, Table};
 
 /// That of an upstream which says nothing.
 const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -23,6 +24,7 @@ pub(crate) struct Read {
     pub(crate) host: Host,
     pub(crate) forwarding: Forwarding,
     pub(crate) identity: Vec<(HeaderName, IdentityFact)>,
+    pub(crate) token: Option<Token>,
 }
 
 pub(super) fn read(reading: &Reading<'_>, tables: &[(String, Table<'_>)]) -> Vec<Read> {
@@ -80,7 +82,15 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
         })
     });
     let forwarding = table.word("forwarding", &["x-forwarded", "forwarded", "both", "none"]);
-    let identity = table.table("identity", keys::IDENTITY).map(|table| identity(&table));
+    let identity_table = table.table("identity", keys::IDENTITY);
+    let token = identity_table.as_ref().and_then(token);
+    let identity = identity_table.as_ref().map(identity).unwrap_or_default();
+    if let (Some(table), Some(Token { header, .. })) = (&identity_table, &token)
+        && identity.iter().any(|(name, _)| name == header)
+    {
+        let error = table.error(format!("`{header}` is said twice"));
+        table.push(error.hint("give one of them another header"));
+    }
     let before = reading.errors.borrow().iter().len();
     let built = match builder.build() {
         Ok(upstream) => Some(upstream),
@@ -112,7 +122,8 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
             Some("none") => Forwarding::Nothing,
             _ => Forwarding::XForwarded,
         },
-        identity: identity.unwrap_or_default(),
+        identity,
+        token,
     }
 }
 
@@ -319,23 +330,47 @@ fn tls(table: &Table<'_>) -> UpstreamTls {
     if table.flag("http1_only") == Some(true) { tls.http1_only() } else { tls }
 }
 
+/// The token that an upstream gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) audience: At<String>,
+    pub(crate) header: HeaderName,
+}
+
+fn token(table: &Table<'_>) -> Option<Token> {
+    let header = identity_header(table, "token_header");
+    let Some(audience) = table.text("token") else {
+        if header.is_some() {
+            let error = table.error("there is no token for `token_header`");
+            table.push(error.hint("add `token = \"NAME\"`, for whom it is"));
+        }
+        return None;
+    };
+    if audience.value.is_empty() {
+        let error = table.error_at(&audience.span, "token", "it is for nobody");
+        table.push(error.hint("say what stands in `aud`, such as the upstream's name"));
+    }
+    Some(Token { audience, header: header.unwrap_or(AUTHORIZATION) })
+}
+
 fn identity(table: &Table<'_>) -> Vec<(HeaderName, IdentityFact)> {
     let facts = [
         ("subject", IdentityFact::Subject),
         ("roles", IdentityFact::Roles),
         ("tenant", IdentityFact::Tenant),
     ];
-    let read = |(key, fact): (&str, IdentityFact)| {
-        let name = table.parsed(key, header_name)?;
-        let proxy = Proxy::split(Split::new()).identity_header(name.value.clone(), fact.clone());
-        if let Some(fault) = proxy
-            .faults("/")
-            .into_iter()
-            .find(|fault| fault.contains("framed") || fault.contains("`host`"))
-        {
-            table.push(table.error_at(&name.span, key, fault));
-        }
-        Some((name.value, fact))
-    };
+    let read = |(key, fact): (&str, IdentityFact)| Some((identity_header(table, key)?, fact));
     facts.into_iter().filter_map(read).collect()
+}
+
+/// A header in which an upstream may be told who is calling.
+fn identity_header(table: &Table<'_>, key: &str) -> Option<HeaderName> {
+    let name = table.parsed(key, header_name)?;
+    let proxy = Proxy::split(Split::new());
+    let proxy = proxy.identity_header(name.value.clone(), IdentityFact::Subject);
+    let mut faults = proxy.faults("/").into_iter();
+    if let Some(fault) = faults.find(|fault| fault.contains("framed") || fault.contains("`host`")) {
+        table.push(table.error_at(&name.span, key, fault));
+    }
+    Some(name.value)
 }

@@ -267,6 +267,11 @@ impl Proxy {
                 headers.insert(name.clone(), value);
             }
         }
+        if let (Some(token), Some(identity)) = (&self.0.identity_token, identity)
+            && let Some(value) = token.value(identity, context.clock().wall())
+        {
+            headers.insert(token.header().clone(), value);
+        }
         for (name, value) in &self.0.request_headers {
             match value {
                 Some(value) => drop(headers.insert(name.clone(), value.clone())),

@@ -9,7 +9,7 @@ use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{EXPECT, HOST, SET_COOKIE};
+use http::header::{AUTHORIZATION, EXPECT, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use hyper::upgrade::OnUpgrade;
@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use crate::balance::{Balance, HashKey};
 use crate::error::{kinds, sent, unsent};
+use crate::identity_token::{Audience, IdentityTokens};
 use crate::send::{Route, Time, Trail};
 use crate::server::{fingerprint, mix};
 use crate::upload::{PATIENCE, Upload, UploadBody};
@@ -74,6 +75,7 @@ struct Settings {
     host: Host,
     forwarding: Forwarding,
     identity: Vec<(HeaderName, IdentityFact)>,
+    identity_token: Option<Audience>,
     request_headers: Vec<(HeaderName, Option<HeaderValue>)>,
     response_headers: Vec<(HeaderName, Option<HeaderValue>)>,
     /// What only we may say, in the spelling that others are folded to.
@@ -126,6 +128,7 @@ impl Proxy {
             host: Host::Keep,
             forwarding: Forwarding::default(),
             identity: Vec::new(),
+            identity_token: None,
             request_headers: Vec::new(),
             response_headers: Vec::new(),
             written: written.chain([Box::from("x-request-id"), Box::from("traceparent")]).collect(),
@@ -185,6 +188,27 @@ impl Proxy {
             settings.identity.push((name, fact));
         })
     }
+    /// Tells servers who is calling by a token of ours for this audience, as `Authorization: Bearer`, which nobody else can then send. Where there is no
+    /// caller the header is not there.
+    #[must_use]
+    pub fn identity_token(self, tokens: &IdentityTokens, audience: &str) -> Self {
+        self.identity_token_in(AUTHORIZATION, tokens, audience)
+    }
+    /// The same in another header, which holds the token alone.
+    #[must_use]
+    pub fn identity_token_in(
+        self,
+        name: HeaderName,
+        tokens: &IdentityTokens,
+        audience: &str,
+    ) -> Self {
+        self.named(&name.clone(), |settings| {
+            settings.written.insert(fold(name.as_str()).into());
+            let token = Audience::new(tokens, audience, name);
+            settings.faults.extend(token.fault());
+            settings.identity_token = Some(token);
+        })
+    }
     /// Gives requests this header, in place of the client's.
     #[must_use]
     pub fn set_request_header(self, name: HeaderName, value: HeaderValue) -> Self {
@@ -228,6 +252,14 @@ impl Proxy {
         let mut faults = self.0.faults.clone();
         faults.extend(self.0.rewrite.fault(template));
         faults.extend(self.0.split.fault());
+        let token = self.0.identity_token.as_ref().map(Audience::header);
+        let others = self.0.identity.iter().map(|(name, _)| name);
+        let others = others.chain(self.0.request_headers.iter().map(|(name, _)| name));
+        if let Some(name) = others.into_iter().find(|name| Some(*name) == token) {
+            faults.push(format!(
+                "`{name}` is the header of the identity token, and set to something else too"
+            ));
+        }
         faults
     }
 

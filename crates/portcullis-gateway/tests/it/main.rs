@@ -4,6 +4,8 @@ mod discovery;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod identity_token;
+#[cfg(test)]
 mod redirect;
 #[cfg(test)]
 mod support;
