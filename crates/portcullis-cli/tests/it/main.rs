@@ -16,6 +16,8 @@ mod introspection;
 #[cfg(test)]
 mod jwt;
 #[cfg(test)]
+mod jwt_attacks;
+#[cfg(test)]
 mod one_path;
 #[cfg(test)]
 mod passing;

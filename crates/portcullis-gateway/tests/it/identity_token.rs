@@ -168,7 +168,7 @@ async fn a_token_is_used_for_half_its_life_and_for_its_own_caller_alone() {
         numbers = numbers.wrapping_mul(25_214_903_917).wrapping_add(11);
         let caller = &callers[(numbers >> 20) % callers.len()];
         let (proxy, audience) =
-            if (numbers >> 30) % 2 == 0 { (&proxy, "orders") } else { (&other, "books") };
+            if (numbers >> 30).is_multiple_of(2) { (&proxy, "orders") } else { (&other, "books") };
         let token =
             token_in(&heard.ask(proxy, Some(caller), &time).await, "authorization").unwrap();
         let claims = verified(&tokens, &token, audience).await.unwrap();
