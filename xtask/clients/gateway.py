@@ -1,4 +1,4 @@
-"""The gateway as `jwt.toml` describes it, a back end for it that says what has arrived, and a client."""
+"""The gateway as a file describes it, a back end for it that says what has arrived, and a client."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import pathlib
 
 from checks import PATIENCE
 
-CONFIG = pathlib.Path(__file__).with_name("jwt.toml")
+CONFIGS = pathlib.Path(__file__).parent
 
 
 @contextlib.asynccontextmanager
@@ -39,11 +39,11 @@ async def line(stream, start, log):
 
 
 @contextlib.asynccontextmanager
-async def gateway(program, log, **values):
-    """A client of a gateway whose configuration has these values, with the back end behind it."""
+async def gateway(program, config, log, **values):
+    """A client of a gateway with this configuration, which has these values, with the back end behind it."""
     back = await asyncio.start_server(say_what_arrives, "127.0.0.1", 0)
     address = "127.0.0.1:{}".format(back.sockets[0].getsockname()[1])
-    command = [program, "serve", "--config", CONFIG]
+    command = [program, "serve", "--config", CONFIGS / config]
     starts = ["listening on http://", "ready"]
     async with running(command, log, starts, env={**os.environ, **values, "BACK": address}) as (place, _):
         yield Client(place)
@@ -65,11 +65,15 @@ class Client:
     """Asks the gateway over one connection, as long as that stays open."""
 
     def __init__(self, place):
+        self.place = place
         self.connection = http.client.HTTPConnection(place, timeout=PATIENCE)
 
-    def ask(self, token):
+    def ask(self, token, proof=None):
         """The status, and the headers that the back end has seen if it was asked."""
-        self.connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+        headers = {"Authorization": f"Bearer {token}"}
+        if proof:
+            headers = {"Authorization": f"DPoP {token}", "DPoP": proof}
+        self.connection.request("GET", "/", headers=headers)
         answer = self.connection.getresponse()
         body = answer.read()
         return answer.status, json.loads(body) if answer.status == 200 else None

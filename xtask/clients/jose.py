@@ -82,7 +82,7 @@ async def ask(keys, makers):
     file.write_text(json.dumps(jwks))
     values = {"ISSUER": tokens.ISSUER, "AUDIENCE": tokens.AUDIENCE, "JWKS": f"file:{file}"}
     answers = Answers()
-    async with gateway(PROGRAM, DIR / "jose-gateway.log", **values) as client:
+    async with gateway(PROGRAM, "jwt.toml", DIR / "jose-gateway.log", **values) as client:
         await asyncio.to_thread(ask_gateway, client, makers, answers)
     policy = {"issuer": tokens.ISSUER, "audience": tokens.AUDIENCE, "clockTolerance": LEEWAY}
     policy |= {"algorithms": ALGORITHMS, "requiredClaims": ["exp"]}

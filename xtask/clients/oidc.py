@@ -5,8 +5,10 @@ the way.
 """
 
 import asyncio
+import base64
 import collections
 import contextlib
+import hashlib
 import json
 import pathlib
 import socket
@@ -14,9 +16,11 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+import uuid
 
 from checks import PATIENCE, expect, run
 from gateway import gateway, running
+from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 PROGRAM, NODE, DIR = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]).resolve()
@@ -50,19 +54,34 @@ class Provider:
         async with running(command, DIR / "oidc-provider.log", ["listening"], cwd=NODE):
             yield
 
-    async def token(self, key):
-        """A token that this key has signed."""
+    async def token(self, key, proof=None):
+        """A token that this key has signed; bound to the key of the proof, if there is one."""
+        return await self.token_for(f"urn:{key['kid']}", proof)
+
+    async def opaque_token(self, proof=None):
+        """The same, which nobody but the provider can read."""
+        return await self.token_for("urn:opaque", proof)
+
+    async def token_for(self, resource, proof):
+        asked = {"grant_type": "client_credentials", "resource": resource, "scope": "read"}
+        return json.loads(await self.post("token", asked, proof))["access_token"]
+
+    async def revoke(self, token):
+        await self.post("token/revocation", {"token": token})
+
+    async def post(self, path, values, proof=None):
         client = {"client_id": "machine", "client_secret": "known to nobody else"}
-        asked = {"grant_type": "client_credentials", "resource": f"urn:{key['kid']}", "scope": "read"}
-        form = urllib.parse.urlencode(client | asked).encode()
+        form = urllib.parse.urlencode(client | values).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", form, {"DPoP": proof} if proof else {})
         # Not through a proxy that the environment may name.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        answer = await asyncio.to_thread(opener.open, f"{self.url}/token", form, PATIENCE)
-        return json.load(answer)["access_token"]
+        answer = await asyncio.to_thread(opener.open, request, timeout=PATIENCE)
+        return answer.read()
 
     def gateway(self):
         values = {"ISSUER": ISSUER, "AUDIENCE": AUDIENCE, "JWKS": f"{self.url}/jwks"}
-        return gateway(PROGRAM, DIR / "oidc-gateway.log", **values)
+        values["INTROSPECT"] = f"{self.url}/token/introspection"
+        return gateway(PROGRAM, "oidc.toml", DIR / "oidc-gateway.log", **values)
 
 
 async def becomes(status, client, token, passing):
@@ -75,9 +94,9 @@ async def becomes(status, client, token, passing):
     return time.monotonic() - since
 
 
-async def ask(client, token):
+async def ask(client, token, proof=None):
     # The back end runs in this thread.
-    return await asyncio.to_thread(client.ask, token)
+    return await asyncio.to_thread(client.ask, token, proof)
 
 
 async def tokens_say_who_calls():
@@ -168,4 +187,65 @@ async def provider_is_away():
     return f"It stayed good for {stayed:.1f} s, and was good again after {back:.1f} s."
 
 
-run([tokens_say_who_calls, keys_change, provider_is_away], patience=120)
+async def opaque_tokens():
+    """The provider is asked about a token that nobody else can read. One that it has revoked is good for a second more, and none while it is away."""
+    provider, key = Provider(), rsa("one")
+    async with provider.gateway() as client:
+        async with provider.with_keys(key):
+            token = await provider.opaque_token()
+            expect("whether it is a JWT", "." in token, False)
+            status, seen = await ask(client, token)
+            expect("the status", status, 200)
+            expect("the subject", seen.get("x-user"), "machine")
+            expect("whether the token arrives", "authorization" in seen, False)
+            expect("the status of one that nobody has given", (await ask(client, token + "A"))[0], 401)
+            await provider.revoke(token)
+            revoked = await becomes(401, client, token, passing=200)
+            expect(f"whether it is revoked within two seconds ({revoked:.1f} s)", revoked < 2, True)
+        await becomes(503, client, token, passing=401)
+        # It keeps nothing that would outlive it: these are others.
+        async with provider.with_keys(key):
+            await becomes(200, client, await provider.opaque_token(), passing=503)
+    return f"A token that was revoked was good for {revoked:.1f} s more."
+
+
+class Holder:
+    """Whoever proves that it has a key (RFC 9449)."""
+
+    def __init__(self):
+        self.key = ECKey.generate_key("P-256")
+
+    def proof(self, method, address, token=None):
+        claims = {"jti": str(uuid.uuid4()), "htm": method, "htu": address, "iat": int(time.time())}
+        if token:
+            digest = hashlib.sha256(token.encode()).digest()
+            claims["ath"] = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": self.key.as_dict(private=False)}
+        return jwt.encode(header, claims, self.key)
+
+
+async def bound_tokens():
+    """A token that the provider has bound to a key, JWT or opaque, is good with a proof of it, once each, and for nobody else."""
+    provider, key, holder, thief = Provider(), rsa("one"), Holder(), Holder()
+    async with provider.with_keys(key), provider.gateway() as client:
+        here = f"http://{client.place}/"
+        there = f"{provider.url}/token"
+        for kind in ["JWT", "opaque"]:
+            proof = holder.proof("POST", there)
+            token = await (provider.token(key, proof) if kind == "JWT" else provider.opaque_token(proof))
+            proof = holder.proof("GET", here, token)
+            status, seen = await ask(client, token, proof)
+            expect(f"the status ({kind})", status, 200)
+            expect(f"the subject ({kind})", seen.get("x-user"), "machine")
+            expect(f"whether the proof arrives ({kind})", "dpop" in seen, False)
+            for what, proof in [
+                ("the same proof again", proof),
+                ("no proof", None),
+                ("a thief's proof", thief.proof("GET", here, token)),
+                ("a proof for another address", holder.proof("GET", f"{here}other", token)),
+                ("a proof for another token", holder.proof("GET", here, token + "A")),
+            ]:
+                expect(f"the status with {what} ({kind})", (await ask(client, token, proof))[0], 401)
+
+
+run([tokens_say_who_calls, keys_change, provider_is_away, opaque_tokens, bound_tokens], patience=120)
