@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Request, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, Validation, decode};
-use portcullis::authn::{AuthenticateLayer, Keys, TokenIssuer};
+use portcullis::authn::{AuthenticateLayer, Introspection, Keys, TokenIssuer};
 use portcullis::{Body, BoxError, Clock};
 use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -24,9 +24,10 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const VARIANTS: [&str; 6] = [
+const VARIANTS: [&str; 7] = [
     "no token",
     "a known token",
+    "an opaque token that is known",
     "RS256, first",
     "ES256, first",
     "RS256, jsonwebtoken alone",
@@ -108,6 +109,21 @@ fn made(algorithm: &str) -> Result<Made, BoxError> {
     Ok(Made { token, jwks: json!({ "keys": [jwk] }).to_string(), key, validation })
 }
 
+/// The issuer is asked about its tokens, and this is what it says.
+fn asked() -> Result<AuthenticateLayer, BoxError> {
+    let answer = json!({
+        "active": true, "aud": "shop", "sub": "5f2a7c1e-ada", "scope": "books:read books:write",
+    });
+    let answer = answer.to_string().into_bytes();
+    let introspection = Introspection::new(move |_: String| {
+        let answer = answer.clone();
+        async { Ok::<_, BoxError>(answer) }
+    });
+    let introspection = introspection.remember(Introspection::LONGEST_MEMORY);
+    let issuer = TokenIssuer::builder("https://id.example").audience("shop");
+    Ok(AuthenticateLayer::new().bearer(issuer.introspection(introspection).build()?))
+}
+
 fn layer(made: &Made, remembered: usize) -> Result<AuthenticateLayer, BoxError> {
     let keys = Keys::from_jwks(made.jwks.as_bytes())?;
     let issuer = TokenIssuer::builder("https://id.example").audience("shop").keys(keys);
@@ -118,10 +134,14 @@ fn layer(made: &Made, remembered: usize) -> Result<AuthenticateLayer, BoxError> 
 fn run(variant: &str, count: u32) -> Result<Duration, BoxError> {
     let made = made(if variant.starts_with("ES256") { "ES256" } else { "RS256" })?;
     let (clock, handler) = (Clock::system(), service_fn(answer));
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
-        let known = layer(&made, if variant.ends_with("first") { 0 } else { 10 })?.layer(handler);
-        let token = (variant != "no token").then(|| format!("Bearer {}", made.token));
+        let is_opaque = variant.starts_with("an opaque token");
+        let layer = || layer(&made, if variant.ends_with("first") { 0 } else { 10 });
+        let known = if is_opaque { asked()? } else { layer()? }.layer(handler);
+        // 43 characters are 256 bits.
+        let token = if is_opaque { "o".repeat(43) } else { made.token.clone() };
+        let token = (variant != "no token").then(|| format!("Bearer {token}"));
         // As from a server's shared buffer: cloning it allocates nothing.
         let token = token.map(HeaderValue::try_from).transpose()?;
         let token = token.as_ref();

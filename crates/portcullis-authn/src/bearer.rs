@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 use portcullis_core::{ConfigError, Context, Identity, Route};
 use serde_json::{Map, Value};
 
@@ -396,16 +397,13 @@ pub(crate) enum Verdict {
 /// What stands behind `Bearer` or `DPoP`, in any case. `None` for another scheme, which is none of ours; nothing for what only somebody else would take for a
 /// token, such as one behind a tab or in a list.
 fn token_of(line: &HeaderValue) -> Option<(Scheme, &[u8])> {
-    let mut parts = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    let (first, rest) = (parts.next()?, parts.next());
-    let token = behind_scheme(first);
-    match rest {
-        None => token,
-        Some(second) => {
-            let ours = token.or(behind_scheme(second)).or_else(|| parts.find_map(behind_scheme));
-            ours.map(|(scheme, _)| (scheme, &b""[..]))
-        }
+    let line = line.as_bytes();
+    // Each byte of each token is looked at here: not one by one.
+    if memchr(b',', line).is_none() {
+        return behind_scheme(line.trim_ascii());
     }
+    let mut parts = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    parts.find_map(behind_scheme).map(|(scheme, _)| (scheme, &b""[..]))
 }
 
 /// The token of one part of the header, where its scheme is ours.

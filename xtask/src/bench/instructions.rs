@@ -14,17 +14,12 @@ pub(super) const MANY: u32 = 3000;
 const HEAD: [&str; 5] =
     ["variant", "instructions a request", "difference", "allocations a request", "difference"];
 
-pub(super) fn main(
-    workspace: &Workspace,
-    mut args: Args,
-    program: &'static str,
-    name: &str,
-) -> Result {
+pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
     let file = args.option("--write")?.map(PathBuf::from);
     args.end()?;
-    let costs = costs(workspace, program)?;
-    let conditions = conditions(&format!("cargo xtask bench {name}"))?;
-    publish(workspace, file, &format!("{}\n{conditions}\n", table(&costs)), name)
+    let costs = costs(workspace, "portcullis-benches")?;
+    let conditions = conditions("cargo xtask bench instructions")?;
+    publish(workspace, file, &format!("{}\n{conditions}\n", table(&costs)), "instructions")
 }
 
 /// What each variant of a program costs.

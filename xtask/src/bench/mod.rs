@@ -4,6 +4,7 @@ use crate::command::Cmd;
 use crate::{Failure, Result, Workspace};
 
 mod build;
+mod gateway;
 mod instructions;
 mod proxy;
 mod resilience;
@@ -11,13 +12,12 @@ mod routes;
 mod running;
 mod server;
 mod table;
+mod tokens;
 
 pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
     match args.word().as_deref() {
-        Some("instructions") => {
-            instructions::main(workspace, args, "portcullis-benches", "instructions")
-        }
-        Some("tokens") => instructions::main(workspace, args, "tokens", "tokens"),
+        Some("instructions") => instructions::main(workspace, args),
+        Some("tokens") => tokens::main(workspace, args),
         Some("resilience") => resilience::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
