@@ -10,7 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis_core::{ConfigError, Identity, IdentityBuilder, IdentityKind, Revocation, Secret};
+use portcullis_core::{
+    ConfigError, Identity, IdentityBuilder, IdentityKind, Revocation, Secret, is_scope,
+};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -72,7 +74,11 @@ impl ApiKey {
     /// Adds a scope. Default: none.
     #[must_use]
     pub fn scope(self, scope: impl Into<Arc<str>>) -> Self {
-        self.edit(|identity| identity.scopes([scope]))
+        let scope = scope.into();
+        let mistake = (!is_scope(&scope))
+            .then_some("a scope of it is none: a word of printable ASCII without `\"` and `\\`");
+        let mistake = self.mistake.or(mistake);
+        Self { mistake, ..self.edit(|identity| identity.scopes([scope])) }
     }
     /// Until when it is good. Default: for ever.
     ///

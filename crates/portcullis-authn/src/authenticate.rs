@@ -1,4 +1,5 @@
 //! The authentication layer.
+use std::collections::BTreeSet;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
@@ -16,14 +17,14 @@ use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
 use portcullis_core::stack::{KnownCaller, Plan, Staged};
 use portcullis_core::{
     AuthState, Body, BoxError, Challenges, ConfigError, ConsumedCredentials, Context, Identity,
-    Problem, Refusable, Revocation, Route, stage,
+    Problem, Refusable, Revocation, Route, RouteTable, stage,
 };
 use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::api_key::{ApiKeys, Invalid};
-use crate::bearer::{Bearer, Looked, Scheme, Verdict};
+use crate::bearer::{Bearer, Looked, Scheme, Verdict, takes};
 use crate::certificate::ClientCertificates;
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID};
 use crate::proof::{self, Asked, SeenProofs};
@@ -88,12 +89,36 @@ impl AuthenticateLayer {
     fn with(mut self, edit: impl FnOnce(&mut Schemes)) -> Self {
         let schemes = Arc::make_mut(&mut self.schemes);
         edit(schemes);
-        schemes.challenges = schemes.challenges_for(None);
+        schemes.challenges = schemes.challenges_for(None, None);
         let header = schemes.api_keys.as_ref().map(|keys| keys.header_name().clone());
         let consumed = ConsumedCredentials::none();
         schemes.consumed = header.into_iter().fold(consumed, ConsumedCredentials::header);
         schemes.with_token = schemes.consumed.clone().header(AUTHORIZATION).header(proof::HEADER);
         self
+    }
+}
+
+impl AuthenticateLayer {
+    /// Issuers that routes take callers of, and that nobody here is.
+    fn unknown_issuers(&self, plan: &Plan) -> Vec<ConfigError> {
+        let Schemes { api_keys, bearer, certificates, .. } = &*self.schemes;
+        let tokens = bearer.iter().flat_map(Bearer::issuers).map(TokenIssuer::issuer);
+        let known = tokens
+            .chain(api_keys.iter().map(|_| ApiKeys::ISSUER))
+            .chain(certificates.iter().map(|_| ClientCertificates::ISSUER));
+        let known: Vec<_> = known.collect();
+        let routes = plan.table().into_iter().flat_map(RouteTable::routes);
+        let mut errors = Vec::new();
+        for route in routes {
+            for issuer in route.access().issuers().filter(|issuer| !known.contains(issuer)) {
+                let known = known.join("`, `");
+                let message = format!(
+                    "it takes callers of `{issuer}`, which nobody here is: known are `{known}`"
+                );
+                errors.push(ConfigError::new(format!("route `{route}`"), message));
+            }
+        }
+        errors
     }
 }
 
@@ -126,11 +151,14 @@ impl Staged for AuthenticateLayer {
                 plan.mentions_role(format!("issuer `{}`", issuer.issuer()), &**role);
             }
         }
-        for identity in self.schemes.api_keys.iter().flat_map(ApiKeys::identities) {
-            for role in identity.roles() {
-                plan.mentions_role(format!("API key `{}`", identity.subject()), role);
-            }
+        // They are kept by their digests, and told by their names.
+        let keys = self.schemes.api_keys.iter().flat_map(ApiKeys::identities);
+        let roles = keys.flat_map(|key| key.roles().map(|role| (key.subject(), role)));
+        for (key, role) in roles.collect::<BTreeSet<_>>() {
+            plan.mentions_role(format!("API key `{key}`"), role);
         }
+        let unknown = self.unknown_issuers(plan);
+        plan.errors(unknown);
     }
 }
 
@@ -195,7 +223,7 @@ fn asked<'a, R>(context: &'a Context, request: &'a Request<R>) -> Asked<'a> {
 
 /// On which routes nobody could say which issuer is to be asked about a token.
 fn ambiguous(bearer: &Bearer, plan: &Plan) -> Vec<ConfigError> {
-    let how = "cannot be told apart: give one of them a `prefix` of its tokens, or say on the route whose callers it takes";
+    let how = "cannot be told apart: give each a `prefix` that its tokens begin with and the other's do not, or say on the route whose callers it takes";
     let message = |[one, other]: [&str; 2]| format!("opaque tokens of `{one}` and `{other}` {how}");
     let Some(table) = plan.table() else {
         let error = bearer.ambiguous(None).map(message);
@@ -323,9 +351,15 @@ impl Schemes {
         context.set_consumed(consumed.clone());
     }
     /// How to say who one is, and what was wrong with how somebody said it.
-    fn challenges_for(&self, wrong: Option<(Scheme, &str)>) -> Challenges {
-        let tokens = self.bearer.iter().flat_map(|bearer| bearer.challenges(wrong));
-        Challenges::new(tokens.chain(self.api_keys.iter().flat_map(ApiKeys::challenges)))
+    fn challenges_for(&self, route: Option<&Route>, wrong: Option<(Scheme, &str)>) -> Challenges {
+        let tokens = self.bearer.iter().flat_map(|bearer| bearer.challenges(route, wrong));
+        let keys = self.api_keys.iter().filter(|_| takes(route, ApiKeys::ISSUER));
+        Challenges::new(tokens.chain(keys.flat_map(ApiKeys::challenges)))
+    }
+    /// How to say who one is on a route.
+    fn challenges_on(&self, route: Option<&Route>) -> Challenges {
+        let takes_some = route.is_some_and(|route| Route::access(route).issuers().len() > 0);
+        if takes_some { self.challenges_for(route, None) } else { self.challenges.clone() }
     }
     /// Who asks. What was looked up comes with it the second time.
     fn identify(&self, asked: Asked<'_>, looked: Option<Looked>) -> Found {
@@ -342,7 +376,7 @@ impl Schemes {
         });
         Found::State(match identity {
             Some(identity) => AuthState::Authenticated(identity),
-            None => AuthState::Anonymous(self.challenges.clone()),
+            None => AuthState::Anonymous(self.challenges_on(context.route())),
         })
     }
     /// Whose credentials the request carries.
@@ -356,12 +390,17 @@ impl Schemes {
             None | Some(Verdict::Nobody) => None,
             Some(Verdict::Known(identity)) => Some(identity),
             Some(Verdict::Invalid(error, scheme)) => {
-                let challenges = self.challenges_for(Some((scheme, "invalid_token")));
+                let wrong = (scheme, "invalid_token");
+                let challenges = self.challenges_for(context.route(), Some(wrong));
                 return Err(invalid(context, &challenges, error));
             }
             Some(Verdict::BadProof(error)) => {
                 let wrong = (Scheme::Dpop, "invalid_dpop_proof");
-                return Err(invalid(context, &self.challenges_for(Some(wrong)), error));
+                return Err(invalid(
+                    context,
+                    &self.challenges_for(context.route(), Some(wrong)),
+                    error,
+                ));
             }
             Some(Verdict::Look(look)) => return Err(Found::Look(look)),
             Some(Verdict::Unavailable) => return Err(Found::Refused(unavailable())),
@@ -381,12 +420,13 @@ impl Schemes {
         if identity.as_ref().and_then(Identity::revocation).is_some_and(Revocation::is_revoked) {
             return Err(invalid(context, &self.challenges, "one that was revoked".into()));
         }
-        let taken = |identity: &Identity| {
-            context.route().is_none_or(|route| Route::access(route).takes(identity.issuer()))
-        };
-        if identity.as_ref().is_some_and(|identity| !taken(identity)) {
-            let message = "one of an issuer whose callers this route does not take";
-            return Err(invalid(context, &self.challenges, message.into()));
+        if let Some(identity) = &identity
+            && !takes(context.route(), identity.issuer())
+        {
+            let message =
+                format!("`{}`: this route takes callers of other issuers", identity.key());
+            let challenges = self.challenges_on(context.route());
+            return Err(invalid(context, &challenges, Invalid(message.into())));
         }
         Ok(identity)
     }

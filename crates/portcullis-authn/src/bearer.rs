@@ -15,7 +15,8 @@ use crate::certificate::digest_of_client;
 use crate::jose::{Flaw, Token};
 use crate::proof::{Asked, SeenProofs, Wrong};
 use crate::token::{
-    Answer, Fingerprint, Introspection, Judged, Now, Remembered, RemoteKeys, TokenIssuer, claims_of,
+    Answer, Fingerprint, Introspection, Judged, Now, Remembered, RemoteKeys, TokenIssuer, Told,
+    claims_of,
 };
 
 /// How long a token may be: longer ones are refused before anybody reads them.
@@ -90,12 +91,13 @@ impl Bearer {
     /// What is wrong on a route: nobody could say which issuer is to be asked about a token.
     pub(crate) fn ambiguous<'a>(&'a self, route: Option<&Route>) -> Option<[&'a str; 2]> {
         let mut asked = self.asked(route);
+        let name = |at: usize| self.issuers.get(at).map_or("", TokenIssuer::issuer);
         while let Some((one, introspection)) = asked.next() {
-            let other = asked.clone().find(|(_, other)| introspection.overlaps(other));
+            // The same one twice is told elsewhere.
+            let mut others = asked.clone().filter(|(at, _)| name(*at) != name(one));
+            let other = others.find(|(_, other)| introspection.overlaps(other));
             if let Some((other, _)) = other {
-                return Some(
-                    [one, other].map(|at| self.issuers.get(at).map_or("", TokenIssuer::issuer)),
-                );
+                return Some([one, other].map(name));
             }
         }
         None
@@ -106,15 +108,21 @@ impl Bearer {
         route: Option<&'a Route>,
     ) -> impl Iterator<Item = (usize, &'a Introspection)> + Clone {
         let all = self.issuers.iter().enumerate();
-        let all = all.filter(move |(_, issuer)| takes(route, issuer));
+        let all = all.filter(move |(_, issuer)| takes(route, issuer.issuer()));
         all.filter_map(|(at, issuer)| Some((at, issuer.introspection()?)))
     }
-    /// How to say who one is, and what was wrong with how somebody said it.
-    pub(crate) fn challenges(&self, wrong: Option<(Scheme, &str)>) -> Vec<HeaderValue> {
-        if self.issuers.is_empty() {
+    /// How to say who one is on a route, and what was wrong with how somebody said it.
+    pub(crate) fn challenges(
+        &self,
+        route: Option<&Route>,
+        wrong: Option<(Scheme, &str)>,
+    ) -> Vec<HeaderValue> {
+        let mut taken =
+            self.issuers.iter().filter(|issuer| takes(route, issuer.issuer())).peekable();
+        if taken.peek().is_none() {
             return Vec::new();
         }
-        let bearer = !self.issuers.iter().all(TokenIssuer::bound_only);
+        let bearer = !taken.all(TokenIssuer::bound_only);
         let schemes = [(Scheme::Bearer, bearer), (Scheme::Dpop, true)];
         let offered = schemes.into_iter().filter(|(_, offered)| *offered);
         let texts = offered.map(|(scheme, _)| {
@@ -158,7 +166,7 @@ impl Bearer {
         let token = Presented { text: token, fingerprint: Fingerprint::of(token) };
         let judged = match self.remembered(token.fingerprint, asked.context, now) {
             Some(judged) => Ok(judged),
-            None => self.judge(token, asked.context, now, looked),
+            None => self.judge(token, scheme, asked, now, looked),
         };
         match judged {
             Ok(judged) => self.prove(judged, scheme, token, asked, now),
@@ -171,7 +179,7 @@ impl Bearer {
         let ((judged, by), _) = self.remembered.get(token, now)?;
         let issuer = self.issuers.get(by.issuer)?;
         // Elsewhere the same letters may be the token of another issuer.
-        if !takes(context.route(), issuer) {
+        if !takes(context.route(), issuer.issuer()) {
             return None;
         }
         let is_current = by.version.is_none() || issuer.keys().version() == by.version;
@@ -180,15 +188,25 @@ impl Bearer {
     fn judge(
         &self,
         token: Presented<'_>,
-        context: &Context,
+        scheme: Scheme,
+        asked: Asked<'_>,
         now: SystemTime,
         looked: Option<Looked>,
     ) -> Result<Judged, Stop> {
-        let (judged, until, by) = match self.sort(token.text, context)? {
+        let (judged, until, by) = match self.sort(token.text, asked.context)? {
             Sorted::Signed(at, signed, claims) => {
                 self.verify(at, &signed, claims, now, looked.is_none())?
             }
-            Sorted::Told(at) => self.introspect(at, token, now, looked)?,
+            Sorted::Told(at) => {
+                let is_bound_only = self.issuers.get(at).is_some_and(TokenIssuer::bound_only);
+                let may_be_bound =
+                    scheme == Scheme::Dpop || digest_of_client(asked.context).is_some();
+                if is_bound_only && !may_be_bound {
+                    // Nobody need be asked about it.
+                    return Err(Flaw::Unacceptable("it is bound to nobody").into());
+                }
+                self.introspect(at, token, now, looked)?
+            }
         };
         self.remembered.remember(token.fingerprint, (judged.clone(), by), until, now);
         Ok(judged)
@@ -203,6 +221,9 @@ impl Bearer {
                 let at = self.issuers.iter().position(|own| Some(own.issuer()) == named);
                 let known = at.and_then(|at| Some((at, self.issuers.get(at)?)));
                 let (at, issuer) = known.ok_or(Flaw::Claim("iss", "is nobody who is known"))?;
+                if !takes(context.route(), issuer.issuer()) {
+                    return Err(Flaw::Claim("iss", "is nobody whose callers this route takes"));
+                }
                 let is_read = issuer.has_keys();
                 return Ok(if is_read {
                     Sorted::Signed(at, token, claims)
@@ -274,9 +295,7 @@ impl Bearer {
         let introspection = issuer.introspection().ok_or(Stop::Unavailable)?;
         let known = introspection.known(token.fingerprint, now);
         let (answer, counts) = match (looked, known) {
-            (Some(Looked::Told(of, answer)), _) if of == at => {
-                (answer.clone(), introspection.remember_it(token.fingerprint, answer, now))
-            }
+            (Some(Looked::Told(of, told)), _) if of == at => told,
             (Some(_), _) => return Err(Stop::Unavailable),
             (None, Some(known)) => known,
             (None, None) => {
@@ -291,9 +310,7 @@ impl Bearer {
                 let until = until.map_or(counts, |until| until.min(counts));
                 Ok((judged, until, JudgedBy { issuer: at, version: None }))
             }
-            Answer::Inactive => {
-                Err(Flaw::Unacceptable("its issuer says that it is not good").into())
-            }
+            Answer::Inactive => Err(Flaw::Inactive.into()),
             Answer::Nothing => Err(Stop::Unavailable),
         }
     }
@@ -329,8 +346,8 @@ impl Bearer {
 }
 
 /// Whether a route takes the callers of an issuer.
-fn takes(route: Option<&Route>, issuer: &TokenIssuer) -> bool {
-    route.is_none_or(|route| Route::access(route).takes(issuer.issuer()))
+pub(crate) fn takes(route: Option<&Route>, issuer: &str) -> bool {
+    route.is_none_or(|route| Route::access(route).takes(issuer))
 }
 
 /// By which keys of which issuer a token was judged, or by its word. With others it is judged anew.
@@ -362,7 +379,7 @@ pub(crate) enum Looked {
     /// Keys, which stand where keys stand.
     Keys,
     /// What this issuer says of the token.
-    Told(usize, Answer),
+    Told(usize, Told),
 }
 
 type Look = Pin<Box<dyn Future<Output = Looked> + Send>>;

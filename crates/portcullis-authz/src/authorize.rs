@@ -15,12 +15,12 @@ use portcullis_core::problem::kinds::{
 use portcullis_core::stack::{Enforcement, KnownCaller, KnownRoute, Plan, Staged};
 use portcullis_core::{
     AuthState, Body, BoxError, ConfigError, Context, Decision, Identity, Problem, Refusable,
-    Requirement, Route, Verdict, stage,
+    Requirement, Route, Verdict, is_scope, stage,
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::compiled::{Compiled, is_scope, objection};
+use crate::compiled::{Compiled, objection};
 use crate::kinds::{PERMISSION_DENIED, SCOPE_INSUFFICIENT, STEP_UP_REQUIRED};
 use crate::roles::{RoleSet, Roles};
 
@@ -90,6 +90,12 @@ impl<K> AuthorizeLayer<K> {
         for route in table.routes() {
             let place = format!("route `{route}`");
             plan.errors(objection(&self.policy.roles, route.access().requirement(), &place));
+            let asks = route.access().scopes().len() > 0 || route.access().issuers().len() > 0;
+            if asks && route.access().is_public() {
+                let message = "it is public, so nobody's credentials are looked at, and its scopes and issuers mean nothing: make it \
+                               `optional` or `authenticated`, or drop them";
+                plan.errors([ConfigError::new(&place, message)]);
+            }
             plan.errors(route.access().scopes().filter(|scope| !is_scope(scope)).map(|scope| {
                 let message =
                     "is no scope: a word of printable ASCII without spaces, `\"` and `\\`";

@@ -26,11 +26,6 @@ impl Compiled {
     }
 }
 
-/// Whether a text is a scope (RFC 6749, section 3.3).
-pub(crate) fn is_scope(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic() && !matches!(it, b'"' | b'\\'))
-}
-
 /// What is wrong with a requirement: a permission that nobody has, a policy that nobody defines.
 pub(crate) fn objection(
     roles: &Roles,

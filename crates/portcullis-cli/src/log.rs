@@ -14,8 +14,8 @@ pub(crate) fn install(access_log: AccessLog) -> Result<(), Box<dyn std::error::E
     .map_err(|error| format!("the log cannot be set up: {error}").into())
 }
 
-/// Everything from `info` on, but for the spans and lines of requests.
-const WITHOUT_REQUESTS: &str = "info,portcullis=off,portcullis_cli=info,portcullis_config=info,portcullis_gateway=info,portcullis_ratelimit=info,portcullis_server=info";
+/// Everything from `info` on, but for the spans and lines of requests, whose target is `portcullis` and not one of our crates.
+const WITHOUT_REQUESTS: &str = "info,portcullis=off,portcullis_=info";
 
 fn filter(access_log: AccessLog) -> Result<EnvFilter, ParseError> {
     let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());

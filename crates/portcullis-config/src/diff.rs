@@ -58,8 +58,13 @@ impl Changes {
     }
     /// A value of the file differs.
     fn at(&mut self, place: &str, what: &str) {
+        self.with(place, what, &Value::Null);
+    }
+    /// The same of what has come or gone, with all that is in it.
+    fn with(&mut self, place: &str, what: &str, inside: &Value) {
         let line = format!("{place}: {what}");
-        if place.split(['.', '[']).any(|part| TRUST.contains(&part)) {
+        let is_trusted = place.split(['.', '[']).any(|part| TRUST.contains(&part));
+        if is_trusted || has_trust(inside) {
             self.widened.push(line.clone());
         }
         self.other.push(line);
@@ -97,6 +102,11 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
         let known = before.issuers.iter().find(|known| known.name == issuer.name);
         if known.is_some_and(|known| known.keys != issuer.keys) {
             changes.at(&format!("auth.jwt.{}.jwks", issuer.name), "the file has other keys");
+        }
+        let place = format!("/auth/jwt/{}", issuer.name);
+        let says_the_same = before.document.pointer(&place) == after.document.pointer(&place);
+        if says_the_same && known.is_some_and(|known| known.said != issuer.said) {
+            changes.at(&format!("auth.jwt.{}", issuer.name), "a file of authorities has changed");
         }
     }
     let kids = |gateway: &Gateway| gateway.identity_tokens.as_ref().map(IdentityTokens::kids);
@@ -441,15 +451,27 @@ fn compare(place: &str, before: &Value, after: &Value, changes: &mut Changes) {
             match (old.get(key), new.get(key)) {
                 (Some(old), Some(new)) => compare(&inner, old, new, changes),
                 (None, Some(new)) => {
-                    changes.at(&inner, &format!("is new: {}", shown(&inner, new)));
+                    let what = format!("is new: {}", shown(&inner, new));
+                    changes.with(&inner, &what, new);
                 }
-                (Some(_), None) => changes.at(&inner, "is gone"),
+                (Some(old), None) => changes.with(&inner, "is gone", old),
                 (None, None) => {}
             }
         }
         return;
     }
     changes.at(place, &format!("{} -> {}", shown(place, before), shown(place, after)));
+}
+
+/// Whether something of what servers take a caller for stands in there.
+fn has_trust(value: &Value) -> bool {
+    match value {
+        Value::Object(table) => {
+            table.iter().any(|(key, it)| TRUST.contains(&key.as_str()) || has_trust(it))
+        }
+        Value::Array(list) => list.iter().any(has_trust),
+        _ => false,
+    }
 }
 
 /// Whether nobody need see what stands there.

@@ -1,35 +1,35 @@
 //! Where a route ends.
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 
 use http::{Request, Response};
 use portcullis_core::Body;
-use portcullis_gateway::{JwksEndpoint, Proxy, ProxyFuture, Redirect};
+use portcullis_gateway::{self as gateway, Proxy, ProxyFuture};
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::DefaultPredicate;
 use tower_service::Service;
 
-/// Where a route ends.
+/// Where a route ends, and what is said of it.
 #[derive(Clone)]
 pub(crate) enum Endpoint {
-    Proxy(Proxy, Arc<str>),
-    Redirect(Redirect, Arc<str>),
-    Jwks(JwksEndpoint),
+    Plain(gateway::Endpoint, Arc<str>),
     /// A proxy whose answers are compressed.
     Compressed(Compression<Proxy>, Arc<str>),
+}
+
+impl Endpoint {
+    pub(crate) fn new(endpoint: impl Into<gateway::Endpoint>, text: impl Into<Arc<str>>) -> Self {
+        Self::Plain(endpoint.into(), text.into())
+    }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Proxy(_, text) | Self::Redirect(_, text) | Self::Compressed(_, text) => {
-                f.write_str(text)
-            }
-            Self::Jwks(_) => f.write_str("our keys"),
+            Self::Plain(_, text) | Self::Compressed(_, text) => f.write_str(text),
         }
     }
 }
@@ -50,9 +50,7 @@ impl Service<Request<Body>> for Endpoint {
     }
     fn call(&mut self, request: Request<Body>) -> EndpointFuture {
         match self {
-            Self::Proxy(proxy, _) => EndpointFuture::Proxy(proxy.call(request)),
-            Self::Redirect(redirect, _) => EndpointFuture::Ready(redirect.call(request)),
-            Self::Jwks(keys) => EndpointFuture::Ready(keys.call(request)),
+            Self::Plain(endpoint, _) => EndpointFuture::Plain(endpoint.call(request)),
             Self::Compressed(proxy, _) => EndpointFuture::Compressed(Box::pin(proxy.call(request))),
         }
     }
@@ -60,8 +58,7 @@ impl Service<Request<Body>> for Endpoint {
 
 /// The response future of [`Endpoint`].
 pub(crate) enum EndpointFuture {
-    Proxy(ProxyFuture),
-    Ready(Ready<Result<Response<Body>, Infallible>>),
+    Plain(gateway::EndpointFuture),
     Compressed(Pin<Box<CompressedFuture>>),
 }
 
@@ -71,8 +68,7 @@ impl Future for EndpointFuture {
     type Output = Result<Response<Body>, Infallible>;
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Proxy(call) => Pin::new(call).poll(cx),
-            Self::Ready(answer) => Pin::new(answer).poll(cx),
+            Self::Plain(call) => Pin::new(call).poll(cx),
             Self::Compressed(call) => {
                 call.as_mut().poll(cx).map_ok(|response| response.map(Body::new))
             }

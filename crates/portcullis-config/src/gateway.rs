@@ -44,6 +44,8 @@ pub struct Gateway {
     pub(crate) identity_tokens: Option<IdentityTokens>,
     /// Of all workers, and of whatever takes the place of this.
     proofs: SeenProofs,
+    /// What it remembers is remembered for all workers, so that a token is looked into once, and is one identity everywhere.
+    authenticate: AuthenticateLayer,
     roles: Roles,
     by_address: RateLimitLayer<stage::PreLimit>,
     by_identity: RateLimitLayer<stage::Limit>,
@@ -164,6 +166,7 @@ impl Gateway {
             certificates,
             identity_tokens,
             proofs: SeenProofs::new(),
+            authenticate: AuthenticateLayer::new(),
             roles,
             by_address,
             by_identity,
@@ -181,6 +184,7 @@ impl Gateway {
             gateway.metrics = before.metrics.clone();
             gateway.readiness = before.readiness.clone();
         }
+        gateway.authenticate = gateway.authenticates();
         gateway.service().map(drop)?;
         Ok(gateway)
     }
@@ -256,7 +260,7 @@ impl Gateway {
             .layer(self.routes.layer())
             .layer(cors)
             .layer(self.by_address.clone())
-            .layer(self.authenticate())
+            .layer(self.authenticate.clone())
             .layer(self.by_identity.clone())
             .layer(AuthorizeLayer::new(self.roles.clone()))
             .around(self.routes.clone());
@@ -264,7 +268,7 @@ impl Gateway {
     }
 
     /// Who is known. Without keys and issuers everybody is anonymous.
-    fn authenticate(&self) -> AuthenticateLayer {
+    fn authenticates(&self) -> AuthenticateLayer {
         let layer = AuthenticateLayer::new();
         // Where there are only others, nobody is asked for a key.
         let has_section = self.document.pointer("/auth/api_key").is_some();

@@ -235,6 +235,10 @@ impl<'a> Table<'a> {
         }
         self.file(key)
     }
+    /// How much has been found to be wrong so far.
+    pub(crate) fn told(&self) -> usize {
+        self.reading.errors.borrow().iter().len()
+    }
     pub(crate) fn missing(&self, key: &str, example: &str) {
         self.push(self.error(format!("`{key}` is missing")).hint(format!("add `{example}`")));
     }

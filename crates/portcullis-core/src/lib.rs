@@ -64,7 +64,7 @@ pub use request_id::RequestId;
 pub use revocation::{Revocation, Revoked};
 pub use route::{
     Access, Methods, Requirement, Route, RouteExt, RouteLayer, RouteMatch, RouteOption, RouteTable,
-    Routes, Rule, WithOptions, authenticated, optional, policy, public, require,
+    Routes, Rule, WithOptions, authenticated, is_scope, optional, policy, public, require,
 };
 pub use secret::Secret;
 pub use stack::Stack;

@@ -27,7 +27,8 @@ use crate::StubAuthenticate;
 #[must_use = "it is a caller only where a request or a stack has it"]
 pub struct AsUser(IdentityBuilder);
 
-/// A person called `subject`, whom the issuer `test` vouches for.
+/// A person called `subject`, whom the issuer `test` vouches for. For a route that takes callers of one issuer alone, an
+/// [`IdentityBuilder`] of that issuer is one too: `Identity::builder("https://id.example", "alice")`.
 pub fn as_user(subject: impl Into<Arc<str>>) -> AsUser {
     AsUser(Identity::builder("test", subject))
 }

@@ -5,7 +5,9 @@
 //!
 //! The axum adapter is not in it, since its names are those of `axum::routing`: `use portcullis::axum::{get, Guarded};`.
 #[cfg(feature = "authn")]
-pub use portcullis_authn::{ApiKey, ApiKeys, AuthenticateLayer, ClaimNames, TokenIssuer};
+pub use portcullis_authn::{
+    ApiKey, ApiKeys, AuthenticateLayer, ClaimNames, Introspection, TokenIssuer,
+};
 #[cfg(feature = "authz")]
 pub use portcullis_authz::{AuthorizeLayer, Roles};
 pub use portcullis_core::{

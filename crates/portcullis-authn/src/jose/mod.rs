@@ -23,6 +23,8 @@ pub(crate) enum Flaw {
     /// It asks for something that nobody here does.
     #[error("the token is not of a kind that is accepted: {0}")]
     Unacceptable(&'static str),
+    #[error("its issuer says that the token is not good")]
+    Inactive,
     /// No key is known for it. Another look at the issuer's keys may help.
     #[error("no known key is meant by the token")]
     UnknownKey,

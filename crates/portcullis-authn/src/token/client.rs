@@ -45,7 +45,7 @@ pub(super) struct Address {
 #[non_exhaustive]
 pub enum RemoteUrlError {
     /// It is none, has a user, or none of the schemes.
-    #[error("`{0}` is no address of an issuer: write `https://id.example/path`")]
+    #[error("`{0}` is no address of an issuer: write `https://id.example/path`, without a user")]
     NoUrl(String),
     /// Whoever stands between could answer in the issuer's place.
     #[error(
@@ -66,6 +66,11 @@ impl Address {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
             Some(pem) => {
+                let has_any = CertificateDer::pem_slice_iter(pem).next().is_some();
+                if !has_any {
+                    let none = "there is no certificate in PEM".to_owned();
+                    return Err(RemoteUrlError::Authorities(none));
+                }
                 for certificate in CertificateDer::pem_slice_iter(pem) {
                     let added = certificate.map_err(|error| error.to_string());
                     let added =
@@ -77,8 +82,9 @@ impl Address {
         let wrong = || RemoteUrlError::NoUrl(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let authority = uri.authority().ok_or_else(wrong)?;
-        if authority.as_str().contains('@') {
-            return Err(wrong());
+        if let Some((_, place)) = authority.as_str().rsplit_once('@') {
+            // What stands in front of it is nobody's business.
+            return Err(RemoteUrlError::NoUrl(url.replace(authority.as_str(), place)));
         }
         let host = authority.host().trim_matches(['[', ']']);
         let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
@@ -92,7 +98,12 @@ impl Address {
             Some("http") => return Err(RemoteUrlError::Plain(url.to_owned())),
             _ => return Err(wrong()),
         };
-        let port = authority.port_u16().unwrap_or(port);
+        let port = match authority.port() {
+            // A port that is none is no port to the type either.
+            None if authority.as_str() != authority.host() => return Err(wrong()),
+            None => port,
+            Some(port) => Some(port.as_u16()).filter(|port| *port > 0).ok_or_else(wrong)?,
+        };
         let connector = Connector { host: host.into(), port, tls };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

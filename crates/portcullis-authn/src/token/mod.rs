@@ -16,7 +16,7 @@ mod url;
 pub use claims::ClaimNames;
 #[cfg(feature = "remote")]
 pub use client::RemoteUrlError;
-pub(crate) use introspection::Answer;
+pub(crate) use introspection::{Answer, Told};
 pub use introspection::{Introspect, Introspection};
 pub(crate) use issuer::claims_of;
 pub use issuer::{TokenIssuer, TokenIssuerBuilder};

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use portcullis_core::{Identity, IdentityBuilder, IdentityKind};
+use portcullis_core::{Identity, IdentityBuilder, IdentityKind, is_scope};
 use serde_json::{Map, Value};
 
 use super::binding::Binding;
@@ -37,6 +37,18 @@ pub(super) enum Known {
     Told { needs_audience: bool },
 }
 
+/// Whether it is a token that opens something: issuers are asked about those too that log somebody in, or that get others.
+fn is_for_access(claims: &Map<String, Value>) -> Result<(), Flaw> {
+    const KINDS: [&str; 5] = ["bearer", "dpop", "access_token", "at+jwt", "jwt"];
+    for name in ["token_type", "typ"] {
+        let kind = claims.get(name).and_then(Value::as_str);
+        if kind.is_some_and(|kind| !KINDS.iter().any(|own| kind.eq_ignore_ascii_case(own))) {
+            return Err(Flaw::Claim(name, "is not that of an access token"));
+        }
+    }
+    Ok(())
+}
+
 impl Rules {
     /// Whether the claims are for us, and for now; until when. `None` is for as long as the issuer says so.
     pub(super) fn check(
@@ -48,6 +60,9 @@ impl Rules {
         // That of a signed token has been looked at before there was a key.
         if claims.get("iss").is_some_and(|issuer| issuer.as_str() != Some(&*self.issuer)) {
             return Err(Flaw::Claim("iss", "is somebody else"));
+        }
+        if matches!(known, Known::Told { .. }) {
+            is_for_access(claims)?;
         }
         let is_ours = |audience: &Value| {
             audience.as_str().is_some_and(|audience| self.audiences.contains(audience))
@@ -111,7 +126,9 @@ impl Rules {
             .kind(kind)
             .method(method)
             .roles(self.roles.of(&texts(&whole, places.roles.as_ref())))
-            .scopes(texts(&whole, Some(&places.scopes)));
+            .scopes(
+                texts(&whole, Some(&places.scopes)).into_iter().filter(|scope| is_scope(scope)),
+            );
         if bound.key.is_some() {
             identity = identity.method("dpop");
         }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use http::Request;
 use portcullis_authn::{AuthenticateLayer, ClaimNames, Introspection, TokenIssuer};
@@ -21,6 +23,7 @@ pub(crate) struct Desk {
     asked: Arc<Mutex<Vec<String>>>,
     /// How long an answer takes.
     pub(crate) takes: Duration,
+    pub(crate) time: FakeTime,
 }
 
 impl Desk {
@@ -32,7 +35,7 @@ impl Desk {
     }
     pub(crate) fn introspection(&self) -> Introspection {
         let this = self.clone();
-        Introspection::new(move |token: String| {
+        let ask = move |token: String| {
             let this = this.clone();
             async move {
                 this.asked.lock().unwrap().push(token.clone());
@@ -41,7 +44,12 @@ impl Desk {
                 let answer = answer.unwrap_or_else(|| json!({"active": false}).to_string());
                 Ok::<_, BoxError>(answer.into_bytes())
             }
-        })
+        };
+        Introspection::with_clock(ask, self.time.clock())
+    }
+    /// Another one with the same time.
+    pub(crate) fn beside(&self) -> Self {
+        Self { time: self.time.clone(), ..Self::default() }
     }
     pub(crate) fn issuer(&self, name: &str) -> TokenIssuer {
         issuer(name, self.introspection())
@@ -66,8 +74,9 @@ fn with_sub(sub: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_issuer_says_is_judged_as_what_a_token_says() {
-    let (desk, time) = (Desk::default(), FakeTime::new());
-    let now = seconds(&time);
+    let desk = Desk::default();
+    let time = &desk.time;
+    let now = seconds(time);
     let lax = issuer(NAME, desk.introspection().without_audience());
     let services = [desk.issuer(NAME), lax]
         .map(|issuer| AuthenticateLayer::new().bearer(issuer).layer(service_fn(whoami)));
@@ -109,6 +118,11 @@ async fn what_an_issuer_says_is_judged_as_what_a_token_says() {
         (with("cnf", json!({})), [401, 401]),
         (with("token_type", json!("DPoP")), [401, 401]),
         (with("token_type", json!("Bearer")), [200, 200]),
+        // What logs somebody in, or gets other tokens, opens nothing.
+        (with("token_type", json!("refresh_token")), [401, 401]),
+        (with("typ", json!("Refresh")), [401, 401]),
+        (with("typ", json!("ID")), [401, 401]),
+        (with("typ", json!("Bearer")), [200, 200]),
     ]
     .into_iter()
     .enumerate()
@@ -128,8 +142,8 @@ async fn what_an_issuer_says_is_judged_as_what_a_token_says() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_counts_for_its_time_and_is_asked_for_once_by_all() {
     let desk = Desk { takes: Duration::from_millis(20), ..Desk::default() };
-    let time = FakeTime::new();
-    let until = seconds(&time) + 25;
+    let time = &desk.time;
+    let until = seconds(time) + 25;
     let service = AuthenticateLayer::new().bearer(desk.issuer(NAME)).layer(service_fn(whoami));
     let mut answer = with_sub("ada");
     answer["exp"] = json!(until - 30);
@@ -160,7 +174,8 @@ async fn an_answer_counts_for_its_time_and_is_asked_for_once_by_all() {
 
 #[tokio::test(start_paused = true)]
 async fn it_is_asked_each_time_where_nothing_is_remembered() {
-    let (desk, time) = (Desk::default(), FakeTime::new());
+    let desk = Desk::default();
+    let time = &desk.time;
     let introspection = desk.introspection().remember(Duration::ZERO);
     let layer = AuthenticateLayer::new().bearer(issuer(NAME, introspection));
     let service = layer.layer(service_fn(whoami));
@@ -196,23 +211,23 @@ async fn an_issuer_that_hangs_or_panics_holds_nobody_up_for_long() {
         assert!(said.contains("authentication-unavailable"), "{said}");
     }
     assert_eq!(began.elapsed(), Duration::ZERO);
-    // So many are asked about at once; whoever comes then hears so at once.
+    // So many that were never good are asked about at once; whoever comes then hears so at once.
     let tokens: Vec<_> = (0..300).map(|number| format!("token-{number}")).collect();
     let clock = time.clock();
     let answers = join_all(tokens.iter().map(|token| ask_at(&service, &clock, token))).await;
     assert!(answers.iter().all(|(status, _)| *status == 503));
-    assert_eq!(asked.load(SeqCst), 2 + 128);
+    assert_eq!(asked.load(SeqCst), 2 + 96);
     assert_eq!(began.elapsed().as_secs(), 5);
     // They have ended, and there is room again.
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(ask_at(&service, &time.clock(), "fail").await.0, 503);
-    assert_eq!(asked.load(SeqCst), 2 + 128 + 1);
+    assert_eq!(asked.load(SeqCst), 2 + 96 + 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_goes_away_takes_nothing_from_who_waits() {
     let desk = Desk { takes: Duration::from_secs(1), ..Desk::default() };
-    let time = FakeTime::new();
+    let time = &desk.time;
     let service = AuthenticateLayer::new().bearer(desk.issuer(NAME)).layer(service_fn(whoami));
     desk.says("one", &with_sub("ada"));
     let clock = time.clock();
@@ -222,10 +237,83 @@ async fn who_goes_away_takes_nothing_from_who_waits() {
     assert_eq!((second, desk.asked()), ((200, "ada".to_owned()), 1));
 }
 
+/// Whoever is there before the answer is gets it, and who comes after it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_counts_also_where_nobody_waits_for_it() {
+    let desk = Desk { takes: Duration::from_secs(1), ..Desk::default() };
+    let clock = desk.time.clock();
+    let service = AuthenticateLayer::new().bearer(desk.issuer(NAME)).layer(service_fn(whoami));
+    desk.says("good", &with_sub("ada"));
+    for (token, status) in [("good", 200), ("bad", 401)] {
+        let asked = desk.asked();
+        for _ in 0..3 {
+            let time = Duration::from_millis(300);
+            assert!(tokio::time::timeout(time, ask_at(&service, &clock, token)).await.is_err());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for _ in 0..10 {
+            assert_eq!(ask_at(&service, &clock, token).await.0, status);
+        }
+        assert_eq!(desk.asked() - asked, 1, "{token}");
+    }
+}
+
+/// Who was good not long ago is asked about also while others come with what they have invented.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_invents_keeps_out_nobody_who_is_known() {
+    let desk = Desk::default();
+    let clock = desk.time.clock();
+    let hangs = desk.clone();
+    let introspection = Introspection::with_clock(
+        move |token: String| {
+            let this = hangs.clone();
+            async move {
+                this.asked.lock().unwrap().push(token.clone());
+                if token.starts_with("invented") {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, BoxError>(with_sub(&token).to_string().into_bytes())
+            }
+        },
+        clock.clone(),
+    );
+    let layer = AuthenticateLayer::new().bearer(issuer(NAME, introspection));
+    let service = layer.layer(service_fn(whoami));
+    let known: Vec<_> = (0..20).map(|number| format!("known-{number}")).collect();
+    for token in &known {
+        assert_eq!(ask_at(&service, &clock, token).await.0, 200);
+    }
+    desk.time.advance(Duration::from_secs(60));
+    let invented: Vec<_> = (0..300).map(|number| format!("invented-{number}")).collect();
+    let all = join_all(invented.iter().map(|token| ask_at(&service, &clock, token)));
+    let good = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(ask_at(&service, &clock, "new").await.0, 503, "there is no room for it");
+        for answer in join_all(known.iter().map(|token| ask_at(&service, &clock, token))).await {
+            assert_eq!(answer.0, 200);
+        }
+    };
+    let (answers, ()) = tokio::join!(all, good);
+    assert!(answers.iter().all(|(status, _)| *status == 503));
+}
+
+/// What can only be refused is not asked about.
+#[tokio::test(start_paused = true)]
+async fn where_tokens_are_bound_nobody_is_asked_about_one_without_a_proof() {
+    let desk = Desk::default();
+    let issuer = TokenIssuer::builder(NAME).audience("shop").introspection(desk.introspection());
+    let layer = AuthenticateLayer::new().bearer(issuer.bound_only().build().unwrap());
+    let service = layer.layer(service_fn(whoami));
+    desk.says("one", &with_sub("ada"));
+    assert_eq!(ask_at(&service, &desk.time.clock(), "one").await.0, 401);
+    assert_eq!(desk.asked(), 0);
+}
+
 /// Nobody hears of a token that is not theirs.
 #[tokio::test(start_paused = true)]
 async fn a_token_is_told_to_its_own_issuer_and_to_nobody_else() {
-    let (one, two, time) = (Desk::default(), Desk::default(), FakeTime::new());
+    let one = Desk::default();
+    let (two, time) = (one.beside(), &one.time);
     let first = issuer("https://one.example", one.introspection().prefix("one_"));
     let second = issuer("https://two.example", two.introspection().prefix("two_"));
     let service = AuthenticateLayer::new().bearer(first).bearer(second);
@@ -240,8 +328,7 @@ async fn a_token_is_told_to_its_own_issuer_and_to_nobody_else() {
     assert_eq!(ask("three_a").await.0, 401);
     // One that is signed says whose it is: also where its own issuer is not known, and where it says what is not true.
     let signed = |claims: &str| {
-        use base64::Engine;
-        let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         format!("{}.{}.{}", encode(r#"{"alg":"EdDSA"}"#), encode(claims), encode("signature"))
     };
     let stranger = signed(r#"{"iss":"https://three.example","sub":"eve"}"#);
@@ -257,7 +344,8 @@ async fn a_token_is_told_to_its_own_issuer_and_to_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_letters_are_another_token_on_the_route_of_another_issuer() {
-    let (one, two, time) = (Desk::default(), Desk::default(), FakeTime::new());
+    let one = Desk::default();
+    let (two, time) = (one.beside(), &one.time);
     one.says("same", &with_sub("ada"));
     two.says("same", &with_sub("bob"));
     one.says("first", &with_sub("ada"));
@@ -283,6 +371,12 @@ async fn the_same_letters_are_another_token_on_the_route_of_another_issuer() {
         ("/one", "first", Some("ada")),
         ("/two", "first", None),
     ];
+    // One that names an issuer whose callers the route does not take has it asked nothing.
+    let claims = URL_SAFE_NO_PAD.encode(r#"{"iss":"https://two.example"}"#);
+    let forged = format!("{}.{claims}.AAAA", URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA"}"#));
+    let request = client.get("/one").header("authorization", format!("Bearer {forged}"));
+    request.send().await.assert_status(401);
+    assert_eq!((one.asked(), two.asked()), (0, 0));
     for _ in 0..3 {
         for (path, token, want) in rows {
             let (.., answer) = ask(path, token).await;
@@ -317,13 +411,14 @@ fn issuers_that_cannot_be_told_apart_are_an_error_at_start() {
         let stack = Stack::new().layer(EdgeLayer::default()).layer(layer);
         let told = stack.service(service_fn(whoami)).err().map(|errors| errors.to_string());
         assert_eq!(told.is_none(), is_sound, "{prefixes:?} {told:?}");
-        assert!(told.is_none_or(|told| told.contains("give one of them a `prefix`")));
+        assert!(told.is_none_or(|told| told.contains("give each a `prefix`")));
     }
 }
 
 #[tokio::test]
 async fn while_it_waits_for_an_answer_it_keeps_the_contract() {
-    let (desk, time) = (Desk::default(), FakeTime::new());
+    let desk = Desk::default();
+    let time = &desk.time;
     desk.says("one", &with_sub("ada"));
     let clock = time.clock();
     let of = move |token: &str| -> Request<Body> {

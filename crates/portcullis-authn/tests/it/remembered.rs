@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_authn::{AuthenticateLayer, RemoteKeys, TokenIssuer};
 use portcullis_core::{Routes, authenticated};
-use portcullis_testkit::{FakeTime, TestClient};
+use portcullis_testkit::TestClient;
 use serde_json::json;
 use tower::{Layer, ServiceBuilder, service_fn};
 
@@ -137,7 +137,9 @@ type Said = Vec<(Option<String>, Duration)>;
 async fn run_asked(seed: u64) -> [usize; 2] {
     const MEMORY: Duration = Duration::from_secs(10);
     let mut numbers = Numbers(seed);
-    let (time, desks) = (FakeTime::new(), [Desk::default(), Desk::default()]);
+    let first = Desk::default();
+    let time = first.time.clone();
+    let desks = [first.beside(), first];
     let mut builder = Routes::builder().restricted();
     let mut layer = AuthenticateLayer::new().remembered_tokens(numbers.one_of(&[0, 1, 40, 10_000]));
     for (name, desk) in ISSUERS.into_iter().zip(&desks) {

@@ -113,6 +113,8 @@ async fn an_issuer_that_is_gone_is_503_and_is_back_by_itself() {
     let answer = ask(&front, "two", "").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
     assert!(answer.text().contains("authentication-unavailable"));
+    // Also without a log of requests somebody hears of it.
+    front.logged(&["WARN", "an issuer cannot be asked about tokens"]).await;
     let since = Instant::now();
     while ask(&front, "one", "").await.status == 200 {
         assert!(since.elapsed() < Duration::from_secs(3), "it is believed for too long");

@@ -405,3 +405,28 @@ async fn fewer_scopes_and_more_issuers_are_more_access() {
     let secret = file(all[3]).replace("s3cr3t", "s3cr3t2");
     differs(&file(all[3]), &secret, 2, &["client_secret: (not shown) -> (not shown)"]).await;
 }
+
+/// What has come or gone is looked into.
+#[tokio::test]
+async fn what_tells_servers_who_calls_is_told_of_also_where_it_is_all_new() {
+    let base = |auth: &str| {
+        let upstream = "[upstreams.b]\nservers = [\"http://127.0.0.1:1\"]\nidentity = { subject = \"x-user\" }\n";
+        format!("{upstream}{auth}{}", route("/a", "\"optional\"", "to = \"b\""))
+    };
+    let ca = TempFile::new("ca.pem", &rcgen_ca());
+    let auth = format!(
+        "[auth.jwt.m]\nissuer = \"https://id.example\"\naudience = [\"a\"]\nintrospect = {{ url = \"https://id.example/\", client_id = \"a\", client_secret = \"s3cr3t\", ca = \"{}\" }}\n",
+        ca.0.display()
+    );
+    differs(&base(""), &base(&auth), 2, &["widened: auth: is new: "]).await;
+    // Another authority answers in the issuer's place.
+    let gateway = Gateway::start(&base(&auth)).await;
+    std::fs::write(&ca.0, rcgen_ca()).unwrap();
+    let (status, said) = gateway.command("reload").await;
+    assert_eq!(status, 409, "{said}");
+    assert!(said.contains("auth.jwt.m: a file of authorities has changed"), "{said}");
+}
+
+fn rcgen_ca() -> String {
+    rcgen::generate_simple_self_signed(["id.example".to_owned()]).unwrap().cert.pem()
+}

@@ -26,7 +26,10 @@ pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>)
     for key in table.tables("keys", keys::ONE_API_KEY) {
         let id = key.needed("id", "id = \"ci\"");
         if key.get("hash").is_none() {
-            key.missing("hash", "hash = \"(printf %s KEY | sha256sum)\"");
+            let error = key.error("`hash` is missing");
+            key.push(error.hint(
+                "add what `portcullis key` prints beside a new key; of one that you have, what `printf %s KEY | sha256sum` says",
+            ));
         }
         let hash = key.parsed("hash", digest);
         let roles = key.texts("roles");

@@ -8,7 +8,7 @@ use portcullis_authn::{
 use portcullis_core::Secret;
 
 use crate::keys;
-use crate::reader::{At, Span, Table};
+use crate::reader::{At, Span, Table, duration};
 
 /// An issuer, and what the file says of it.
 #[derive(Clone, Debug)]
@@ -43,9 +43,31 @@ fn issuer(name: &str, table: &Table<'_>, places: &mut HashMap<String, Span>) -> 
         table.missing("audience", "audience = [\"shop\"]");
     }
     let audience = table.texts("audience");
-    let has_keys = table.get("introspect").is_none() || table.get("jwks").is_some();
-    let jwks = || table.needed("jwks", "jwks = \"https://id.example/jwks\"");
-    let source = has_keys.then(jwks).flatten();
+    let has_keys = table.get("jwks").is_some();
+    if !has_keys && table.get("introspect").is_none() {
+        let error =
+            table.error("it says neither where its keys are nor how it is asked about its tokens");
+        table.push(
+            error.hint(
+                "add `jwks = \"https://id.example/jwks\"`, or `introspect` for opaque tokens",
+            ),
+        );
+    }
+    let source = table.text("jwks");
+    only_with(table, "jwks", &["jwks_ca", "refresh", "keep", "algorithms", "types"]);
+    let claims_of_roles =
+        table.table("claims", keys::CLAIMS).is_some_and(|it| it.get("roles").is_some());
+    let has_roles = table.get("roles").is_some();
+    if has_roles != claims_of_roles {
+        let (there, missing, add) = if has_roles {
+            ("roles", "claims.roles", "claims = { roles = \"/roles\" }")
+        } else {
+            ("claims.roles", "roles", "roles = { \"their-role\" = \"our-role\" }")
+        };
+        let error = table
+            .error(format!("`{there}` means nothing without `{missing}`: nobody has a role by it"));
+        table.push(error.hint(format!("add `{add}`, or drop `{there}`")));
+    }
     let introspect = table.table("introspect", keys::INTROSPECT);
     let introspection = introspect.as_ref().map(introspection);
     let algorithms = table.parsed_all("algorithms", |name| {
@@ -58,7 +80,12 @@ fn issuer(name: &str, table: &Table<'_>, places: &mut HashMap<String, Span>) -> 
         None => (None, None),
     };
     let named = named?;
-    if keys.is_none() && has_keys || introspection.as_ref().is_some_and(Option::is_none) {
+    // What is wrong has been told.
+    let is_asked = introspection.as_ref().is_some_and(Option::is_some);
+    if audience.is_empty()
+        || keys.is_some() != has_keys
+        || is_asked != table.get("introspect").is_some()
+    {
         return None;
     }
 
@@ -141,6 +168,12 @@ fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<(Source, Option<Str
         None => JwksUrl::new(&source.value),
         Some(pem) => JwksUrl::with_authorities(&source.value, &pem),
     };
+    if !source.value.contains("://") {
+        return wrong(format!(
+            "`{}` is neither an address nor a file: write `https://id.example/jwks`, or `file:{}`",
+            source.value, source.value
+        ));
+    }
     match url {
         Ok(url) => {
             let mut keys = RemoteKeys::new(url);
@@ -157,6 +190,20 @@ fn keys_of(table: &Table<'_>, source: &At<String>) -> Option<(Source, Option<Str
     }
 }
 
+/// Says what means nothing without another key.
+fn only_with(table: &Table<'_>, other: &str, keys: &[&str]) {
+    for key in keys.iter().filter(|_| table.get(other).is_none()) {
+        if let Some(value) = table.get(key) {
+            let message = format!("it means nothing without `{other}`");
+            table.push(
+                table
+                    .error_at(&value.span(), key, message)
+                    .hint(format!("drop `{key}`, or add `{other}`")),
+            );
+        }
+    }
+}
+
 /// The authorities of a file, if there is one; an error has been told where it cannot be read.
 fn authorities(table: &Table<'_>, key: &str) -> Result<Option<Vec<u8>>, ()> {
     let Some(ca) = table.file(key) else { return Ok(None) };
@@ -168,18 +215,35 @@ fn authorities(table: &Table<'_>, key: &str) -> Result<Option<Vec<u8>>, ()> {
 
 /// How an issuer is asked about tokens.
 fn introspection(table: &Table<'_>) -> Option<Introspection> {
+    let before = table.told();
     let url = table.needed("url", "url = \"https://id.example/introspect\"");
     let id = table.needed("client_id", "client_id = \"gateway\"");
     let secret = table.needed("client_secret", "client_secret = \"${CLIENT_SECRET}\"");
     let ca = authorities(table, "ca");
-    let (remember, prefix) = (table.duration("remember"), table.text("prefix"));
+    let remember = table.parsed("remember", |text| {
+        let time = duration(text)?;
+        let fits = time <= Introspection::LONGEST_MEMORY;
+        let wrong = || {
+            format!(
+                "`{text}` is too long: so long a token stays good that it has revoked; at most 5m"
+            )
+        };
+        fits.then_some(time).ok_or_else(wrong)
+    });
+    let prefix = table.text("prefix");
     let without_audience = table.flag("without_audience") == Some(true);
-    let (url, id, secret) = (url?, id?, Secret::new(secret?.value));
-    if secret.expose().is_empty() {
-        let error = table.error("`client_secret` is empty");
-        table.push(error.hint("is its variable set?"));
+    if table.told() > before {
         return None;
     }
+    let (url, id, secret) = (url?, id?, secret?);
+    for (key, at) in [("client_id", &id), ("client_secret", &secret)] {
+        if at.value.is_empty() {
+            let error = table.error_at(&at.span, key, "it is empty");
+            table.push(error.hint("is its variable set?"));
+            return None;
+        }
+    }
+    let secret = Secret::new(secret.value);
     let asked = match ca.ok()? {
         None => IntrospectionUrl::new(&url.value, &id.value, &secret),
         Some(pem) => IntrospectionUrl::with_authorities(&url.value, &pem, &id.value, &secret),
@@ -192,7 +256,7 @@ fn introspection(table: &Table<'_>) -> Option<Introspection> {
         }
     };
     let mut introspection = Introspection::new(asked);
-    introspection = remember.into_iter().fold(introspection, Introspection::remember);
+    introspection = remember.into_iter().fold(introspection, |it, time| it.remember(time.value));
     introspection = prefix.into_iter().fold(introspection, |it, prefix| it.prefix(prefix.value));
     Some(if without_audience { introspection.without_audience() } else { introspection })
 }
@@ -209,7 +273,12 @@ fn claims(table: &Table<'_>) -> ClaimNames {
         ("scopes", ClaimNames::scopes),
     ];
     for (key, set) in set {
-        names = table.text(key).into_iter().fold(names, |names, text| set(names, text.value));
+        let pointer = table.parsed(key, |text| {
+            let wrong =
+                || format!("`{text}` is no JSON pointer: one begins with `/`, as in `/{text}`");
+            text.starts_with('/').then(|| text.to_owned()).ok_or_else(wrong)
+        });
+        names = pointer.into_iter().fold(names, |names, text| set(names, text.value));
     }
     names
 }

@@ -87,7 +87,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         &tables,
         &upstreams,
         &limits,
-        (&names, identity_tokens.as_ref()),
+        (&names, has_tokens, identity_tokens.as_ref()),
         &mut places,
     );
     Parts {

@@ -28,7 +28,7 @@ pub(super) fn read(
     tables: &[Table<'_>],
     upstreams: &[Read],
     limits: &Quotas,
-    (issuers, tokens): (&IssuerNames, Option<&IdentityTokens>),
+    (issuers, has_tokens, tokens): (&IssuerNames, bool, Option<&IdentityTokens>),
     places: &mut HashMap<String, Span>,
 ) -> Option<Routes<Endpoint, Restricted>> {
     let mut builder = Routes::builder().restricted();
@@ -38,7 +38,8 @@ pub(super) fn read(
         let methods = request.as_ref().map(|(_, methods, _)| methods);
         let rule = access(table, issuers).map(|rule| options(table, limits, methods, rule));
         let template = request.as_ref().map(|(template, ..)| template.as_str());
-        let endpoint = endpoint(table, upstreams, tokens, template.unwrap_or_default());
+        let endpoint =
+            endpoint(table, upstreams, (has_tokens, tokens), template.unwrap_or_default());
         let (Some((template, methods, matching)), Some(rule), Some(endpoint)) =
             (request, rule, endpoint)
         else {
@@ -139,7 +140,8 @@ fn asked(access: &Table<'_>, issuers: &IssuerNames) -> Option<Rule<Restricted>> 
         access.push(error.hint("name one, or leave `issuers` out"));
     }
     if ["permission", "scopes", "issuers"].iter().all(|key| access.get(key).is_none()) {
-        access.missing("permission", "permission = \"orders:write\"");
+        let error = access.error("it says nothing that whoever calls must have");
+        access.push(error.hint("say at least one of `permission`, `scopes` and `issuers`, or `access = \"authenticated\"`"));
         return None;
     }
     let mut rule = permission.map_or_else(authenticated, |permission| require(permission.value));
@@ -275,7 +277,7 @@ fn unknown<'a>(
 fn endpoint(
     table: &Table<'_>,
     upstreams: &[Read],
-    tokens: Option<&IdentityTokens>,
+    (has_tokens, tokens): (bool, Option<&IdentityTokens>),
     template: &str,
 ) -> Option<Endpoint> {
     let redirect = table.text("redirect");
@@ -286,12 +288,15 @@ fn endpoint(
             table.push(error.hint("keep one of `to`, `redirect` and `jwks`"));
             return None;
         }
-        let Some(tokens) = tokens else {
+        of_upstreams_alone(table);
+        if !has_tokens {
             let error = table.error("there are no keys: there is no `[identity_token]`");
             table.push(error.hint("add it, or drop `jwks`"));
-            return None;
-        };
-        return Some(Endpoint::Jwks(tokens.jwks()));
+        }
+        return Some(Endpoint::new(tokens?.jwks(), "our keys"));
+    }
+    if redirect.is_some() {
+        of_upstreams_alone(table);
     }
     match (table.get("to").is_some(), redirect) {
         (true, None) => {
@@ -307,10 +312,10 @@ fn endpoint(
             }
             let text = format!("redirect to {}", to.value);
             let Some(status) = status else {
-                return Some(Endpoint::Redirect(redirect, text.into()));
+                return Some(Endpoint::new(redirect, text));
             };
             match redirect.with_status(u16::try_from(status.value).unwrap_or_default()) {
-                Ok(redirect) => Some(Endpoint::Redirect(redirect, text.into())),
+                Ok(redirect) => Some(Endpoint::new(redirect, text)),
                 Err(message) => {
                     table.push(table.error_at(&status.span, "status", message));
                     None
@@ -336,6 +341,17 @@ fn endpoint(
     }
 }
 
+/// Says what means nothing where no upstream is asked.
+fn of_upstreams_alone(table: &Table<'_>) {
+    for key in ["strip_prefix", "add_prefix", "rewrite", "mirror", "grpc_web", "sticky", "compress"]
+    {
+        if let Some(value) = table.get(key) {
+            let message = "no upstream is asked here, for which it would be";
+            table.push(table.error_at(&value.span(), key, message).hint(format!("drop `{key}`")));
+        }
+    }
+}
+
 /// How a client stays with its share.
 fn sticking(table: &Table<'_>, split: Split) -> Split {
     let Some(sticky) = table.text("sticky") else { return split };
@@ -351,6 +367,31 @@ fn sticking(table: &Table<'_>, split: Split) -> Split {
             split
         }
     }
+}
+
+/// Where copies go; `None` where something is wrong with it.
+fn mirrored(
+    table: &Table<'_>,
+    upstreams: &[Read],
+    first: Option<&Read>,
+    proxy: Proxy,
+) -> Option<Proxy> {
+    let Some(mirror) = table.table("mirror", keys::MIRROR) else { return Some(proxy) };
+    let share = mirror.share("share").unwrap_or(1.0);
+    let name = mirror.needed("to", "to = \"shadow\"")?;
+    let Some(shadow) = upstreams.iter().find(|read| read.name == name.value) else {
+        let known = upstreams.iter().map(|read| read.name.as_str());
+        unknown(&mirror, "to", "upstream", &name, known);
+        return None;
+    };
+    if shadow.is_told() && !first.is_some_and(|first| first.is_told_alike(shadow)) {
+        let message =
+            format!("`{}` is told otherwise who is calling than the upstreams of `to`", name.value);
+        let error = mirror.error_at(&name.span, "to", message);
+        mirror.push(error.hint("give it the same `identity`, or none"));
+    }
+    let proxy = proxy.mirror(shadow.built.as_ref()?, share);
+    Some(if shadow.is_told() { proxy.mirror_identity() } else { proxy })
 }
 
 fn proxy(
@@ -369,6 +410,14 @@ fn proxy(
             complete = false;
             continue;
         };
+        if let Some(key) = first.and_then(|first| first.differs(read)) {
+            let message = format!("`{}` says another `{key}` than the other upstreams", name.value);
+            let error = table.error_at(&name.span, "to", message);
+            table
+                .push(error.hint(
+                    "say the same of all upstreams that share a route, or give each a route",
+                ));
+        }
         first = first.or(Some(read));
         match &read.built {
             Some(upstream) => split = split.to(*weight, upstream),
@@ -422,28 +471,16 @@ fn proxy(
     {
         table.push(table.error(fault));
     }
-    if let Some(mirror) = table.table("mirror", keys::MIRROR) {
-        let share = mirror.share("share").unwrap_or(1.0);
-        if let Some(name) = mirror.needed("to", "to = \"shadow\"") {
-            match upstreams.iter().find(|read| read.name == name.value) {
-                Some(Read { built: Some(upstream), .. }) => proxy = proxy.mirror(upstream, share),
-                Some(_) => complete = false,
-                None => unknown(
-                    &mirror,
-                    "to",
-                    "upstream",
-                    &name,
-                    upstreams.iter().map(|read| read.name.as_str()),
-                ),
-            }
-        }
+    match mirrored(table, upstreams, first, proxy.clone()) {
+        Some(mirrored) => proxy = mirrored,
+        None => complete = false,
     }
     let compress = table.flag("compress") == Some(true);
     complete.then(|| {
         if compress {
             return Endpoint::Compressed(Compression::new(proxy), text.into());
         }
-        Endpoint::Proxy(proxy, text.into())
+        Endpoint::new(proxy, text)
     })
 }
 

@@ -1,4 +1,6 @@
 //! `[upstreams]`: the servers behind the gateway.
+use std::collections::HashSet;
+
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use portcullis_gateway::{
@@ -85,11 +87,16 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
     let identity_table = table.table("identity", keys::IDENTITY);
     let token = identity_table.as_ref().and_then(token);
     let identity = identity_table.as_ref().map(identity).unwrap_or_default();
-    if let (Some(table), Some(Token { header, .. })) = (&identity_table, &token)
-        && identity.iter().any(|(name, _)| name == header)
-    {
-        let error = table.error(format!("`{header}` is said twice"));
-        table.push(error.hint("give one of them another header"));
+    if let Some(table) = &identity_table {
+        let told =
+            identity.iter().map(|(name, _)| name).chain(token.iter().map(|token| &token.header));
+        let mut seen = HashSet::new();
+        // Some servers take `_` and `.` for `-`.
+        let folded = |name: &HeaderName| name.as_str().replace(['_', '.'], "-");
+        if let Some(name) = told.into_iter().find(|name| !seen.insert(folded(name))) {
+            let error = table.error(format!("`{name}` is said twice"));
+            table.push(error.hint("give one of them another header"));
+        }
     }
     let before = reading.errors.borrow().iter().len();
     let built = match builder.build() {
@@ -330,6 +337,28 @@ fn tls(table: &Table<'_>) -> UpstreamTls {
     if table.flag("http1_only") == Some(true) { tls.http1_only() } else { tls }
 }
 
+impl Read {
+    /// Which key says of another upstream what is not said of this one, of what servers are told.
+    pub(super) fn differs(&self, other: &Self) -> Option<&'static str> {
+        let differs = [
+            ("host", self.host != other.host),
+            ("forwarding", self.forwarding != other.forwarding),
+            ("identity", !self.is_told_alike(other)),
+        ];
+        differs.into_iter().find(|(_, differs)| *differs).map(|(key, _)| key)
+    }
+    /// Whether both are told in the same way who is calling.
+    pub(super) fn is_told_alike(&self, other: &Self) -> bool {
+        let token =
+            |read: &Self| read.token.clone().map(|token| (token.audience.value, token.header));
+        self.identity == other.identity && token(self) == token(other)
+    }
+    /// Whether it is told who is calling.
+    pub(super) fn is_told(&self) -> bool {
+        !self.identity.is_empty() || self.token.is_some()
+    }
+}
+
 /// The token that an upstream gets.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
@@ -369,7 +398,7 @@ fn identity_header(table: &Table<'_>, key: &str) -> Option<HeaderName> {
     let proxy = Proxy::split(Split::new());
     let proxy = proxy.identity_header(name.value.clone(), IdentityFact::Subject);
     let mut faults = proxy.faults("/").into_iter();
-    if let Some(fault) = faults.find(|fault| fault.contains("framed") || fault.contains("`host`")) {
+    if let Some(fault) = faults.find(|fault| !fault.contains("leads to no upstream")) {
         table.push(table.error_at(&name.span, key, fault));
     }
     Some(name.value)

@@ -76,6 +76,11 @@ impl Access {
     }
 }
 
+/// Whether a text is a scope (RFC 6749, section 3.3): a word of printable ASCII without `"` and `\\`.
+pub fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic() && !matches!(it, b'"' | b'\\'))
+}
+
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -85,7 +85,8 @@ impl Rule<Restricted> {
         Self { access: self.access.with_scope(scope), ..self }
     }
     /// Takes callers whom this issuer vouches for ([`Identity::issuer`](crate::Identity::issuer)), beside those of other issuers that are
-    /// named, and no others. Default: those of every issuer that is known.
+    /// named; others get 401. It is what stands in `iss` of tokens, or `ApiKeys::ISSUER` (`api-key`) or `ClientCertificates::ISSUER` (`certificate`) of
+    /// `portcullis-authn`. Default: those of every issuer that is known.
     pub fn issuer(self, issuer: impl Into<Arc<str>>) -> Self {
         Self { access: self.access.with_issuer(issuer), ..self }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use portcullis_core::problem::kinds::REQUEST_INVALID;
@@ -102,6 +102,17 @@ pub(super) fn unsettable(name: &HeaderName) -> Option<String> {
             "`{name}` says how a message is framed or goes on: nobody but the gateway says that"
         )
     })
+}
+
+/// Why a header cannot say who is calling, where it cannot: it says something else.
+pub(super) fn no_identity(name: &HeaderName) -> Option<String> {
+    let says_else = is_a_claim(name.as_str())
+        || name.as_str().starts_with("x-portcullis-")
+        || name.as_str().starts_with("content-")
+        || name.as_str().starts_with("accept")
+        || [X_REQUEST_ID, TRACEPARENT, VIA, COOKIE, SET_COOKIE, GrpcTimeout::HEADER].contains(name);
+    says_else
+        .then(|| format!("`{name}` says something else: who is calling needs a header of its own"))
 }
 
 /// Whether an answer says in one way where it ends. Several lengths that are the same become one.

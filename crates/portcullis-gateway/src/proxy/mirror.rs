@@ -2,8 +2,8 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
 use http::header::EXPECT;
+use http::{HeaderName, Request};
 use http_body::Body as HttpBody;
 use portcullis_core::{Body, End, Watch};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,8 +29,12 @@ impl Mirror {
         Self { upstream, share, room: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Sends a copy of a request that is about to be sent, once its body has been read.
-    pub(super) fn copy(&self, request: Request<Body>) -> Request<Body> {
+    /// Sends a copy of a request that is about to be sent, without these headers, once its body has been read.
+    pub(super) fn copy<'a>(
+        &self,
+        request: Request<Body>,
+        without: impl Iterator<Item = &'a HeaderName>,
+    ) -> Request<Body> {
         if self.share < 1.0 && fastrand::f64() >= self.share {
             return request;
         }
@@ -46,6 +50,7 @@ impl Mirror {
         *head.headers_mut() = parts.headers.clone();
         // It comes with its body at hand, and asks nobody.
         head.headers_mut().remove(EXPECT);
+        without.for_each(|name| drop(head.headers_mut().remove(name)));
         let shadow = Shadow { upstream: self.upstream.clone(), head, permit };
         if body.is_end_stream() {
             shadow.send(Bytes::new());

@@ -81,6 +81,7 @@ struct Settings {
     /// What only we may say, in the spelling that others are folded to.
     written: HashSet<Box<str>>,
     mirror: Option<Mirror>,
+    mirror_identity: bool,
     grpc_web: bool,
     faults: Vec<String>,
 }
@@ -133,6 +134,7 @@ impl Proxy {
             response_headers: Vec::new(),
             written: written.chain([Box::from("x-request-id"), Box::from("traceparent")]).collect(),
             mirror: None,
+            mirror_identity: false,
             grpc_web: false,
             faults: Vec::new(),
         }))
@@ -184,6 +186,7 @@ impl Proxy {
     #[must_use]
     pub fn identity_header(self, name: HeaderName, fact: IdentityFact) -> Self {
         self.named(&name.clone(), |settings| {
+            settings.faults.extend(headers::no_identity(&name));
             settings.written.insert(fold(name.as_str()).into());
             settings.identity.push((name, fact));
         })
@@ -203,6 +206,7 @@ impl Proxy {
         audience: &str,
     ) -> Self {
         self.named(&name.clone(), |settings| {
+            settings.faults.extend(headers::no_identity(&name));
             settings.written.insert(fold(name.as_str()).into());
             let token = Audience::new(tokens, audience, name);
             settings.faults.extend(token.fault());
@@ -236,10 +240,15 @@ impl Proxy {
         self.named(&name.clone(), |settings| settings.response_headers.push((name, None)))
     }
     /// Sends a share of the requests, from 0 to 1, to a shadow as well, and throws its answers away. Bodies over 64 KiB are not
-    /// copied, and neither are requests while 100 copies are on their way.
+    /// copied, and neither are requests while 100 copies are on their way. The shadow is not told who is calling.
     #[must_use]
     pub fn mirror(self, upstream: &Upstream, share: f64) -> Self {
         self.edit(|settings| settings.mirror = Some(Mirror::new(upstream.clone(), share)))
+    }
+    /// Tells the shadow too who is calling, as the servers are told: by the same headers, and by the same token, with which it could call them.
+    #[must_use]
+    pub fn mirror_identity(self) -> Self {
+        self.edit(|settings| settings.mirror_identity = true)
     }
     /// Translates gRPC-Web, which browsers speak, into gRPC for the servers, and their answers back. Servers that speak gRPC-Web themselves
     /// need none of it. Default: it passes as it is.
@@ -252,12 +261,13 @@ impl Proxy {
         let mut faults = self.0.faults.clone();
         faults.extend(self.0.rewrite.fault(template));
         faults.extend(self.0.split.fault());
-        let token = self.0.identity_token.as_ref().map(Audience::header);
-        let others = self.0.identity.iter().map(|(name, _)| name);
-        let others = others.chain(self.0.request_headers.iter().map(|(name, _)| name));
-        if let Some(name) = others.into_iter().find(|name| Some(*name) == token) {
+        let told = self.0.identity.iter().map(|(name, _)| name);
+        let told = told.chain(self.0.identity_token.iter().map(Audience::header));
+        let others = self.0.request_headers.iter().map(|(name, _)| name);
+        let mut seen: HashSet<_> = others.map(|name| fold(name.as_str())).collect();
+        for name in told.filter(|name| !seen.insert(fold(name.as_str()))) {
             faults.push(format!(
-                "`{name}` is the header of the identity token, and set to something else too"
+                "`{name}` is said twice, by one header or by two that servers take for one"
             ));
         }
         faults
@@ -422,10 +432,17 @@ impl Proxy {
             });
         }
         let outbound = match &self.0.mirror {
-            Some(mirror) => mirror.copy(outbound),
+            Some(mirror) => mirror.copy(outbound, self.hidden_from_shadow()),
             None => outbound,
         };
         Ok((outbound, upload))
+    }
+
+    /// What says to servers who is calling, where the shadow need not know.
+    fn hidden_from_shadow(&self) -> impl Iterator<Item = &HeaderName> {
+        let headers = self.0.identity.iter().map(|(name, _)| name);
+        let token = self.0.identity_token.iter().map(Audience::header);
+        headers.chain(token).filter(|_| !self.0.mirror_identity)
     }
 
     fn change_protocol(&self, mut response: Response<()>) -> Response<Body> {

@@ -121,6 +121,13 @@ async fn a_server_hears_who_calls_from_a_token_that_it_can_verify() {
         assert_eq!(verified(&tokens, &token, "books").await, None);
         let others = IdentityTokens::new("https://gateway.example", key(algorithm));
         assert_eq!(verified(&others, &token, "orders").await, None);
+        // Not beyond the caller's own token, and an application is its own client.
+        let soon = json!({"exp": now + 7}).as_object().unwrap().clone();
+        let app = Identity::builder("https://id.example", "app").kind(IdentityKind::Service);
+        let app = app.claims(soon).build();
+        let token = token_in(&heard.ask(&proxy, Some(&app), &time).await, "authorization").unwrap();
+        let claims = verified(&tokens, &token, "orders").await.unwrap();
+        assert_eq!((&claims["exp"], &claims["client_id"]), (&json!(now + 7), &json!("app")));
         // Of whom nothing more is known, nothing more is said; and of nobody nothing.
         let bob = Identity::builder("api-key", "bob").kind(IdentityKind::Key).build();
         let token = token_in(&heard.ask(&proxy, Some(&bob), &time).await, "authorization").unwrap();
@@ -214,6 +221,34 @@ async fn keys_change_while_their_tokens_are_good() {
     assert_eq!(verified(&named(&new), &one, "orders").await, None);
 }
 
+/// Whoever has a token for the servers could call them as the caller.
+#[tokio::test]
+async fn a_shadow_hears_who_calls_only_where_it_is_told_to() {
+    let (heard, shadow, time) = (Heard::open(), Heard::open(), FakeTime::new());
+    let tokens = tokens();
+    let name = HeaderName::from_static("x-user");
+    let proxy = Proxy::to(&heard.upstream)
+        .identity_token(&tokens, "orders")
+        .identity_header(name, IdentityFact::Subject)
+        .mirror(&shadow.upstream, 1.0);
+    let ada = Identity::builder("id", "ada").build();
+    for (proxy, is_told) in [(proxy.clone(), false), (proxy.mirror_identity(), true)] {
+        shadow.last.lock().unwrap().clear();
+        let headers = heard.ask(&proxy, Some(&ada), &time).await;
+        assert!(headers.contains_key("authorization") && headers["x-user"] == "ada");
+        let copy = async {
+            while shadow.last.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), copy).await.unwrap();
+        let copied = shadow.last.lock().unwrap().clone();
+        for name in ["authorization", "x-user"] {
+            assert_eq!(copied.get(name), headers.get(name).filter(|_| is_told), "{name}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_work_is_told() {
     for text in ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
@@ -234,6 +269,11 @@ fn what_cannot_work_is_told() {
     assert_eq!(faults(tokens(), "a", same), Vec::<String>::new());
     for (tokens, audience, edit, want) in [
         (tokens(), "", same, "is for nobody"),
+        {
+            let twice = key(&rcgen::PKCS_ED25519);
+            let twice = IdentityTokens::new("https://a.example", twice.clone()).also(twice);
+            (twice, "a", same, "is there twice")
+        },
         (tokens().lifetime(Duration::from_secs(9)), "a", same, "10 s to 1 h"),
         (tokens().lifetime(Duration::from_secs(3_601)), "a", same, "10 s to 1 h"),
         (IdentityTokens::new("", key(&rcgen::PKCS_ED25519)), "a", same, "has no name"),
@@ -244,17 +284,23 @@ fn what_cannot_work_is_told() {
                 let value = HeaderValue::from_static("Basic x");
                 proxy.set_request_header(http::header::AUTHORIZATION, value)
             },
-            "set to something else too",
+            "is said twice",
         ),
         (
             tokens(),
             "a",
             |proxy| proxy.identity_header(http::header::AUTHORIZATION, IdentityFact::Subject),
-            "set to something else too",
+            "is said twice",
         ),
     ] {
         let told = faults(tokens, audience, edit).join("; ");
         assert!(told.contains(want), "{want}: {told}");
+    }
+    for name in ["cookie", "via", "x-forwarded-for", "x-request-id", "content-type", "traceparent"]
+    {
+        let name = HeaderName::from_static(name);
+        let proxy = Proxy::to(&upstream).identity_token_in(name, &tokens(), "a");
+        assert!(proxy.faults("/").join("; ").contains("says something else"));
     }
     let debug = format!("{:?}", tokens());
     assert!(!debug.contains("BEGIN") && debug.contains("gateway.example"), "{debug}");

@@ -243,3 +243,25 @@ async fn two_authentication_layers_are_a_conflict_not_a_choice() {
     });
     TestClient::new(two.service(leaf)).get("/").send().await.assert_problem("context-conflict");
 }
+
+/// An issuer whose name is misspelled would let nobody in, and scopes of a public route everybody.
+#[test]
+fn issuers_that_nobody_is_and_scopes_of_nobody_are_told_at_start() {
+    let keys = ApiKeys::new().key(ApiKey::new("ci", "k-7f3a9c"));
+    let api = Guarded::new()
+        .route("/a", get(|| async {}), authenticated().issuer(ApiKeys::ISSUER))
+        .route("/b", get(|| async {}), authenticated().issuer("api_key").issuer("api-key"))
+        .route("/c", get(|| async {}), authenticated().issuer("https://id.exampel"))
+        .route("/d", get(|| async {}), public().restricted().scope("admin"));
+    let stack = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(api.route_layer())
+        .layer(AuthenticateLayer::new().api_keys(keys))
+        .layer(AuthorizeLayer::new(roles()));
+    let Err(errors) = stack.around(api) else { panic!("it started") };
+    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("route `GET /b`: it takes callers of `api_key`, which nobody"));
+    assert!(told[1].starts_with("route `GET /c`: it takes callers of `https://id.exampel`"));
+    assert!(told[2].starts_with("route `GET /d`: it is public, so nobody's credentials"));
+}
