@@ -5,7 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
@@ -26,8 +26,9 @@ use tower_service::Service;
 use crate::api_key::{ApiKeys, Invalid};
 use crate::bearer::{Bearer, Looked, Scheme, Verdict, takes};
 use crate::certificate::ClientCertificates;
-use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID};
+use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID, REQUEST_CROSS_SITE};
 use crate::proof::{self, Asked, SeenProofs};
+use crate::session::{Loaded, Opened, Session, Sessions};
 use crate::token::TokenIssuer;
 
 /// Applies [`Authenticate`]: tells everybody further in who asks.
@@ -44,6 +45,7 @@ struct Schemes {
     api_keys: Option<ApiKeys>,
     bearer: Option<Bearer>,
     certificates: Option<ClientCertificates>,
+    sessions: Option<Sessions>,
     /// How to say who one is.
     challenges: Challenges,
     /// What must not travel on; and the same where there is a token of ours.
@@ -71,6 +73,11 @@ impl AuthenticateLayer {
     pub fn certificates(self, certificates: ClientCertificates) -> Self {
         self.with(|schemes| schemes.certificates = Some(certificates))
     }
+    /// Knows callers by the sessions of their browsers, in place of any that were known before. A key or a token in the request goes before them.
+    #[must_use]
+    pub fn sessions(self, sessions: Sessions) -> Self {
+        self.with(|schemes| schemes.sessions = Some(sessions))
+    }
     /// How many tokens that were good are remembered, so that they need not be verified again. Default: 10,000; 0 remembers none.
     #[must_use]
     pub fn remembered_tokens(self, most: usize) -> Self {
@@ -91,7 +98,9 @@ impl AuthenticateLayer {
         edit(schemes);
         schemes.challenges = schemes.challenges_for(None, None);
         let header = schemes.api_keys.as_ref().map(|keys| keys.header_name().clone());
-        let consumed = ConsumedCredentials::none();
+        let cookie = schemes.sessions.as_ref().map(|sessions| Arc::clone(sessions.cookie_name()));
+        let consumed =
+            cookie.into_iter().fold(ConsumedCredentials::none(), ConsumedCredentials::cookie);
         schemes.consumed = header.into_iter().fold(consumed, ConsumedCredentials::header);
         schemes.with_token = schemes.consumed.clone().header(AUTHORIZATION).header(proof::HEADER);
         self
@@ -107,6 +116,10 @@ impl AuthenticateLayer {
             .chain(api_keys.iter().map(|_| ApiKeys::ISSUER))
             .chain(certificates.iter().map(|_| ClientCertificates::ISSUER));
         let known: Vec<_> = known.collect();
+        if self.schemes.sessions.is_some() {
+            // Whoever logs somebody in says who vouches for them.
+            return Vec::new();
+        }
         let routes = plan.table().into_iter().flat_map(RouteTable::routes);
         let mut errors = Vec::new();
         for route in routes {
@@ -142,6 +155,12 @@ impl Staged for AuthenticateLayer {
             }
         }
         plan.errors(self.schemes.bearer.iter().flat_map(Bearer::errors).cloned());
+        plan.errors(self.schemes.sessions.iter().flat_map(Sessions::errors));
+        if self.schemes.sessions.as_ref().is_some_and(Sessions::is_insecure) {
+            tracing::warn!(
+                "sessions go over plain HTTP: everybody on the way can be anybody. For development alone."
+            );
+        }
         if let Some(bearer) = &self.schemes.bearer {
             let ambiguous = ambiguous(bearer, plan);
             plan.errors(ambiguous);
@@ -192,8 +211,8 @@ where
         self.schemes.consume(&context, request.headers());
         match self.schemes.identify(asked(&context, &request), None) {
             Found::Refused(problem) => AuthenticateFuture::refused(problem.respond(&context)),
-            Found::State(state) => {
-                AuthenticateFuture::calling(&mut self.inner, request, &context, state)
+            Found::State(state, session) => {
+                AuthenticateFuture::calling(&mut self.inner, request, &context, state, session)
             }
             Found::Look(look) => {
                 // The clone may not be ready: keep it, and move out the one that is.
@@ -209,6 +228,7 @@ where
                     call: None,
                     waiting: Some(waiting),
                     revocation: None,
+                    session: None,
                     tunnels: false,
                 }
             }
@@ -264,6 +284,8 @@ pin_project! {
         waiting: Option<Box<Waiting<S, R>>>,
         // None for an identity that stays good.
         revocation: Option<Revocation>,
+        // None where nobody has sessions.
+        session: Option<Session>,
         tunnels: bool,
     }
 }
@@ -271,9 +293,15 @@ pin_project! {
 impl<S: Service<Request<R>>, R> AuthenticateFuture<S, R> {
     fn refused(answer: Response<Body>) -> Self {
         let call = Some(Refusable::answered(answer));
-        Self { call, waiting: None, revocation: None, tunnels: false }
+        Self { call, waiting: None, revocation: None, session: None, tunnels: false }
     }
-    fn calling(inner: &mut S, request: Request<R>, context: &Context, state: AuthState) -> Self {
+    fn calling(
+        inner: &mut S,
+        mut request: Request<R>,
+        context: &Context,
+        state: AuthState,
+        session: Option<Session>,
+    ) -> Self {
         let revocation = state.identity().and_then(Identity::revocation).cloned();
         if !context.set_auth(state) {
             let cause = "two layers authenticate the same request: give one layer all the schemes";
@@ -281,8 +309,11 @@ impl<S: Service<Request<R>>, R> AuthenticateFuture<S, R> {
             return Self::refused(problem.respond(context));
         }
         let tunnels = request.method() == Method::CONNECT;
+        if let Some(session) = &session {
+            request.extensions_mut().insert(session.clone());
+        }
         let call = Some(Refusable::calling(inner.call(request)));
-        Self { call, waiting: None, revocation, tunnels }
+        Self { call, waiting: None, revocation, session, tunnels }
     }
 }
 
@@ -308,7 +339,9 @@ where
         if let Some(waiting) = self.as_mut().project().waiting.take() {
             let Waiting { mut inner, request, context, schemes, .. } = *waiting;
             let next = match schemes.identify(asked(&context, &request), looked) {
-                Found::State(state) => Self::calling(&mut inner, request, &context, state),
+                Found::State(state, session) => {
+                    Self::calling(&mut inner, request, &context, state, session)
+                }
                 Found::Refused(problem) => Self::refused(problem.respond(&context)),
                 Found::Look(_) => Self::refused(unavailable().respond(&context)),
             };
@@ -317,6 +350,9 @@ where
         let this = self.project();
         let call = this.call.as_pin_mut().expect("who does not wait has begun");
         let mut response = ready!(call.poll(cx))?;
+        if let Some(session) = this.session.take() {
+            session.say(response.headers_mut());
+        }
         Poll::Ready(Ok(match this.revocation.take() {
             None => response,
             Some(revocation)
@@ -333,7 +369,7 @@ where
 
 /// What came of a look at a request.
 enum Found {
-    State(AuthState),
+    State(AuthState, Option<Session>),
     Refused(Problem),
     /// It is found out when this is over.
     Look(Pin<Box<dyn Future<Output = Looked> + Send>>),
@@ -365,25 +401,34 @@ impl Schemes {
     fn identify(&self, asked: Asked<'_>, looked: Option<Looked>) -> Found {
         let context = asked.context;
         let public = context.route().is_some_and(|route| Route::access(route).is_public());
-        let found = if public { Ok(None) } else { self.find(asked, looked) };
-        let identity = match found {
-            Ok(identity) => identity,
+        let found = if public { Ok((None, None)) } else { self.find(asked, looked) };
+        let (identity, session) = match found {
+            Ok(found) => found,
             Err(other) => return other,
         };
         context.note("authenticate", || match &identity {
             Some(identity) => format!("{}", identity.key()),
             None => "anonymous".to_owned(),
         });
-        Found::State(match identity {
+        let state = match identity {
             Some(identity) => AuthState::Authenticated(identity),
             None => AuthState::Anonymous(self.challenges_on(context.route())),
-        })
+        };
+        Found::State(state, session)
     }
     /// Whose credentials the request carries.
-    fn find(&self, asked: Asked<'_>, looked: Option<Looked>) -> Result<Option<Identity>, Found> {
+    fn find(
+        &self,
+        asked: Asked<'_>,
+        looked: Option<Looked>,
+    ) -> Result<(Option<Identity>, Option<Session>), Found> {
         let Asked { context, headers, .. } = asked;
         let now = context.clock().wall();
         let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers, now));
+        let (looked, loaded) = match looked {
+            Some(Looked::Session(loaded)) => (None, Some(loaded)),
+            looked => (looked, None),
+        };
         let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
         let bearer = self.bearer.as_ref().filter(|_| self.has_issuers());
         let by_token = match bearer.map(|bearer| bearer.identify(asked, now, looked)) {
@@ -412,6 +457,7 @@ impl Schemes {
             }
             (one, other) => one.or(other),
         };
+        let (identity, session) = self.with_session(asked, identity, now, loaded)?;
         let by_certificate = || {
             let known = self.certificates.as_ref()?.identify(context.connection())?;
             Some(known.clone())
@@ -428,7 +474,32 @@ impl Schemes {
             let challenges = self.challenges_on(context.route());
             return Err(invalid(context, &challenges, Invalid(message.into())));
         }
-        Ok(identity)
+        Ok((identity, session))
+    }
+    /// The session of the request, where there are sessions; whose it is, where nobody has said who they are in another way.
+    fn with_session(
+        &self,
+        asked: Asked<'_>,
+        identity: Option<Identity>,
+        now: SystemTime,
+        loaded: Option<Loaded>,
+    ) -> Result<(Option<Identity>, Option<Session>), Found> {
+        let Some(sessions) = &self.sessions else { return Ok((identity, None)) };
+        if identity.is_some() {
+            // Who says who they are in so many words is not asked for a cookie, and may get one.
+            return Ok((identity, Some(sessions.unopened(asked))));
+        }
+        match sessions.open(asked, now, loaded) {
+            Opened::Session(session, identity) => Ok((identity, Some(session))),
+            Opened::Look(look) => {
+                Err(Found::Look(Box::pin(async move { Looked::Session(look.await) })))
+            }
+            Opened::Unavailable => Err(Found::Refused(unavailable())),
+            Opened::CrossSite => {
+                asked.context.note("authenticate", || "sent by another site's page");
+                Err(Found::Refused(Problem::new(REQUEST_CROSS_SITE)))
+            }
+        }
     }
 }
 
@@ -441,6 +512,6 @@ fn invalid(context: &Context, challenges: &Challenges, Invalid(what): Invalid) -
 fn unavailable() -> Problem {
     let problem = Problem::new(AUTHENTICATION_UNAVAILABLE).source(Source::Upstream);
     let problem =
-        problem.cause("the token's issuer has not said whether it is good, or with which keys");
+        problem.cause("whoever could say whether the credentials are good does not answer");
     problem.header(RETRY_AFTER, HeaderValue::from_static("5")).retry_is_safe()
 }

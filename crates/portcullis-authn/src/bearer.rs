@@ -14,6 +14,7 @@ use crate::api_key::Invalid;
 use crate::certificate::digest_of_client;
 use crate::jose::{Flaw, Token};
 use crate::proof::{Asked, SeenProofs, Wrong};
+use crate::session::Loaded;
 use crate::token::{
     Answer, Fingerprint, Introspection, Judged, Now, Remembered, RemoteKeys, TokenIssuer, Told,
     claims_of,
@@ -380,6 +381,8 @@ pub(crate) enum Looked {
     Keys,
     /// What this issuer says of the token.
     Told(usize, Told),
+    /// What the store says of a session.
+    Session(Loaded),
 }
 
 type Look = Pin<Box<dyn Future<Output = Looked> + Send>>;

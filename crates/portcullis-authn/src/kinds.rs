@@ -16,5 +16,20 @@ pub const AUTHENTICATION_UNAVAILABLE: ProblemKind = ProblemKind::new(
     "Nobody can say now who you are",
 );
 
+/// Another site's page has sent a request that changes something, with a cookie of ours.
+pub const REQUEST_CROSS_SITE: ProblemKind = ProblemKind::new(
+    "request-cross-site",
+    StatusCode::FORBIDDEN,
+    "The request was sent by a page of another site",
+);
+
+/// The session has ended while the request was under way, or others change it all the time.
+pub const SESSION_CONFLICT: ProblemKind = ProblemKind::new(
+    "session-conflict",
+    StatusCode::CONFLICT,
+    "Your session has changed meanwhile",
+);
+
 /// Every kind in this module.
-pub const ALL: &[ProblemKind] = &[CREDENTIALS_INVALID, AUTHENTICATION_UNAVAILABLE];
+pub const ALL: &[ProblemKind] =
+    &[CREDENTIALS_INVALID, AUTHENTICATION_UNAVAILABLE, REQUEST_CROSS_SITE, SESSION_CONFLICT];

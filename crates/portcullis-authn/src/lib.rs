@@ -9,6 +9,7 @@ mod jose;
 pub mod kinds;
 mod new_key;
 mod proof;
+mod session;
 mod token;
 
 pub use api_key::{ApiKey, ApiKeys};
@@ -17,6 +18,10 @@ pub use certificate::{CertificateHolder, ClientCertificates};
 pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
 pub use new_key::NewApiKey;
 pub use proof::SeenProofs;
+pub use session::{
+    MemorySessions, Session, SessionDigest, SessionError, SessionInfo, SessionRecord, SessionStore,
+    Sessions, StoreError, Touch,
+};
 pub use token::{
     ClaimNames, FetchKeys, Introspect, Introspection, IssuerAnswer, RemoteKeys, TokenIssuer,
     TokenIssuerBuilder,

@@ -112,6 +112,10 @@ impl Identity {
             revocation: None,
         }
     }
+    /// Begins an identity with all that this one is.
+    pub fn to_builder(&self) -> IdentityBuilder {
+        self.0.facts.clone()
+    }
     /// The one key of this identity.
     pub fn key(&self) -> IdentityKey<'_> {
         IdentityKey { issuer: self.issuer(), tenant: self.tenant(), subject: self.subject() }
@@ -242,6 +246,10 @@ impl IdentityBuilder {
     /// The claims of its token. Default: none.
     pub fn claims(self, claims: Map<String, Value>) -> Self {
         Self { claims, ..self }
+    }
+    /// Takes the signal away by which it is told that it is no longer good.
+    pub fn without_revocation(self) -> Self {
+        Self { revocation: None, ..self }
     }
     /// Tells when this identity is no longer good. Default: it stays good for the length of a request.
     pub fn revocation(self, revocation: Revocation) -> Self {

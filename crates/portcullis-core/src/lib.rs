@@ -19,6 +19,7 @@ mod edge;
 mod explain;
 mod grpc_timeout;
 mod identity;
+mod identity_json;
 mod informational;
 mod metric_source;
 pub mod problem;

@@ -27,6 +27,13 @@ signal! {
     revoked;
 }
 
+impl Revocation {
+    /// Whether somebody else has it too, so that setting it would be heard.
+    pub fn is_shared(&self) -> bool {
+        self.0.is_shared()
+    }
+}
+
 /// The error with which a body ends when the identity that it is for is [no longer good](Revocation).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("the identity is no longer good")]

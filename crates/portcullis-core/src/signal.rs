@@ -38,6 +38,9 @@ impl Signal {
     pub(crate) fn is_set(&self) -> bool {
         self.shared.set.load(Ordering::Acquire)
     }
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
     pub(crate) fn set(&self) {
         self.shared.set.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut *self.shared.lock());

@@ -22,8 +22,10 @@ fn inheritance(member: &Manifest, lowest: &str) -> Findings {
     let wrong = INHERITED.iter().filter(|key| !member.inherits(key));
     let mut findings: Findings =
         wrong.map(|key| format!("`{key}` does not come from the workspace")).collect();
-    // What is not published may stand on a dependency that needs a newer compiler.
-    let newer = |version| !member.is_published() && minor(version) > minor(lowest);
+    // What stands on sqlx needs the compiler that it needs, and what is not published may stand on anything.
+    let may_be_newer =
+        !member.is_published() || member.entries.iter().any(|it| it.key == "sqlx.workspace");
+    let newer = |version| may_be_newer && minor(version) > minor(lowest);
     let stated = member.get("package", "rust-version");
     if !member.inherits("rust-version") && !stated.is_some_and(newer) {
         findings.push("`rust-version` does not come from the workspace".to_owned());

@@ -11,4 +11,5 @@ mod revoked;
 mod rotation;
 mod routes;
 mod secrecy;
+mod sessions;
 mod support;

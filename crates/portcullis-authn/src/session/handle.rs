@@ -1,0 +1,399 @@
+//! What a handler does with a session.
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use http::header::{CACHE_CONTROL, SET_COOKIE, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
+use portcullis_core::problem::Source;
+use portcullis_core::problem::kinds::{AUTHENTICATION_REQUIRED, INTERNAL_ERROR};
+use portcullis_core::{Clock, Identity, Problem};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::cross_site::is_cross_site;
+use super::record::{SessionDigest, SessionId, SessionRecord};
+use super::{Sessions, StoreError};
+use crate::kinds::{AUTHENTICATION_UNAVAILABLE, REQUEST_CROSS_SITE, SESSION_CONFLICT};
+use crate::proof::Asked;
+
+/// The session of a request, which may be none yet. A request extension; cheap to clone, and clones are the same session.
+///
+/// What changes a session is in the store when its call returns. The cookie goes with the answer, whatever that is.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    sessions: Sessions,
+    clock: Clock,
+    is_cross_site: bool,
+    agent: Option<Arc<str>>,
+    state: Mutex<State>,
+}
+
+/// What is known of a session in this request.
+#[derive(Default)]
+pub(super) struct State {
+    current: Option<(SessionId, SessionRecord)>,
+    /// What the browser is told about its cookie.
+    said: Option<Said>,
+}
+
+enum Said {
+    Keep(SessionId),
+    TakeBack,
+}
+
+impl State {
+    pub(super) fn of(id: SessionId, record: SessionRecord) -> Self {
+        Self { current: Some((id, record)), said: None }
+    }
+    /// A cookie that is not good.
+    pub(super) fn taken_back() -> Self {
+        Self { current: None, said: Some(Said::TakeBack) }
+    }
+}
+
+/// What cannot be done with a session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The store cannot answer. Nothing is known to have changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another site's page has sent the request: it may log nobody in.
+    #[error("another site's page has sent the request")]
+    CrossSite,
+    /// Nobody has logged in.
+    #[error("nobody has logged in")]
+    Anonymous,
+    /// The session has ended meanwhile, or others change it faster than this request can.
+    #[error("the session has ended, or others change it all the time")]
+    Conflict,
+    /// More than an application may keep in a session.
+    #[error("{size} bytes are more than a session may keep: {most}")]
+    TooLarge {
+        /// How many there are.
+        size: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// What is kept is not what is asked for, or cannot be kept.
+    #[error("what a session keeps: {0}")]
+    Data(#[from] serde_json::Error),
+    /// The system gives no chance to make an id of.
+    #[error("there is nothing to make an id of")]
+    NoChance,
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        let kind = match &error {
+            SessionError::Store(_) => {
+                let problem = Self::new(AUTHENTICATION_UNAVAILABLE).source(Source::Upstream);
+                return problem.cause(error);
+            }
+            SessionError::CrossSite => REQUEST_CROSS_SITE,
+            SessionError::Anonymous => AUTHENTICATION_REQUIRED,
+            SessionError::Conflict => SESSION_CONFLICT,
+            SessionError::TooLarge { .. } | SessionError::Data(_) | SessionError::NoChance => {
+                INTERNAL_ERROR
+            }
+        };
+        Self::new(kind).cause(error)
+    }
+}
+
+/// A session in a list of its owner's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// What it is called, to [end](Session::end_named) it by. It opens nothing.
+    pub name: String,
+    /// Whether it is the one of this request.
+    pub is_current: bool,
+    /// When it began.
+    pub created: SystemTime,
+    /// When it was used for the last time, to the minute or so.
+    pub used: SystemTime,
+    /// When it ends, however much it is used.
+    pub expires: SystemTime,
+    /// What its browser calls itself.
+    pub agent: Option<String>,
+}
+
+/// How long a browser's name may be.
+const LONGEST_AGENT: usize = 200;
+/// How often a change is tried that others get in the way of.
+const TRIES: usize = 10;
+
+impl Session {
+    pub(super) fn new(sessions: Sessions, asked: Asked<'_>, state: State) -> Self {
+        let is_cross_site =
+            is_cross_site(asked.headers, asked.context.target(), &sessions.0.trusted);
+        let agent = asked.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let agent = agent.map(|agent| agent.chars().take(LONGEST_AGENT).collect::<String>().into());
+        let clock = asked.context.clock().clone();
+        Self(Arc::new(Inner { sessions, clock, is_cross_site, agent, state: Mutex::new(state) }))
+    }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn now(&self) -> SystemTime {
+        self.0.clock.wall()
+    }
+    fn current(&self) -> Option<SessionRecord> {
+        self.lock().current.as_ref().map(|(_, record)| record.clone())
+    }
+    pub(super) fn is_cross_site(&self) -> bool {
+        self.0.is_cross_site
+    }
+    /// Who has logged in.
+    pub fn identity(&self) -> Option<Identity> {
+        self.current()?.identity
+    }
+    /// Whether there is one, also one in which nobody has logged in.
+    pub fn exists(&self) -> bool {
+        self.lock().current.is_some()
+    }
+
+    /// Logs somebody in, under a new id. What the application keeps in the session stays, where it was nobody's or the same one's; another one's is gone.
+    ///
+    /// # Errors
+    /// Another site's page has sent the request, or the store cannot answer.
+    pub async fn log_in(&self, identity: &Identity) -> Result<(), SessionError> {
+        if self.0.is_cross_site {
+            return Err(SessionError::CrossSite);
+        }
+        let before = self.current();
+        let is_same = before.as_ref().is_some_and(|record| {
+            record.identity.as_ref().is_none_or(|own| own.key() == identity.key())
+        });
+        self.begin(before, is_same, Some(identity)).await
+    }
+    /// Gives the session a new id, as is due when what its owner may do has changed. It stays as long as it would have.
+    ///
+    /// # Errors
+    /// There is none, it has ended meanwhile, or the store cannot answer.
+    pub async fn renew(&self) -> Result<(), SessionError> {
+        let before = self.current().ok_or(SessionError::Anonymous)?;
+        let id = SessionId::new().ok_or(SessionError::NoChance)?;
+        let record = SessionRecord { digest: id.digest(), used: self.now(), ..before.clone() };
+        if !self.put_in_place(Some((&before, true)), id, record).await? {
+            return Err(SessionError::Conflict);
+        }
+        Ok(())
+    }
+    /// A session under a new id, in the place of another one.
+    async fn begin(
+        &self,
+        before: Option<SessionRecord>,
+        keeps_data: bool,
+        identity: Option<&Identity>,
+    ) -> Result<(), SessionError> {
+        let (now, id) = (self.now(), SessionId::new().ok_or(SessionError::NoChance)?);
+        let expires = now.checked_add(self.0.sessions.0.absolute).unwrap_or(now);
+        let mut record = SessionRecord::new(id.digest(), now, expires);
+        record.agent.clone_from(&self.0.agent);
+        record.identity = identity.cloned();
+        let place = before.as_ref().map(|before| (before, keeps_data));
+        if !self.put_in_place(place, id.clone(), record.clone()).await? {
+            // The other one has ended meanwhile, and what it kept with it.
+            self.put_in_place(None, id, record).await?;
+        }
+        Ok(())
+    }
+    async fn put_in_place(
+        &self,
+        before: Option<(&SessionRecord, bool)>,
+        id: SessionId,
+        mut record: SessionRecord,
+    ) -> Result<bool, SessionError> {
+        let sessions = &self.0.sessions;
+        // Whatever signal the identity has is that of another session.
+        record.identity = record.identity.map(|identity| {
+            let alone = identity.to_builder().without_revocation().build();
+            sessions.alive(&alone, record.digest)
+        });
+        match before {
+            None => sessions.0.store.create(record.clone()).await?,
+            Some((before, keeps_data)) => {
+                let store = &sessions.0.store;
+                if !store.replace(&before.digest, record.clone(), keeps_data).await? {
+                    return Ok(false);
+                }
+                sessions.0.live.end(&before.digest);
+                if keeps_data {
+                    // Whatever others have made of it meanwhile is seen with the next change.
+                    (record.data, record.version) = (Arc::clone(&before.data), before.version);
+                }
+            }
+        }
+        let mut state = self.lock();
+        state.said = Some(Said::Keep(id.clone()));
+        state.current = Some((id, record));
+        Ok(true)
+    }
+    /// Logs out: the session ends, with what is under way for it, and its cookie is taken back.
+    ///
+    /// # Errors
+    /// The store cannot answer. The cookie is taken back all the same.
+    pub async fn log_out(&self) -> Result<(), SessionError> {
+        let current = {
+            let mut state = self.lock();
+            state.said = Some(Said::TakeBack);
+            state.current.take()
+        };
+        if let Some((_, record)) = current {
+            self.end(&record.digest).await?;
+        }
+        Ok(())
+    }
+    async fn end(&self, session: &SessionDigest) -> Result<bool, SessionError> {
+        let ended = self.0.sessions.0.store.end(session).await?;
+        self.0.sessions.0.live.end(session);
+        Ok(ended)
+    }
+    fn owner(&self) -> Result<(SessionDigest, String), SessionError> {
+        let record = self.current().ok_or(SessionError::Anonymous)?;
+        Ok((record.digest, record.owner().ok_or(SessionError::Anonymous)?))
+    }
+    /// The sessions of whoever has logged in, the one that was used last first.
+    ///
+    /// # Errors
+    /// Nobody has logged in, or the store cannot answer.
+    pub async fn list(&self) -> Result<Vec<SessionInfo>, SessionError> {
+        let (own, owner) = self.owner()?;
+        let (now, idle) = (self.now(), self.0.sessions.0.idle);
+        let is_over = |record: &SessionRecord| {
+            now >= record.expires || now.duration_since(record.used).is_ok_and(|time| time >= idle)
+        };
+        let all = self.0.sessions.0.store.list(&owner).await?;
+        let info = |record: SessionRecord| SessionInfo {
+            name: record.digest.name(),
+            is_current: record.digest == own,
+            created: record.created,
+            used: record.used,
+            expires: record.expires,
+            agent: record.agent.as_deref().map(str::to_owned),
+        };
+        Ok(all.into_iter().filter(|record| !is_over(record)).map(info).collect())
+    }
+    /// Ends a session of whoever has logged in. `false` where there is none of this name.
+    ///
+    /// # Errors
+    /// Nobody has logged in, or the store cannot answer.
+    pub async fn end_named(&self, name: &str) -> Result<bool, SessionError> {
+        let (_, owner) = self.owner()?;
+        let all = self.0.sessions.0.store.list(&owner).await?;
+        match all.iter().find(|record| record.digest.name() == name) {
+            Some(record) => self.end(&record.digest).await,
+            None => Ok(false),
+        }
+    }
+    /// Ends all other sessions of whoever has logged in, as is due when their password has changed. Says how many there were.
+    ///
+    /// # Errors
+    /// Nobody has logged in, or the store cannot answer.
+    pub async fn end_others(&self) -> Result<usize, SessionError> {
+        let (own, owner) = self.owner()?;
+        let ended = self.0.sessions.0.store.end_all(&owner, Some(&own)).await?;
+        for session in &ended {
+            self.0.sessions.0.live.end(session);
+        }
+        Ok(ended.len())
+    }
+
+    /// What the application keeps in the session; `None` where it keeps nothing.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, SessionError> {
+        match self.current() {
+            Some(record) if !record.data.is_empty() => {
+                Ok(Some(serde_json::from_str(&record.data)?))
+            }
+            _ => Ok(None),
+        }
+    }
+    /// Changes what the application keeps, and begins a session for it where there is none. Where other requests change it at the same time, `change` is called
+    /// again with what they have made of it, so that no change is lost.
+    ///
+    /// # Errors
+    /// It is too large or something else, the session has ended meanwhile, others change it all the time, or the store cannot answer.
+    pub async fn update<T, R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<R, SessionError>
+    where
+        T: DeserializeOwned + Serialize + Default,
+    {
+        if !self.exists() {
+            self.begin(None, false, None).await?;
+        }
+        let Sessions(settings) = &self.0.sessions;
+        for _ in 0..TRIES {
+            let record = self.current().ok_or(SessionError::Conflict)?;
+            let mut value = self.data::<T>()?.unwrap_or_default();
+            let result = change(&mut value);
+            let data = serde_json::to_string(&value)?;
+            if data.len() > settings.largest {
+                return Err(SessionError::TooLarge { size: data.len(), most: settings.largest });
+            }
+            let written = settings.store.write(&record.digest, record.version, &data).await?;
+            let fresh = if written {
+                Some((Arc::from(data), record.version + 1))
+            } else {
+                let touch = self.0.sessions.touch(self.now());
+                let stored = settings.store.open(&record.digest, touch).await?;
+                stored.map(|stored| (stored.data, stored.version))
+            };
+            let (data, version) = fresh.ok_or(SessionError::Conflict)?;
+            if let Some((_, current)) = &mut self.lock().current {
+                (current.data, current.version) = (data, version);
+            }
+            if written {
+                return Ok(result);
+            }
+        }
+        Err(SessionError::Conflict)
+    }
+
+    /// Tells the browser what becomes of its cookie.
+    pub(crate) fn say(&self, headers: &mut HeaderMap) {
+        let said = self.lock().said.take();
+        let Some(said) = said else { return };
+        let settings = &self.0.sessions.0;
+        let secure = if settings.is_secure { "; Secure" } else { "" };
+        let (value, end) = match &said {
+            Said::Keep(id) => (id.text(), ""),
+            Said::TakeBack => ("", "; Max-Age=0"),
+        };
+        let cookie =
+            format!("{}={value}; Path=/{secure}; HttpOnly; SameSite=Lax{end}", settings.cookie);
+        if let Ok(mut cookie) = HeaderValue::try_from(cookie) {
+            cookie.set_sensitive(true);
+            headers.append(SET_COOKIE, cookie);
+            keep_private(headers);
+        }
+    }
+}
+
+/// An answer with a cookie is for one browser (RFC 9111, section 7.3): nobody shares it.
+fn keep_private(headers: &mut HeaderMap) {
+    let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    let directives = lines.flat_map(|line| line.split(',')).map(str::trim);
+    let shared = |directive: &str| {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        ["public", "s-maxage", "private", ""].iter().any(|own| name.eq_ignore_ascii_case(own))
+    };
+    let kept = directives.filter(|directive| !shared(directive));
+    let kept: Vec<_> = ["private"].into_iter().chain(kept).collect();
+    if let Ok(line) = HeaderValue::try_from(kept.join(", ")) {
+        headers.insert(CACHE_CONTROL, line);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = self.current().map(|record| record.digest);
+        f.debug_struct("Session").field("digest", &digest).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod record;
+mod sessions;
+
+pub use redis::RedisError;
+pub use sessions::RedisSessions;

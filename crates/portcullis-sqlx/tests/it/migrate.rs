@@ -1,0 +1,52 @@
+//! Tables are made once, whoever makes them, and other ones are refused.
+use portcullis_sqlx::{MySqlStores, PgStores, SchemaError, SqliteStores};
+use sqlx::AssertSqlSafe;
+
+use crate::support::{with_mysql, with_postgres, with_sqlite};
+
+/// The same on each database.
+macro_rules! on {
+    ($name:ident, $with:ident, $stores:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            $with(async |pool| {
+                let stores = $stores::from_pool(pool.clone());
+                let old = stores.sessions().await.unwrap_err();
+                assert!(matches!(old, SchemaError::Old { found: 0, wanted: 1 }), "{old}");
+                assert!(old.to_string().contains("call `migrate`"), "{old}");
+                // 50 processes that start at once.
+                let all = (0..50).map(|_| {
+                    let stores = stores.clone();
+                    tokio::spawn(async move { stores.migrate().await })
+                });
+                for task in all.collect::<Vec<_>>() {
+                    task.await.unwrap().unwrap();
+                }
+                let count = "SELECT COUNT(*) FROM portcullis_migrations";
+                let (rows,): (i64,) = sqlx::query_as(count).fetch_one(&pool).await.unwrap();
+                assert_eq!(rows, 1);
+                stores.migrate().await.unwrap();
+                stores.sessions().await.unwrap();
+                // As text it makes the same.
+                for statement in $stores::SCHEMA.split(";\n") {
+                    let made = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await;
+                    made.unwrap();
+                }
+                let newer = "INSERT INTO portcullis_migrations (version, made) VALUES (99, 0)";
+                sqlx::query(newer).execute(&pool).await.unwrap();
+                for refused in [stores.migrate().await, stores.sessions().await.map(drop)] {
+                    let new = refused.unwrap_err();
+                    assert!(matches!(new, SchemaError::New { found: 99, wanted: 1 }), "{new}");
+                }
+                pool.close().await;
+                let away = stores.migrate().await.unwrap_err();
+                assert!(matches!(away, SchemaError::Database(_)), "{away}");
+            })
+            .await;
+        }
+    };
+}
+
+on!(postgres_has_its_tables_once, with_postgres, PgStores);
+on!(mariadb_has_its_tables_once, with_mysql, MySqlStores);
+on!(sqlite_has_its_tables_once, with_sqlite, SqliteStores);
