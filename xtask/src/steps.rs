@@ -79,10 +79,7 @@ fn msrv(workspace: &Workspace) -> Result {
         return Ok(());
     };
     let check = Cmd::new("cargo").arg(format!("+{toolchain}")).args(["check", "--all-features"]);
-    // What stands on sqlx says itself that it needs a newer one.
-    let members = workspace.published().filter(|member| member.inherits("rust-version"));
-    let packages = members.flat_map(|member| ["--package".to_owned(), member.name().to_owned()]);
-    check.args(packages).run()
+    check.args(workspace.packages()).run()
 }
 
 /// In a target directory of its own, made anew: cargo takes a version for something that never changes, and would

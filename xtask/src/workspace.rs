@@ -33,11 +33,10 @@ impl Workspace {
     pub(crate) fn published(&self) -> impl Iterator<Item = &Manifest> {
         self.members.iter().filter(|member| member.is_published())
     }
-    /// `--package NAME` for each member that goes to the registry.
+    /// `--package NAME` for each member that goes to the registry and is for the compiler of the workspace: what stands on sqlx says itself that it needs a newer one.
     pub(crate) fn packages(&self) -> Vec<String> {
-        self.published()
-            .flat_map(|member| ["--package".to_owned(), member.name().to_owned()])
-            .collect()
+        let members = self.published().filter(|member| member.inherits("rust-version"));
+        members.flat_map(|member| ["--package".to_owned(), member.name().to_owned()]).collect()
     }
     /// `--exclude NAME` for each member that does not.
     pub(crate) fn excludes(&self) -> Vec<String> {
