@@ -30,6 +30,26 @@ pub const SESSION_CONFLICT: ProblemKind = ProblemKind::new(
     "Your session has changed meanwhile",
 );
 
+/// So many passwords are being hashed that this one would wait for too long.
+pub const PASSWORDS_BUSY: ProblemKind = ProblemKind::new(
+    "passwords-busy",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "Too many people are logging in at once",
+);
+
+/// Too many passwords were tried for an account, or from an address.
+pub const ATTEMPTS_EXHAUSTED: ProblemKind = ProblemKind::new(
+    "attempts-exhausted",
+    StatusCode::TOO_MANY_REQUESTS,
+    "Too many passwords were tried",
+);
+
 /// Every kind in this module.
-pub const ALL: &[ProblemKind] =
-    &[CREDENTIALS_INVALID, AUTHENTICATION_UNAVAILABLE, REQUEST_CROSS_SITE, SESSION_CONFLICT];
+pub const ALL: &[ProblemKind] = &[
+    CREDENTIALS_INVALID,
+    AUTHENTICATION_UNAVAILABLE,
+    REQUEST_CROSS_SITE,
+    SESSION_CONFLICT,
+    PASSWORDS_BUSY,
+    ATTEMPTS_EXHAUSTED,
+];

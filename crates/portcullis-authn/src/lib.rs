@@ -8,15 +8,24 @@ mod certificate;
 mod jose;
 pub mod kinds;
 mod new_key;
+#[cfg(feature = "passwords")]
+mod password;
 mod proof;
 mod session;
 mod token;
+#[cfg(test)]
+mod vectors;
 
 pub use api_key::{ApiKey, ApiKeys};
 pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
 pub use certificate::{CertificateHolder, ClientCertificates};
 pub use jose::{Algorithm, Keys, KeysError, UnknownAlgorithm};
 pub use new_key::NewApiKey;
+#[cfg(feature = "passwords")]
+pub use password::{
+    Attempts, Looked, PasswordError, PasswordRule, PasswordRules, Passwords, PasswordsBuilder,
+    TooMany,
+};
 pub use proof::SeenProofs;
 pub use session::{
     MemorySessions, Session, SessionDigest, SessionError, SessionInfo, SessionRecord, SessionStore,

@@ -1,16 +1,10 @@
-//! Against other people's vectors, which lie in the folder that `PORTCULLIS_VECTORS` names, or beside the project in `shared/vectors`.
-use std::path::PathBuf;
-
+//! Against other people's vectors.
 use serde_json::Value;
 
 use super::*;
 
 fn vectors(file: &str) -> Value {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
-    let folder = std::env::var_os("PORTCULLIS_VECTORS").map_or(default, PathBuf::from);
-    let path = folder.join(file);
-    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap()
+    serde_json::from_slice(&crate::vectors::vectors(file)).unwrap()
 }
 
 fn accepts(keys: &Value, token: &str) -> bool {

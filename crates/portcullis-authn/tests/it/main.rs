@@ -5,6 +5,8 @@ mod certificates;
 mod contract;
 mod introspection;
 mod keys;
+#[cfg(feature = "passwords")]
+mod passwords;
 mod proofs;
 mod remembered;
 mod revoked;

@@ -1,0 +1,346 @@
+//! Passwords: which are taken, how they are kept, and how many may be tried.
+mod attempts;
+mod pool;
+mod rules;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use portcullis_core::{ConfigError, ConfigErrors, Problem, Secret};
+
+pub use self::attempts::{Attempts, TooMany};
+use self::pool::Pool;
+pub use self::rules::{PasswordRule, PasswordRules};
+use crate::kinds::PASSWORDS_BUSY;
+
+/// Keeps passwords, and looks whether one is right: by Argon2id (RFC 9106), on threads of its own, so that no request waits for another one's hash. Cheap to clone; clones
+/// share the threads.
+///
+/// ```
+/// use portcullis_authn::{PasswordError, Passwords};
+/// use portcullis_core::Secret;
+/// # async fn both() -> Result<(), PasswordError> {
+/// let passwords = Passwords::new();
+/// let kept = passwords.hash(Secret::new("correct horse battery".to_owned())).await?;
+/// // Where there is no such user, `None` is looked at for as long as a hash would be.
+/// let looked = passwords.verify(Secret::new("correct horse".to_owned()), Some(&kept)).await?;
+/// assert!(!looked.is_right);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Passwords(Arc<Inner>);
+
+struct Inner {
+    cost: Cost,
+    pepper: Option<Secret<Vec<u8>>>,
+    /// What is looked at where there is no user.
+    nobody: String,
+    pool: Pool,
+}
+
+/// What a hash costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cost {
+    /// KiB.
+    memory: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+/// The least that is taken: 19 MiB, 2 passes (OWASP, Password Storage).
+const LEAST: Cost = Cost { memory: 19 * 1024, passes: 2, lanes: 1 };
+/// What a hash of a store may cost at most to look at: whoever can write there does not take the machine's memory.
+const MOST: Cost = Cost { memory: 1024 * 1024, passes: 20, lanes: 16 };
+/// How long a password may be to be looked at at all, in bytes.
+const LONGEST: usize = 1024;
+const SALT: usize = 16;
+
+/// Builds [`Passwords`].
+#[derive(Debug)]
+#[must_use = "passwords are made by `build`"]
+pub struct PasswordsBuilder {
+    cost: Cost,
+    pepper: Option<Secret<Vec<u8>>>,
+    at_once: usize,
+    waiting: usize,
+}
+
+/// What came of a look at a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Looked {
+    /// Whether it is the user's.
+    pub is_right: bool,
+    /// What is to be kept from now on, where it is right and what was kept is weaker than what is kept today.
+    pub rehashed: Option<String>,
+}
+
+/// What could not be done with a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// So many are being hashed that this one would wait for too long.
+    #[error("too many passwords are being hashed at once")]
+    Busy,
+    /// What is kept is no hash, or one that costs more than any that was made here.
+    #[error("what is kept of a password is no hash that is known: {0}")]
+    NoHash(String),
+    /// It could not be hashed.
+    #[error("a password could not be hashed: {0}")]
+    Failed(String),
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        let kind = match error {
+            PasswordError::Busy => PASSWORDS_BUSY,
+            PasswordError::NoHash(_) | PasswordError::Failed(_) => {
+                portcullis_core::problem::kinds::INTERNAL_ERROR
+            }
+        };
+        let problem = Self::new(kind).cause(error);
+        if kind == PASSWORDS_BUSY {
+            let soon = http::HeaderValue::from_static("1");
+            return problem.header(http::header::RETRY_AFTER, soon).retry_is_safe();
+        }
+        problem
+    }
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Passwords {
+    /// With the least cost that is taken (19 MiB, 2 passes, 1 lane), on as many threads as there are processors.
+    ///
+    /// # Panics
+    /// The system gives no chance to make a salt of.
+    pub fn new() -> Self {
+        match Self::builder().build() {
+            Ok(passwords) => passwords,
+            Err(errors) => panic_of(&errors),
+        }
+    }
+    /// Begins with the least cost.
+    pub fn builder() -> PasswordsBuilder {
+        let at_once = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        PasswordsBuilder { cost: LEAST, pepper: None, at_once, waiting: 64 }
+    }
+    /// What is to be kept of a password. Whether it is a good one is for [`PasswordRules`] to say.
+    ///
+    /// Dropped while it waits, nothing is hashed.
+    ///
+    /// # Errors
+    /// Too many are hashed at once, or it is longer than 1,024 bytes.
+    pub async fn hash(&self, password: Secret<String>) -> Result<String, PasswordError> {
+        let inner = Arc::clone(&self.0);
+        self.0.pool.run(move || inner.hash(password.expose())).await?
+    }
+    /// Whether a password is that of which this is kept. `None` is for a user who is not there: it is never right, and takes as long.
+    ///
+    /// # Errors
+    /// Too many are hashed at once, or what is kept is no hash that is known.
+    pub async fn verify(
+        &self,
+        password: Secret<String>,
+        kept: Option<&str>,
+    ) -> Result<Looked, PasswordError> {
+        let inner = Arc::clone(&self.0);
+        let kept = kept.map(str::to_owned);
+        self.0.pool.run(move || inner.verify(password.expose(), kept.as_deref())).await?
+    }
+}
+
+#[expect(
+    clippy::panic,
+    reason = "there is no chance to be had on this machine: nothing that is secret can be made"
+)]
+fn panic_of(errors: &ConfigErrors) -> ! {
+    panic!("{errors}")
+}
+
+impl Inner {
+    fn argon2(&self, cost: Cost) -> Result<Argon2<'_>, PasswordError> {
+        let failed = |error: argon2::Error| PasswordError::Failed(error.to_string());
+        let params = Params::new(cost.memory, cost.passes, cost.lanes, None).map_err(failed)?;
+        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+        match &self.pepper {
+            None => Ok(Argon2::new(algorithm, version, params)),
+            Some(pepper) => {
+                Argon2::new_with_secret(pepper.expose(), algorithm, version, params).map_err(failed)
+            }
+        }
+    }
+    fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        if password.len() > LONGEST {
+            return Err(PasswordError::Failed("it is too long".to_owned()));
+        }
+        let mut salt = [0; SALT];
+        let no_chance = |_| PasswordError::Failed("there is no chance to be had".to_owned());
+        SystemRandom::new().fill(&mut salt).map_err(no_chance)?;
+        let text = rules::normal(password);
+        let hashed = self.argon2(self.cost)?.hash_password_with_salt(text.as_bytes(), &salt);
+        let hashed = hashed.map_err(|error| PasswordError::Failed(error.to_string()))?;
+        Ok(hashed.to_string())
+    }
+    fn verify(&self, password: &str, kept: Option<&str>) -> Result<Looked, PasswordError> {
+        let wrong = Looked { is_right: false, rehashed: None };
+        let no_hash = |why: &dyn fmt::Display| PasswordError::NoHash(why.to_string());
+        let hash =
+            PasswordHash::new(kept.unwrap_or(&self.nobody)).map_err(|error| no_hash(&error))?;
+        let params = Params::try_from(&hash).map_err(|error| no_hash(&error))?;
+        let cost =
+            Cost { memory: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() };
+        if cost.memory > MOST.memory || cost.passes > MOST.passes || cost.lanes > MOST.lanes {
+            return Err(no_hash(&"it costs more than any that was made here"));
+        }
+        if password.len() > LONGEST {
+            // No password that is kept is as long: nobody hears from the time what this one is like.
+            return Ok(wrong);
+        }
+        let text = rules::normal(password);
+        let looked = self.argon2(cost)?.verify_password(text.as_bytes(), &hash);
+        match looked {
+            Ok(()) if kept.is_some() => {}
+            Ok(()) | Err(argon2::password_hash::Error::PasswordInvalid) => return Ok(wrong),
+            Err(error) => return Err(no_hash(&error)),
+        }
+        let is_weaker = cost.memory < self.cost.memory
+            || cost.passes < self.cost.passes
+            || hash.algorithm.as_str() != "argon2id";
+        let rehashed = if is_weaker { Some(self.hash(password)?) } else { None };
+        Ok(Looked { is_right: true, rehashed })
+    }
+}
+
+impl PasswordsBuilder {
+    /// How much memory a hash takes, in KiB. Default, and least: 19,456.
+    pub fn memory(mut self, kib: u32) -> Self {
+        self.cost.memory = kib;
+        self
+    }
+    /// How often a hash goes over its memory. Default, and least: 2.
+    pub fn passes(mut self, passes: u32) -> Self {
+        self.cost.passes = passes;
+        self
+    }
+    /// A secret that every hash is made with, which is not where the hashes are: at least 16 bytes. Who has the hashes alone can try no password. With another one all
+    /// passwords are wrong. Default: none.
+    pub fn pepper(self, pepper: Secret<Vec<u8>>) -> Self {
+        Self { pepper: Some(pepper), ..self }
+    }
+    /// How many are hashed at once, each on a thread of its own and with the memory of a hash. Default: as many as there are processors.
+    pub fn at_once(self, threads: usize) -> Self {
+        Self { at_once: threads, ..self }
+    }
+    /// How many may wait for a thread; whoever comes then hears [`PasswordError::Busy`]. Default: 64.
+    pub fn waiting(self, most: usize) -> Self {
+        Self { waiting: most, ..self }
+    }
+    /// Makes them, and the threads.
+    ///
+    /// # Errors
+    /// A hash would be weaker than is taken, or cost more than can be looked at; there is no thread; the pepper is too short.
+    pub fn build(self) -> Result<Passwords, ConfigErrors> {
+        let Self { cost, pepper, at_once, waiting } = self;
+        let mut errors = ConfigErrors::default();
+        let mut wrong = |message: String| errors.push(ConfigError::new("Passwords", message));
+        if cost.memory < LEAST.memory || cost.passes < LEAST.passes {
+            let (memory, passes) = (LEAST.memory, LEAST.passes);
+            wrong(format!("a hash is weaker than {memory} KiB and {passes} passes"));
+        }
+        if cost.memory > MOST.memory || cost.passes > MOST.passes {
+            wrong("a hash costs more than 1 GiB or 20 passes".to_owned());
+        }
+        if at_once == 0 {
+            wrong("there is no thread to hash on".to_owned());
+        }
+        if pepper.as_ref().is_some_and(|pepper| pepper.expose().len() < 16) {
+            wrong("the pepper is shorter than 16 bytes".to_owned());
+        }
+        let errors = errors;
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let (pool, nobody) = (Pool::new(at_once, waiting), String::new());
+        let mut inner = Inner { cost, pepper, nobody, pool };
+        // Of a password that nobody has.
+        let made = Unknown::new().and_then(|secret| inner.hash(&secret.0));
+        match made {
+            Ok(nobody) => inner.nobody = nobody,
+            Err(error) => {
+                let mut errors = ConfigErrors::default();
+                errors.push(ConfigError::new("Passwords", error.to_string()));
+                return Err(errors);
+            }
+        }
+        Ok(Passwords(Arc::new(inner)))
+    }
+}
+
+/// A text that nobody knows.
+struct Unknown(String);
+
+impl Unknown {
+    fn new() -> Result<Self, PasswordError> {
+        use base64::Engine;
+        let mut bytes = [0; 32];
+        let no_chance = |_| PasswordError::Failed("there is no chance to be had".to_owned());
+        SystemRandom::new().fill(&mut bytes).map_err(no_chance)?;
+        Ok(Self(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)))
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passwords").field("cost", &self.0.cost).finish_non_exhaustive()
+    }
+}
+
+/// How long one waits before another try, at least.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use argon2::{AssociatedData, ParamsBuilder};
+
+    use super::*;
+
+    /// The test vector of the reference implementation, which is that of RFC 9106, section 5.3.
+    #[test]
+    fn the_vector_of_the_reference_implementation_is_met() {
+        let text = crate::vectors::vectors("argon2/argon2id.kats");
+        let text = String::from_utf8(text).unwrap();
+        let tag = text.lines().find_map(|line| line.strip_prefix("Tag: ")).unwrap();
+        let tag: Vec<u8> =
+            tag.split_whitespace().map(|it| u8::from_str_radix(it, 16).unwrap()).collect();
+        let mut params = ParamsBuilder::new();
+        params.m_cost(32).t_cost(3).p_cost(4).data(AssociatedData::new(&[4; 12]).unwrap());
+        let argon2 = Argon2::new_with_secret(
+            &[3; 8],
+            Algorithm::Argon2id,
+            Version::V0x13,
+            params.build().unwrap(),
+        );
+        let mut out = [0; 32];
+        argon2.unwrap().hash_password_into(&[1; 32], &[2; 16], &mut out).unwrap();
+        assert_eq!(out.as_slice(), tag);
+    }
+
+    /// Who is not there costs what everybody costs.
+    #[tokio::test]
+    async fn nobody_is_looked_at_as_long_as_somebody() {
+        let passwords = Passwords::builder().passes(3).build().unwrap();
+        let hash = PasswordHash::new(&passwords.0.nobody).unwrap();
+        let params = Params::try_from(&hash).unwrap();
+        assert_eq!((params.m_cost(), params.t_cost(), params.p_cost()), (19_456, 3, 1));
+    }
+}
