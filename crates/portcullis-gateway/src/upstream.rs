@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use portcullis_core::{Clock, ConfigError, ConfigErrors};
 use portcullis_resilience::{Backoff, Breaker, BreakerBuilder, Bulkhead, RetryBudget};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::address::{At, Origin, Wire};
 use crate::balance::{Balance, Rules};
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     clock: Clock,
     epoch: Instant,
     started: AtomicBool,
+    /// Whether the list has been asked for once, however that went.
+    looked: watch::Sender<bool>,
     runtime: OnceLock<Handle>,
 }
 
@@ -82,7 +85,7 @@ impl Upstream {
         &self.0.name
     }
     /// Begins health checks and discovery on `runtime`, which should be one that lasts. Without this they begin with the
-    /// first request, on the runtime that serves it.
+    /// first request, on the runtime that serves it. A request that comes before the servers are known waits for them.
     pub fn start(&self, runtime: &Handle) {
         if self.0.started.swap(true, Relaxed) {
             return;
@@ -157,6 +160,15 @@ impl Inner {
     pub(crate) fn is_started(&self) -> bool {
         self.started.load(Relaxed)
     }
+    /// Waits until the list has been asked for once; not where it has been before. Whether it was worth the wait.
+    pub(crate) async fn first_look(&self, limit: Duration) -> bool {
+        let mut looked = self.looked.subscribe();
+        if *looked.borrow() {
+            return false;
+        }
+        let look = tokio::time::timeout(limit, looked.wait_for(|looked| *looked)).await;
+        look.is_ok_and(|look| look.is_ok())
+    }
 
     fn watch(self: &Arc<Self>, server: &Arc<Server>) {
         let (Some(check), Some(runtime)) = (&self.health, self.runtime.get()) else { return };
@@ -221,7 +233,9 @@ async fn keep_looking(upstream: Weak<Inner>) {
     loop {
         let wait = {
             let Some(upstream) = upstream.upgrade() else { return };
-            match upstream.look().await {
+            let found = upstream.look().await;
+            upstream.looked.send_replace(true);
+            match found {
                 Ok(wait) => {
                     said = false;
                     wait
@@ -504,6 +518,7 @@ impl UpstreamBuilder {
             counters: Counters::default(),
             pool: self.pool,
             started: AtomicBool::new(matches!(source, Source::Fixed) && self.health.is_none()),
+            looked: watch::Sender::new(matches!(source, Source::Fixed)),
             health: self.health,
             source,
             epoch: self.clock.now(),

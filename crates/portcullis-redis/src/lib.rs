@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod record;
+mod scripts;
 mod sessions;
 
 pub use redis::RedisError;

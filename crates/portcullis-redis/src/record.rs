@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use portcullis_authn::{SessionDigest, SessionRecord, StoreError};
+use portcullis_authn::{SessionDigest, SessionRecord};
 use portcullis_core::Identity;
 
 /// Microseconds since 1970.
@@ -33,30 +33,30 @@ pub(crate) fn fields(record: &SessionRecord) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// What the fields of a hash are; `None` where there are none.
+/// What the fields of a hash are; `None` where they are no session. One that cannot be read is none: nobody is let in by it, and as nobody neither.
 pub(crate) fn record(
     digest: SessionDigest,
-    mut fields: HashMap<String, String>,
-) -> Result<Option<SessionRecord>, StoreError> {
+    fields: HashMap<String, String>,
+) -> Option<SessionRecord> {
     if fields.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let wrong =
-        |name: &str| StoreError(format!("a session has a field `{name}` that is none").into());
-    let number = |name: &str| {
-        let number = fields.get(name).and_then(|text| text.parse::<u64>().ok());
-        number.ok_or_else(|| wrong(name))
-    };
+    let record = read(digest, fields);
+    if record.is_none() {
+        tracing::warn!("the session {} is none that this program can read", digest.name());
+    }
+    record
+}
+
+fn read(digest: SessionDigest, mut fields: HashMap<String, String>) -> Option<SessionRecord> {
+    let number = |name: &str| fields.get(name)?.parse::<u64>().ok();
     let mut record = SessionRecord::new(digest, time(number("created")?), time(number("expires")?));
     record.used = time(number("used")?);
     record.version = number("version")?;
     if let Some(text) = fields.get("identity") {
-        let value = serde_json::from_str(text).ok();
-        let read = value.as_ref().and_then(Identity::from_json);
-        // Nobody is let in as nobody, where it was somebody.
-        record.identity = Some(read.ok_or_else(|| wrong("identity"))?);
+        record.identity = Some(Identity::from_json(&serde_json::from_str(text).ok()?)?);
     }
     record.data = fields.remove("data").unwrap_or_default().into();
     record.agent = fields.remove("agent").map(Into::into);
-    Ok(Some(record))
+    Some(record)
 }

@@ -9,10 +9,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, StoreError, Touch};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{AsyncCommands, RedisError, Script};
+use redis::{AsyncCommands, ErrorKind, RedisError};
 use sha2::{Digest, Sha256};
 
 use crate::record::{fields, micros, record};
+use crate::scripts::Scripts;
 
 /// How long a command may take, and a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,50 +28,18 @@ pub struct RedisSessions {
     scripts: Arc<Scripts>,
 }
 
-struct Scripts {
-    put: Script,
-    write: Script,
-    end: Script,
-    touch: Script,
-}
-
-/// Puts a session there, and takes away the one whose place it takes. KEYS: the new one, the old one, the new owner's. ARGV: whether there is an old one, whether its data are kept, the
-/// digest of the new one, when it ends (in seconds since 1970), the longest that an owner's set is kept, data and version, the names and values of its fields.
-/// `0` where the old one is not there.
-const PUT: &str = r"
-if ARGV[1] == '1' then
-  local kept = redis.call('HMGET', KEYS[2], 'data', 'version')
-  if not kept[2] then return 0 end
-  redis.call('DEL', KEYS[2])
-  if ARGV[2] == '1' then ARGV[6] = kept[1] ARGV[7] = kept[2] end
-end
-redis.call('HSET', KEYS[1], 'data', ARGV[6], 'version', ARGV[7])
-for at = 8, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
-redis.call('EXPIREAT', KEYS[1], ARGV[4])
-if KEYS[3] ~= '' then
-  redis.call('SADD', KEYS[3], ARGV[3])
-  redis.call('EXPIRE', KEYS[3], ARGV[5])
-end
-return 1";
-
-/// Changes what is kept, where it has this version.
-const WRITE: &str = r"
-if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'data', ARGV[2])
-redis.call('HINCRBY', KEYS[1], 'version', 1)
-return 1";
-
-/// Takes a session away.
-const END: &str = r"return redis.call('DEL', KEYS[1])";
-
-/// Marks a session as used, where it is there, and was not used later.
-const TOUCH: &str = r"
-local used = redis.call('HGET', KEYS[1], 'used')
-if used and tonumber(used) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'used', ARGV[1]) end
-return 1";
-
 fn failed(error: RedisError) -> StoreError {
     StoreError(error.into())
+}
+
+/// What a session is called in keys and sets.
+fn name(id: &SessionDigest) -> String {
+    URL_SAFE_NO_PAD.encode(id.as_bytes())
+}
+
+fn digest(name: &str) -> Option<SessionDigest> {
+    let bytes = URL_SAFE_NO_PAD.decode(name).ok()?;
+    Some(SessionDigest::from_bytes(bytes.try_into().ok()?))
 }
 
 type Answer<T> = Result<T, StoreError>;
@@ -80,8 +49,12 @@ impl RedisSessions {
     /// applications with one prefix share their sessions.
     ///
     /// # Errors
-    /// It is no address, or nobody answers there.
+    /// It is no address, nobody answers there, or the prefix is empty.
     pub async fn connect(url: &str, prefix: &str) -> Result<Self, RedisError> {
+        if prefix.is_empty() {
+            let wrong = (ErrorKind::InvalidClientConfig, "the keys of sessions have no prefix");
+            return Err(RedisError::from(wrong));
+        }
         let client = redis::Client::open(url)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(PATIENCE))
@@ -91,17 +64,15 @@ impl RedisSessions {
     }
     /// Over a connection that there is already.
     pub fn from_connection(connection: ConnectionManager, prefix: &str) -> Self {
-        let scripts = Scripts {
-            put: Script::new(PUT),
-            write: Script::new(WRITE),
-            end: Script::new(END),
-            touch: Script::new(TOUCH),
-        };
-        Self { connection, prefix: prefix.into(), scripts: Arc::new(scripts) }
+        Self { connection, prefix: prefix.into(), scripts: Arc::new(Scripts::new()) }
+    }
+    /// What the keys of sessions begin with.
+    fn start(&self) -> String {
+        format!("{{{}}}:session:", self.prefix)
     }
     /// All of an application's in one slot of a cluster: a script sees keys of one slot alone.
     fn key(&self, id: &SessionDigest) -> String {
-        format!("{{{}}}:session:{}", self.prefix, URL_SAFE_NO_PAD.encode(id.as_bytes()))
+        format!("{}{}", self.start(), name(id))
     }
     fn owner_key(&self, owner: &str) -> String {
         let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(owner.as_bytes()));
@@ -112,46 +83,29 @@ impl RedisSessions {
         before: Option<(&SessionDigest, bool)>,
         record: &SessionRecord,
     ) -> Answer<bool> {
-        let owner = record.owner().map(|owner| self.owner_key(&owner)).unwrap_or_default();
+        let own = self.key(&record.digest);
+        let set = record.owner().map(|owner| self.owner_key(&owner));
         let ends = micros(record.expires) / 1_000_000;
         let lasts = record.expires.duration_since(record.used).unwrap_or_default().as_secs() + DAY;
         let (before, keeps_data) = before.map_or((None, false), |(id, keeps)| (Some(id), keeps));
         let mut put = self.scripts.put.prepare_invoke();
-        put.key(self.key(&record.digest));
-        put.key(before.map(|id| self.key(id)).unwrap_or_default()).key(owner);
-        put.arg(u8::from(before.is_some())).arg(u8::from(keeps_data));
-        put.arg(URL_SAFE_NO_PAD.encode(record.digest.as_bytes())).arg(ends).arg(lasts);
-        put.arg(&*record.data).arg(record.version);
+        // Only keys of this slot, also where there are none.
+        put.key(&own).key(before.map_or_else(|| own.clone(), |id| self.key(id)));
+        put.key(set.as_ref().unwrap_or(&own));
+        put.arg(u8::from(before.is_some())).arg(u8::from(keeps_data)).arg(u8::from(set.is_some()));
+        put.arg(name(&record.digest)).arg(before.map(name).unwrap_or_default());
+        put.arg(ends).arg(lasts).arg(&*record.data).arg(record.version);
         for (name, value) in fields(record) {
             put.arg(name).arg(value);
         }
         let done: u8 = put.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
         Ok(done == 1)
     }
-    /// The sessions of an owner; what is over is taken out of the set.
-    async fn of(&self, owner: &str) -> Answer<Vec<SessionRecord>> {
-        let (key, mut connection) = (self.owner_key(owner), self.connection.clone());
-        let names: Vec<String> = connection.smembers(&key).await.map_err(failed)?;
-        let mut found = Vec::new();
-        for name in names {
-            let bytes = URL_SAFE_NO_PAD.decode(&name).ok().and_then(|it| it.try_into().ok());
-            let id = bytes.map(SessionDigest::from_bytes);
-            let read = match &id {
-                Some(id) => self.read(id).await?,
-                None => None,
-            };
-            match read.filter(|record| record.owner().as_deref() == Some(owner)) {
-                Some(record) => found.push(record),
-                None => connection.srem::<_, _, ()>(&key, &name).await.map_err(failed)?,
-            }
-        }
-        Ok(found)
-    }
     async fn read(&self, id: &SessionDigest) -> Answer<Option<SessionRecord>> {
         let mut connection = self.connection.clone();
         let read: HashMap<String, String> =
             connection.hgetall(self.key(id)).await.map_err(failed)?;
-        record(*id, read)
+        Ok(record(*id, read))
     }
 }
 
@@ -164,7 +118,10 @@ impl SessionStore for RedisSessions {
         if touch.marks(record.used) {
             let mut mark = self.scripts.touch.prepare_invoke();
             mark.key(self.key(id)).arg(micros(touch.now));
-            mark.invoke_async::<()>(&mut self.connection.clone()).await.map_err(failed)?;
+            // A server that takes no change can still be read.
+            if let Err(error) = mark.invoke_async::<()>(&mut self.connection.clone()).await {
+                tracing::warn!("a session is not marked as used: {error}");
+            }
         }
         Ok(Some(record))
     }
@@ -187,12 +144,18 @@ impl SessionStore for RedisSessions {
     }
     async fn end(&self, id: &SessionDigest) -> Answer<bool> {
         let mut end = self.scripts.end.prepare_invoke();
-        end.key(self.key(id));
+        end.key(self.key(id)).arg(name(id));
         let ended: u8 = end.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
         Ok(ended == 1)
     }
     async fn list(&self, owner: &str) -> Answer<Vec<SessionRecord>> {
-        let mut found = self.of(owner).await?;
+        let names: Vec<String> =
+            self.connection.clone().smembers(self.owner_key(owner)).await.map_err(failed)?;
+        let mut found = Vec::new();
+        for id in names.iter().filter_map(|name| digest(name)) {
+            let record = self.read(&id).await?;
+            found.extend(record.filter(|record| record.owner().as_deref() == Some(owner)));
+        }
         found.sort_by_key(|record| (std::cmp::Reverse(record.used), record.digest));
         Ok(found)
     }
@@ -201,13 +164,12 @@ impl SessionStore for RedisSessions {
         owner: &str,
         but: Option<&SessionDigest>,
     ) -> Answer<Vec<SessionDigest>> {
-        let mut ended = Vec::new();
-        for record in self.of(owner).await? {
-            if Some(&record.digest) != but && self.end(&record.digest).await? {
-                ended.push(record.digest);
-            }
-        }
-        Ok(ended)
+        let mut end = self.scripts.end_all.prepare_invoke();
+        end.key(self.owner_key(owner)).arg(self.start()).arg(owner);
+        end.arg(but.map(name).unwrap_or_default());
+        let ended: Vec<String> =
+            end.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
+        Ok(ended.iter().filter_map(|name| digest(name)).collect())
     }
     async fn missing(&self, ids: &[SessionDigest]) -> Answer<Vec<SessionDigest>> {
         if ids.is_empty() {
@@ -222,7 +184,7 @@ impl SessionStore for RedisSessions {
         let gone = ids.iter().zip(there).filter(|(_, there)| !there);
         Ok(gone.map(|(id, _)| *id).collect())
     }
-    async fn sweep(&self, _: SystemTime) -> Answer<u64> {
+    async fn sweep(&self, _: SystemTime, _: SystemTime) -> Answer<u64> {
         // The server forgets by itself.
         Ok(0)
     }

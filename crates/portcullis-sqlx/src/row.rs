@@ -39,20 +39,47 @@ pub(crate) fn digest(bytes: Vec<u8>) -> Result<SessionDigest, StoreError> {
     bytes.map(SessionDigest::from_bytes).map_err(wrong)
 }
 
-pub(crate) fn record(row: Row) -> Result<SessionRecord, StoreError> {
+/// What of a session is bound to a statement, as a database has it.
+pub(crate) struct Bound {
+    pub(crate) digest: [u8; 32],
+    pub(crate) owner: Option<Vec<u8>>,
+    pub(crate) identity: Option<String>,
+    pub(crate) created: i64,
+    pub(crate) used: i64,
+    pub(crate) expires: i64,
+    pub(crate) version: i64,
+}
+
+impl Bound {
+    pub(crate) fn of(record: &SessionRecord) -> Self {
+        Self {
+            digest: *record.digest.as_bytes(),
+            owner: record.owner().map(|owner| owner_digest(&owner)),
+            identity: record.identity.as_ref().map(|identity| identity.to_json().to_string()),
+            created: micros(record.created),
+            used: micros(record.used),
+            expires: micros(record.expires),
+            version: signed(record.version),
+        }
+    }
+}
+
+/// A session, if the row is one. One that cannot be read is none: nobody is let in by it, and as nobody neither.
+pub(crate) fn record(row: Row) -> Option<SessionRecord> {
     let (id, identity, created, used, expires, data, version, agent) = row;
-    let mut record = SessionRecord::new(digest(id)?, time(created), time(expires));
+    let id = digest(id).ok()?;
+    let mut record = SessionRecord::new(id, time(created), time(expires));
     record.used = time(used);
     record.data = data.into();
-    record.version = u64::try_from(version).unwrap_or_default();
+    record.version = u64::try_from(version).ok()?;
     record.agent = agent.map(Into::into);
     if let Some(text) = identity {
         let value = serde_json::from_str(&text).ok();
         let read = value.as_ref().and_then(Identity::from_json);
-        let wrong =
-            || StoreError("a row of portcullis_sessions has an identity that is none".into());
-        // Nobody is let in as nobody, where it was somebody.
-        record.identity = Some(read.ok_or_else(wrong)?);
+        if read.is_none() {
+            tracing::warn!("the session {} is none that this program can read", id.name());
+        }
+        record.identity = Some(read?);
     }
-    Ok(record)
+    Some(record)
 }

@@ -49,11 +49,8 @@ statements! {
         "SELECT digest FROM portcullis_sessions WHERE digest IN (",
         "SELECT digest FROM portcullis_sessions WHERE digest IN (";
     SWEEP:
-        "DELETE FROM portcullis_sessions WHERE expires <= $1",
-        "DELETE FROM portcullis_sessions WHERE expires <= ?";
-    MADE:
-        "INSERT INTO portcullis_migrations (version, made) SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = $3)",
-        "INSERT IGNORE INTO portcullis_migrations (version, made) VALUES (?, ?)";
+        "DELETE FROM portcullis_sessions WHERE expires <= $1 OR used <= $2",
+        "DELETE FROM portcullis_sessions WHERE expires <= ? OR used <= ?";
 }
 
 /// The tables, one statement each; making them again changes nothing.
@@ -61,16 +58,19 @@ statements! {
 pub(crate) const POSTGRES: &str = "CREATE TABLE IF NOT EXISTS portcullis_migrations (version BIGINT PRIMARY KEY, made BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS portcullis_sessions (digest BYTEA PRIMARY KEY, owner BYTEA, identity TEXT, created BIGINT NOT NULL, used BIGINT NOT NULL, expires BIGINT NOT NULL, data TEXT NOT NULL, version BIGINT NOT NULL, agent TEXT);
 CREATE INDEX IF NOT EXISTS portcullis_sessions_owner ON portcullis_sessions (owner);
-CREATE INDEX IF NOT EXISTS portcullis_sessions_expires ON portcullis_sessions (expires)";
+CREATE INDEX IF NOT EXISTS portcullis_sessions_expires ON portcullis_sessions (expires);
+INSERT INTO portcullis_migrations (version, made) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 1)";
 
 /// The same.
 #[cfg(feature = "sqlite")]
 pub(crate) const SQLITE: &str = "CREATE TABLE IF NOT EXISTS portcullis_migrations (version INTEGER PRIMARY KEY, made INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS portcullis_sessions (digest BLOB PRIMARY KEY, owner BLOB, identity TEXT, created INTEGER NOT NULL, used INTEGER NOT NULL, expires INTEGER NOT NULL, data TEXT NOT NULL, version INTEGER NOT NULL, agent TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS portcullis_sessions_owner ON portcullis_sessions (owner);
-CREATE INDEX IF NOT EXISTS portcullis_sessions_expires ON portcullis_sessions (expires)";
+CREATE INDEX IF NOT EXISTS portcullis_sessions_expires ON portcullis_sessions (expires);
+INSERT INTO portcullis_migrations (version, made) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 1)";
 
 /// The same.
 #[cfg(feature = "mysql")]
 pub(crate) const MYSQL: &str = "CREATE TABLE IF NOT EXISTS portcullis_migrations (version BIGINT PRIMARY KEY, made BIGINT NOT NULL) ENGINE = InnoDB;
-CREATE TABLE IF NOT EXISTS portcullis_sessions (digest BINARY(32) PRIMARY KEY, owner BINARY(32), identity LONGTEXT, created BIGINT NOT NULL, used BIGINT NOT NULL, expires BIGINT NOT NULL, data LONGTEXT NOT NULL, version BIGINT NOT NULL, agent TEXT, INDEX portcullis_sessions_owner (owner), INDEX portcullis_sessions_expires (expires)) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+CREATE TABLE IF NOT EXISTS portcullis_sessions (digest BINARY(32) PRIMARY KEY, owner BINARY(32), identity LONGTEXT, created BIGINT NOT NULL, used BIGINT NOT NULL, expires BIGINT NOT NULL, data LONGTEXT NOT NULL, version BIGINT NOT NULL, agent TEXT, INDEX portcullis_sessions_owner (owner), INDEX portcullis_sessions_expires (expires)) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+INSERT IGNORE INTO portcullis_migrations (version, made) VALUES (1, 0)";

@@ -6,11 +6,35 @@ use async_trait::async_trait;
 use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, StoreError, Touch};
 use sqlx::QueryBuilder;
 
-use crate::row::{Row, digest, failed, micros, owner_digest, record, signed};
+use crate::row::{Bound, Row, digest, failed, micros, owner_digest, record, signed};
 use crate::schema::{SchemaError, VERSION};
 use crate::sql;
 
 type Answer<T> = Result<T, StoreError>;
+
+/// How often is tried what a database refuses because of others that do something at the same time.
+const TRIES: usize = 10;
+
+/// Whether a database says that it would be another matter now: a deadlock, a lock that came too late, an order that cannot be had.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    let code = error.code();
+    ["40001", "40P01"].iter().any(|own| code.as_deref() == Some(own))
+        || error.message().contains("try restarting transaction")
+}
+
+/// Does it again, where others were in the way.
+macro_rules! retried {
+    ($work:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $work {
+                Err(error) if is_conflict(&error) && tries < TRIES => tries += 1,
+                done => break done.map_err(failed),
+            }
+        }
+    }};
+}
 
 /// Whether a table is not there.
 fn is_no_table(error: &sqlx::Error) -> bool {
@@ -43,11 +67,10 @@ macro_rules! stores {
             /// # Errors
             /// The database cannot answer, or has tables of a newer program.
             pub async fn migrate(&self) -> Result<(), SchemaError> {
-                if self.version().await? > VERSION {
-                    return self.check().await;
+                // Who may not change tables may run where there is nothing to change.
+                if self.version().await? < VERSION {
+                    $migrate(&self.pool).await?;
                 }
-                let made = micros(now());
-                $migrate(&self.pool, made).await?;
                 self.check().await
             }
             /// The sessions. Cheap to clone.
@@ -90,27 +113,34 @@ macro_rules! stores {
                 let Some(row) = row.fetch_optional(&self.pool).await.map_err(failed)? else {
                     return Ok(None);
                 };
-                let record = record(row)?;
+                let Some(record) = record(row) else { return Ok(None) };
                 if touch.marks(record.used) {
                     let now = micros(touch.now);
                     let mark = sqlx::query(sql::$statements::TOUCH);
                     let mark = mark.bind(now).bind(&id.as_bytes()[..]).bind(now);
-                    mark.execute(&self.pool).await.map_err(failed)?;
+                    // A database that takes no change can still be read.
+                    if let Err(error) = mark.execute(&self.pool).await {
+                        tracing::warn!("a session is not marked as used: {error}");
+                    }
                 }
                 Ok(Some(record))
             }
             async fn create(&self, record: SessionRecord) -> Answer<()> {
-                let query = sqlx::query(sql::$statements::CREATE)
-                    .bind(record.digest.as_bytes().to_vec())
-                    .bind(record.owner().map(|owner| owner_digest(&owner)))
-                    .bind(record.identity.map(|identity| identity.to_json().to_string()))
-                    .bind(micros(record.created))
-                    .bind(micros(record.used))
-                    .bind(micros(record.expires))
-                    .bind(record.data.to_string())
-                    .bind(signed(record.version))
-                    .bind(record.agent.map(|agent| agent.to_string()));
-                query.execute(&self.pool).await.map_err(failed)?;
+                let row = Bound::of(&record);
+                retried!(
+                    sqlx::query(sql::$statements::CREATE)
+                        .bind(&row.digest[..])
+                        .bind(row.owner.as_deref())
+                        .bind(row.identity.as_deref())
+                        .bind(row.created)
+                        .bind(row.used)
+                        .bind(row.expires)
+                        .bind(&*record.data)
+                        .bind(row.version)
+                        .bind(record.agent.as_deref())
+                        .execute(&self.pool)
+                        .await
+                )?;
                 Ok(())
             }
             async fn replace(
@@ -119,37 +149,50 @@ macro_rules! stores {
                 record: SessionRecord,
                 keeps_data: bool,
             ) -> Answer<bool> {
-                let query = sqlx::query(sql::$statements::REPLACE)
-                    .bind(record.digest.as_bytes().to_vec())
-                    .bind(record.owner().map(|owner| owner_digest(&owner)))
-                    .bind(record.identity.map(|identity| identity.to_json().to_string()))
-                    .bind(micros(record.created))
-                    .bind(micros(record.used))
-                    .bind(micros(record.expires))
-                    .bind(keeps_data)
-                    .bind(record.data.to_string())
-                    .bind(keeps_data)
-                    .bind(signed(record.version))
-                    .bind(record.agent.map(|agent| agent.to_string()))
-                    .bind(id.as_bytes().to_vec());
-                let done = query.execute(&self.pool).await.map_err(failed)?;
+                let row = Bound::of(&record);
+                let done = retried!(
+                    sqlx::query(sql::$statements::REPLACE)
+                        .bind(&row.digest[..])
+                        .bind(row.owner.as_deref())
+                        .bind(row.identity.as_deref())
+                        .bind(row.created)
+                        .bind(row.used)
+                        .bind(row.expires)
+                        .bind(keeps_data)
+                        .bind(&*record.data)
+                        .bind(keeps_data)
+                        .bind(row.version)
+                        .bind(record.agent.as_deref())
+                        .bind(&id.as_bytes()[..])
+                        .execute(&self.pool)
+                        .await
+                )?;
                 Ok(done.rows_affected() == 1)
             }
             async fn write(&self, id: &SessionDigest, version: u64, data: &str) -> Answer<bool> {
-                let query = sqlx::query(sql::$statements::WRITE);
-                let query = query.bind(data).bind(&id.as_bytes()[..]).bind(signed(version));
-                let done = query.execute(&self.pool).await.map_err(failed)?;
+                let done = retried!(
+                    sqlx::query(sql::$statements::WRITE)
+                        .bind(data)
+                        .bind(&id.as_bytes()[..])
+                        .bind(signed(version))
+                        .execute(&self.pool)
+                        .await
+                )?;
                 Ok(done.rows_affected() == 1)
             }
             async fn end(&self, id: &SessionDigest) -> Answer<bool> {
-                let query = sqlx::query(sql::$statements::END).bind(&id.as_bytes()[..]);
-                let done = query.execute(&self.pool).await.map_err(failed)?;
+                let done = retried!(
+                    sqlx::query(sql::$statements::END)
+                        .bind(&id.as_bytes()[..])
+                        .execute(&self.pool)
+                        .await
+                )?;
                 Ok(done.rows_affected() == 1)
             }
             async fn list(&self, owner: &str) -> Answer<Vec<SessionRecord>> {
                 let rows = sqlx::query_as::<_, Row>(sql::$statements::LIST);
                 let rows = rows.bind(owner_digest(owner)).fetch_all(&self.pool).await;
-                rows.map_err(failed)?.into_iter().map(record).collect()
+                Ok(rows.map_err(failed)?.into_iter().filter_map(record).collect())
             }
             async fn end_all(
                 &self,
@@ -158,8 +201,9 @@ macro_rules! stores {
             ) -> Answer<Vec<SessionDigest>> {
                 // No session has an empty digest.
                 let but = but.map_or_else(Vec::new, |but| but.as_bytes().to_vec());
-                let ended = $end_all(&self.pool, owner_digest(owner), but).await;
-                ended.map_err(failed)?.into_iter().map(|(id,)| digest(id)).collect()
+                let owner = owner_digest(owner);
+                let ended = $end_all(&self.pool, &owner, &but).await?;
+                ended.into_iter().map(|(id,)| digest(id)).collect()
             }
             async fn missing(&self, ids: &[SessionDigest]) -> Answer<Vec<SessionDigest>> {
                 if ids.is_empty() {
@@ -176,17 +220,18 @@ macro_rules! stores {
                 let found: HashSet<_> = found.collect::<Result<_, _>>()?;
                 Ok(ids.iter().filter(|id| !found.contains(*id)).copied().collect())
             }
-            async fn sweep(&self, now: SystemTime) -> Answer<u64> {
-                let query = sqlx::query(sql::$statements::SWEEP).bind(micros(now));
-                Ok(query.execute(&self.pool).await.map_err(failed)?.rows_affected())
+            async fn sweep(&self, now: SystemTime, unused_since: SystemTime) -> Answer<u64> {
+                let done = retried!(
+                    sqlx::query(sql::$statements::SWEEP)
+                        .bind(micros(now))
+                        .bind(micros(unused_since))
+                        .execute(&self.pool)
+                        .await
+                )?;
+                Ok(done.rows_affected())
             }
         }
     };
-}
-
-/// Only for the date at which a table was made.
-fn now() -> SystemTime {
-    portcullis_core::Clock::system().wall()
 }
 
 #[cfg(feature = "postgres")]
@@ -233,65 +278,76 @@ stores!(
 const LOCK: i64 = 0x706f_7274_6375_6c6c;
 
 #[cfg(feature = "postgres")]
-async fn migrate_postgres(pool: &sqlx::PgPool, made: i64) -> sqlx::Result<()> {
+async fn migrate_postgres(pool: &sqlx::PgPool) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
     // `IF NOT EXISTS` alone fails where two do it at once.
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK);
     lock.execute(&mut *transaction).await?;
     sqlx::raw_sql(sql::POSTGRES).execute(&mut *transaction).await?;
-    let row = sqlx::query(sql::dollar::MADE).bind(VERSION).bind(made).bind(VERSION);
-    row.execute(&mut *transaction).await?;
     transaction.commit().await
 }
 
 #[cfg(feature = "postgres")]
 async fn end_all_postgres(
     pool: &sqlx::PgPool,
-    owner: Vec<u8>,
-    but: Vec<u8>,
-) -> sqlx::Result<Vec<(Vec<u8>,)>> {
-    sqlx::query_as(sql::dollar::END_ALL).bind(owner).bind(but).fetch_all(pool).await
+    owner: &[u8],
+    but: &[u8],
+) -> Answer<Vec<(Vec<u8>,)>> {
+    retried!(sqlx::query_as(sql::dollar::END_ALL).bind(owner).bind(but).fetch_all(pool).await)
 }
 
 #[cfg(feature = "sqlite")]
-async fn migrate_sqlite(pool: &sqlx::SqlitePool, made: i64) -> sqlx::Result<()> {
+async fn migrate_sqlite(pool: &sqlx::SqlitePool) -> sqlx::Result<()> {
     // It has the file to itself from the beginning: who begins to read first cannot go on to write beside another one.
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::raw_sql(sql::SQLITE).execute(&mut *transaction).await?;
-    let row = sqlx::query(sql::dollar::MADE).bind(VERSION).bind(made).bind(VERSION);
-    row.execute(&mut *transaction).await?;
     transaction.commit().await
 }
 
 #[cfg(feature = "sqlite")]
 async fn end_all_sqlite(
     pool: &sqlx::SqlitePool,
-    owner: Vec<u8>,
-    but: Vec<u8>,
-) -> sqlx::Result<Vec<(Vec<u8>,)>> {
-    sqlx::query_as(sql::dollar::END_ALL).bind(owner).bind(but).fetch_all(pool).await
+    owner: &[u8],
+    but: &[u8],
+) -> Answer<Vec<(Vec<u8>,)>> {
+    retried!(sqlx::query_as(sql::dollar::END_ALL).bind(owner).bind(but).fetch_all(pool).await)
 }
 
 #[cfg(feature = "mysql")]
-async fn migrate_mysql(pool: &sqlx::MySqlPool, made: i64) -> sqlx::Result<()> {
+async fn migrate_mysql(pool: &sqlx::MySqlPool) -> sqlx::Result<()> {
     // Each of these commits by itself, and each changes nothing where it was made already.
     for statement in sql::MYSQL.split(";\n") {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(pool).await?;
     }
-    sqlx::query(sql::question::MADE).bind(VERSION).bind(made).execute(pool).await?;
     Ok(())
 }
 
-/// `DELETE .. RETURNING` is MariaDB's alone.
+/// `DELETE .. RETURNING` is MariaDB's alone. What another one has put in the place of a session meanwhile is found the next time, until there is none.
 #[cfg(feature = "mysql")]
 async fn end_all_mysql(
     pool: &sqlx::MySqlPool,
-    owner: Vec<u8>,
-    but: Vec<u8>,
+    owner: &[u8],
+    but: &[u8],
+) -> Answer<Vec<(Vec<u8>,)>> {
+    let mut all = Vec::new();
+    loop {
+        let chosen = retried!(end_some_mysql(pool, owner, but).await)?;
+        if chosen.is_empty() {
+            return Ok(all);
+        }
+        all.extend(chosen);
+    }
+}
+
+#[cfg(feature = "mysql")]
+async fn end_some_mysql(
+    pool: &sqlx::MySqlPool,
+    owner: &[u8],
+    but: &[u8],
 ) -> sqlx::Result<Vec<(Vec<u8>,)>> {
     let mut transaction = pool.begin().await?;
-    let chosen = sqlx::query_as::<_, (Vec<u8>,)>(sql::question::END_ALL).bind(owner).bind(but);
-    let chosen = chosen.fetch_all(&mut *transaction).await?;
+    let chosen = sqlx::query_as::<_, (Vec<u8>,)>(sql::question::END_ALL);
+    let chosen = chosen.bind(owner).bind(but).fetch_all(&mut *transaction).await?;
     for (id,) in &chosen {
         sqlx::query(sql::question::END).bind(id).execute(&mut *transaction).await?;
     }

@@ -21,9 +21,12 @@ pub async fn session_store_contract(store: Arc<dyn SessionStore>) {
     check.replaces_one_session_once().await;
     check.loses_no_change().await;
     check.knows_whose_they_are().await;
+    check.replaces_the_whole_session().await;
+    check.ends_all_of_an_owner().await;
     check.forgets_what_is_over().await;
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 /// How many ask at once.
 const MANY: usize = 50;
 
@@ -273,14 +276,69 @@ impl Check {
             same("the session of another one", self.end(number).await, true);
         }
     }
+    /// Whose it is, and all but its data, are those of the new one.
+    async fn replaces_the_whole_session(&self) {
+        let [ada, bob] = ["ada", "bob"].map(|name| Identity::builder("contract", name).build());
+        self.add(1, Some(&ada)).await;
+        let data = format!("{{\"text\":\"{}\u{1f600}\\u0000\\n'\"}}", "x".repeat(70_000));
+        same("a large write", done("write", self.store.write(&digest(1), 0, &data).await), true);
+        let mut record = SessionRecord::new(digest(2), self.at(5), self.at(9_000));
+        (record.identity, record.used) = (Some(bob.clone()), self.at(7) + Duration::from_micros(5));
+        record.agent = Some("another".into());
+        done("replace", self.store.replace(&digest(1), record.clone(), true).await);
+        let Some(got) = self.open(2, 8).await else {
+            fail("what was put in place is not there".to_owned())
+        };
+        same("whose it is", got.owner(), Some(bob.key().to_string()));
+        same(
+            "its times",
+            (got.created, got.used, got.expires),
+            (record.created, record.used, record.expires),
+        );
+        same("its browser", got.agent, record.agent);
+        same("its data", (&*got.data, got.version), (&*data, 1));
+        let of = async |who: &Identity| {
+            done("list", self.store.list(&who.key().to_string()).await).len()
+        };
+        same("of whom there are sessions", (of(&ada).await, of(&bob).await), (0, 1));
+        // What has ended comes back by nothing.
+        self.end(2).await;
+        done("write", self.store.write(&digest(2), 1, "1").await);
+        done("replace", self.store.replace(&digest(2), self.record(3, Some(&bob)), true).await);
+        same("what has ended", self.open(2, 100).await.is_some(), false);
+        same("what would have taken its place", self.open(3, 100).await.is_some(), false);
+        same("of whom there are sessions then", of(&bob).await, 0);
+    }
+    /// Whoever is quicker: of what ends together nothing is left, also where it has another name meanwhile.
+    async fn ends_all_of_an_owner(&self) {
+        let ada = Identity::builder("contract", "ada").build();
+        let owner = ada.key().to_string();
+        for _ in 0..MANY {
+            for number in 1..=3 {
+                self.add(number, Some(&ada)).await;
+            }
+            let tasks = (1..=3).map(|number| {
+                let (store, record) =
+                    (Arc::clone(&self.store), self.record(number + 10, Some(&ada)));
+                tokio::spawn(async move { store.replace(&digest(number), record, true).await })
+            });
+            let tasks: Vec<_> = tasks.collect();
+            done("end_all", self.store.end_all(&owner, None).await);
+            for task in tasks {
+                done("replace", done("replace", task.await));
+            }
+            let left = done("list", self.store.list(&owner).await);
+            same("what is left of an owner", left.len(), 0);
+        }
+    }
     async fn forgets_what_is_over(&self) {
         self.add(1, None).await;
         self.add(2, None).await;
-        done("sweep", self.store.sweep(self.at(9_999)).await);
+        done("sweep", self.store.sweep(self.at(9_999), self.start - SECOND).await);
         same("before its end", self.open(1, 9_999).await.is_some(), true);
         same("at its end", self.open(1, 10_000).await.is_some(), false);
         // One that forgets by itself, by the time of its server, has nothing to take away.
-        let swept = done("sweep", self.store.sweep(self.at(10_000)).await);
+        let swept = done("sweep", self.store.sweep(self.at(10_000), self.start - SECOND).await);
         same("what is over", self.open(2, 10_000).await.is_some(), false);
         let was_there = self.end(2).await;
         same("what was taken away", was_there && swept > 0, false);

@@ -1,7 +1,7 @@
 //! A cart for whoever has a session. See the README beside this file's folder.
 use axum::extract::Path;
 use axum::{Extension, Json};
-use portcullis::authn::{Session, SessionStore, Sessions};
+use portcullis::authn::{Session, Sessions};
 use portcullis::axum::{Caller, Guarded, Problem, delete, get, post};
 use portcullis::prelude::*;
 use portcullis::{BoxError, authenticated};
@@ -49,7 +49,7 @@ async fn add(
 }
 
 /// Where else they are logged in.
-async fn sessions(Extension(session): Extension<Session>) -> Result<Json<Value>, Problem> {
+async fn list(Extension(session): Extension<Session>) -> Result<Json<Value>, Problem> {
     let all = session.list().await.map_err(failed)?;
     let all =
         all.iter().map(|it| json!({ "name": it.name, "browser": it.agent, "this": it.is_current }));
@@ -67,14 +67,13 @@ async fn end(
 ///
 /// # Errors
 /// A stack that does not fit together.
-pub fn app(store: impl SessionStore, keys: ApiKeys) -> Result<axum::Router, BoxError> {
+pub fn app(sessions: Sessions, keys: ApiKeys) -> Result<axum::Router, BoxError> {
     let api = Guarded::new()
         .route("/session", post(log_in).delete(log_out), authenticated())
         .route("/cart", get(cart), authenticated())
         .route("/cart/{book}", post(add), authenticated())
-        .route("/sessions", get(sessions), authenticated())
+        .route("/sessions", get(list), authenticated())
         .route("/sessions/{name}", delete(end), authenticated());
-    let sessions = Sessions::new(store).insecure_plain_http();
     let stack = Stack::new()
         .layer(ObserveLayer::default())
         .layer(EdgeLayer::default())

@@ -1,4 +1,5 @@
 //! What the README says.
+use portcullis::authn::Sessions;
 use portcullis::prelude::{ApiKey, ApiKeys};
 use portcullis_sqlx::SqliteStores;
 use portcullis_testkit::TestClient;
@@ -10,7 +11,8 @@ async fn a_key_becomes_a_cookie_with_a_cart() {
     let stores = SqliteStores::from_pool(pool.connect("sqlite::memory:").await.unwrap());
     stores.migrate().await.unwrap();
     let keys = ApiKeys::new().key(ApiKey::new("ada", "k-7f3a9c"));
-    let app = sessions::app(stores.sessions().await.unwrap(), keys).unwrap();
+    let sessions = Sessions::new(stores.sessions().await.unwrap()).insecure_plain_http();
+    let app = sessions::app(sessions, keys).unwrap();
     let client = TestClient::new(app).foreign_errors();
     client.get("/cart").send().await.assert_status(401);
     let log_in = async || {

@@ -11,7 +11,7 @@ use portcullis_core::{Clock, Identity, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::cross_site::is_cross_site;
+use super::cross_site::{is_cross_site, needs_a_look};
 use super::record::{SessionDigest, SessionId, SessionRecord};
 use super::{Sessions, StoreError};
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, REQUEST_CROSS_SITE, SESSION_CONFLICT};
@@ -27,6 +27,8 @@ struct Inner {
     sessions: Sessions,
     clock: Clock,
     is_cross_site: bool,
+    /// And it would change something.
+    is_refused: bool,
     agent: Option<Arc<str>>,
     state: Mutex<State>,
 }
@@ -35,6 +37,10 @@ struct Inner {
 #[derive(Default)]
 pub(super) struct State {
     current: Option<(SessionId, SessionRecord)>,
+    /// The cookie that came with another credential, whose session nobody has looked into.
+    unopened: Option<SessionDigest>,
+    /// Somebody has said who they are in another way.
+    is_aside: bool,
     /// What the browser is told about its cookie.
     said: Option<Said>,
 }
@@ -46,11 +52,14 @@ enum Said {
 
 impl State {
     pub(super) fn of(id: SessionId, record: SessionRecord) -> Self {
-        Self { current: Some((id, record)), said: None }
+        Self { current: Some((id, record)), ..Self::default() }
     }
     /// A cookie that is not good.
     pub(super) fn taken_back() -> Self {
-        Self { current: None, said: Some(Said::TakeBack) }
+        Self { said: Some(Said::TakeBack), ..Self::default() }
+    }
+    pub(super) fn unopened(cookie: Option<SessionDigest>) -> Self {
+        Self { unopened: cookie, is_aside: true, ..Self::default() }
     }
 }
 
@@ -134,7 +143,9 @@ impl Session {
         let agent = asked.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().take(LONGEST_AGENT).collect::<String>().into());
         let clock = asked.context.clock().clone();
-        Self(Arc::new(Inner { sessions, clock, is_cross_site, agent, state: Mutex::new(state) }))
+        let is_refused = is_cross_site && needs_a_look(asked.method, asked.headers);
+        let state = Mutex::new(state);
+        Self(Arc::new(Inner { sessions, clock, is_cross_site, is_refused, agent, state }))
     }
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -145,8 +156,11 @@ impl Session {
     fn current(&self) -> Option<SessionRecord> {
         self.lock().current.as_ref().map(|(_, record)| record.clone())
     }
-    pub(super) fn is_cross_site(&self) -> bool {
-        self.0.is_cross_site
+    pub(super) fn is_refused(&self) -> bool {
+        self.0.is_refused
+    }
+    fn refuse(&self) -> Result<(), SessionError> {
+        if self.0.is_refused { Err(SessionError::CrossSite) } else { Ok(()) }
     }
     /// Who has logged in.
     pub fn identity(&self) -> Option<Identity> {
@@ -165,6 +179,14 @@ impl Session {
         if self.0.is_cross_site {
             return Err(SessionError::CrossSite);
         }
+        self.log_in_from_elsewhere(identity).await
+    }
+    /// The same at the end of a way that has led over another site, such as that of an identity provider, or that began in a mail. Whoever calls it has seen that this very browser began
+    /// it (`state` of RFC 6749, section 10.12): otherwise somebody could log others in as themselves.
+    ///
+    /// # Errors
+    /// The store cannot answer.
+    pub async fn log_in_from_elsewhere(&self, identity: &Identity) -> Result<(), SessionError> {
         let before = self.current();
         let is_same = before.as_ref().is_some_and(|record| {
             record.identity.as_ref().is_none_or(|own| own.key() == identity.key())
@@ -176,10 +198,11 @@ impl Session {
     /// # Errors
     /// There is none, it has ended meanwhile, or the store cannot answer.
     pub async fn renew(&self) -> Result<(), SessionError> {
+        self.refuse()?;
         let before = self.current().ok_or(SessionError::Anonymous)?;
         let id = SessionId::new().ok_or(SessionError::NoChance)?;
         let record = SessionRecord { digest: id.digest(), used: self.now(), ..before.clone() };
-        if !self.put_in_place(Some((&before, true)), id, record).await? {
+        if !self.put_in_place(Some((before.digest, true)), id, record).await? {
             return Err(SessionError::Conflict);
         }
         Ok(())
@@ -196,7 +219,9 @@ impl Session {
         let mut record = SessionRecord::new(id.digest(), now, expires);
         record.agent.clone_from(&self.0.agent);
         record.identity = identity.cloned();
-        let place = before.as_ref().map(|before| (before, keeps_data));
+        let place = before.map(|before| (before.digest, keeps_data));
+        // Whatever another cookie was for is over.
+        let place = place.or_else(|| self.lock().unopened.map(|digest| (digest, false)));
         if !self.put_in_place(place, id.clone(), record.clone()).await? {
             // The other one has ended meanwhile, and what it kept with it.
             self.put_in_place(None, id, record).await?;
@@ -205,54 +230,70 @@ impl Session {
     }
     async fn put_in_place(
         &self,
-        before: Option<(&SessionRecord, bool)>,
+        before: Option<(SessionDigest, bool)>,
         id: SessionId,
         mut record: SessionRecord,
     ) -> Result<bool, SessionError> {
-        let sessions = &self.0.sessions;
-        // Whatever signal the identity has is that of another session.
-        record.identity = record.identity.map(|identity| {
-            let alone = identity.to_builder().without_revocation().build();
-            sessions.alive(&alone, record.digest)
-        });
+        let Sessions(settings) = &self.0.sessions;
+        // A store gets no signal: each process has its own.
+        let bare = |it: Identity| it.to_builder().without_revocation().build();
+        record.identity = record.identity.map(bare);
+        let kept = self.current().filter(|own| before.is_some_and(|(id, _)| id == own.digest));
         match before {
-            None => sessions.0.store.create(record.clone()).await?,
-            Some((before, keeps_data)) => {
-                let store = &sessions.0.store;
-                if !store.replace(&before.digest, record.clone(), keeps_data).await? {
+            None => settings.store.create(record.clone()).await?,
+            Some((digest, keeps_data)) => {
+                if !settings.store.replace(&digest, record.clone(), keeps_data).await? {
                     return Ok(false);
                 }
-                sessions.0.live.end(&before.digest);
-                if keeps_data {
+                let owner = |record: &SessionRecord| record.owner();
+                if kept.as_ref().and_then(owner) == record.owner() {
+                    // The same one goes on, and so does what is under way.
+                    settings.live.rename(&digest, record.digest, self.now());
+                } else {
+                    settings.live.end(&digest);
+                }
+                if let Some(kept) = kept.filter(|_| keeps_data) {
                     // Whatever others have made of it meanwhile is seen with the next change.
-                    (record.data, record.version) = (Arc::clone(&before.data), before.version);
+                    (record.data, record.version) = (kept.data, kept.version);
                 }
             }
         }
+        let signal = settings.live.of(record.digest);
+        let name = record.digest.name();
+        let alive = |it: Identity| it.to_builder().session(name).revocation(signal).build();
+        record.identity = record.identity.map(alive);
         let mut state = self.lock();
         state.said = Some(Said::Keep(id.clone()));
-        state.current = Some((id, record));
+        (state.current, state.unopened) = (Some((id, record)), None);
         Ok(true)
     }
     /// Logs out: the session ends, with what is under way for it, and its cookie is taken back.
     ///
     /// # Errors
-    /// The store cannot answer. The cookie is taken back all the same.
+    /// Another site's page has sent the request, the store cannot answer, or another request has given the session a new id meanwhile: then it goes on.
     pub async fn log_out(&self) -> Result<(), SessionError> {
-        let current = {
-            let mut state = self.lock();
-            state.said = Some(Said::TakeBack);
-            state.current.take()
+        self.refuse()?;
+        let (current, unopened) = {
+            let state = self.lock();
+            (state.current.as_ref().map(|(_, record)| record.digest), state.unopened)
         };
-        if let Some((_, record)) = current {
-            self.end(&record.digest).await?;
+        let ended = match current.or(unopened) {
+            Some(digest) => self.end(&digest).await?,
+            None => true,
+        };
+        if !ended
+            && current.is_some_and(|digest| self.0.sessions.0.live.was_renamed(&digest, self.now()))
+        {
+            return Err(SessionError::Conflict);
         }
+        let mut state = self.lock();
+        (state.current, state.unopened, state.said) = (None, None, Some(Said::TakeBack));
         Ok(())
     }
     async fn end(&self, session: &SessionDigest) -> Result<bool, SessionError> {
-        let ended = self.0.sessions.0.store.end(session).await?;
+        // Whatever the store says: nothing goes on that somebody wants to end.
         self.0.sessions.0.live.end(session);
-        Ok(ended)
+        Ok(self.0.sessions.0.store.end(session).await?)
     }
     fn owner(&self) -> Result<(SessionDigest, String), SessionError> {
         let record = self.current().ok_or(SessionError::Anonymous)?;
@@ -320,12 +361,18 @@ impl Session {
     /// again with what they have made of it, so that no change is lost.
     ///
     /// # Errors
-    /// It is too large or something else, the session has ended meanwhile, others change it all the time, or the store cannot answer.
+    /// Another site's page has sent the request; somebody has said who they are by a key or a token, and has not [logged in](Self::log_in); it is too large or something else; the session has
+    /// ended meanwhile, or others change it all the time; or the store cannot answer.
     pub async fn update<T, R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<R, SessionError>
     where
         T: DeserializeOwned + Serialize + Default,
     {
+        self.refuse()?;
         if !self.exists() {
+            if self.lock().is_aside {
+                // A key that is sent with each request would begin a session with each.
+                return Err(SessionError::Anonymous);
+            }
             self.begin(None, false, None).await?;
         }
         let Sessions(settings) = &self.0.sessions;
@@ -346,7 +393,9 @@ impl Session {
                 stored.map(|stored| (stored.data, stored.version))
             };
             let (data, version) = fresh.ok_or(SessionError::Conflict)?;
-            if let Some((_, current)) = &mut self.lock().current {
+            if let Some((_, current)) = &mut self.lock().current
+                && current.digest == record.digest
+            {
                 (current.data, current.version) = (data, version);
             }
             if written {

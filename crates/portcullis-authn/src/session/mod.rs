@@ -8,11 +8,11 @@ mod store;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
-use portcullis_core::{ConfigError, Identity};
+use portcullis_core::{Clock, ConfigError, Identity, Revocation};
 use tokio::runtime::Handle;
 
 use self::handle::State;
@@ -55,6 +55,17 @@ struct Settings {
 const WATCH: Duration = Duration::from_millis(500);
 /// How many sessions are asked about at once then.
 const BATCH: usize = 500;
+/// After how many looks what is over is taken away: ten minutes.
+const SWEEP: u64 = 1_200;
+
+async fn sweep(
+    store: &dyn SessionStore,
+    idle: Duration,
+    now: SystemTime,
+) -> Result<u64, StoreError> {
+    let unused_since = now.checked_sub(idle).unwrap_or(SystemTime::UNIX_EPOCH);
+    store.sweep(now, unused_since).await
+}
 
 /// What came of a look at a request.
 pub(crate) enum Opened {
@@ -69,7 +80,7 @@ pub(crate) enum Opened {
 }
 
 /// What a store says of a cookie.
-pub(crate) type Loaded = Result<Option<SessionRecord>, StoreError>;
+pub(crate) type Loaded = (Result<Option<SessionRecord>, StoreError>, Revocation);
 type Look = Pin<Box<dyn Future<Output = Loaded> + Send>>;
 
 impl Sessions {
@@ -131,29 +142,38 @@ impl Sessions {
             settings.cookie = "insecure-session".into();
         })
     }
-    /// Watches the store for sessions that others have ended, on this runtime, which should be one that lasts: what is under way for them ends within a second. A
-    /// store that only this process changes needs none of it.
+    /// Watches the store for sessions that others have ended, on this runtime, which should be one that lasts: what is under way for them ends within a second. Every ten
+    /// minutes it also [takes away](Self::sweep) what is over. A store in memory needs none of it.
     pub fn start(&self, runtime: &Handle) {
-        let settings = Arc::downgrade(&self.0);
+        let (live, store) = (Arc::downgrade(&self.0.live), Arc::clone(&self.0.store));
+        let (idle, clock) = (self.0.idle, Clock::system());
         runtime.spawn(async move {
-            loop {
+            for beat in 1_u64.. {
                 tokio::time::sleep(WATCH).await;
-                let Some(settings) = settings.upgrade() else { return };
-                for batch in settings.live.all().chunks(BATCH) {
-                    match settings.store.missing(batch).await {
-                        Ok(gone) => gone.iter().for_each(|session| settings.live.end(session)),
-                        Err(error) => tracing::warn!("sessions are not watched: {error}"),
+                let Some(live) = live.upgrade() else { return };
+                if beat % SWEEP == 0
+                    && let Err(error) = sweep(&*store, idle, clock.wall()).await
+                {
+                    tracing::warn!("sessions that are over stay in the store: {error}");
+                }
+                for batch in live.all().chunks(BATCH) {
+                    match store.missing(batch).await {
+                        Ok(gone) => gone.iter().for_each(|session| live.end(session)),
+                        Err(error) => {
+                            tracing::warn!("sessions are not watched: {error}");
+                            break;
+                        }
                     }
                 }
             }
         });
     }
-    /// Takes away what is over. A store in memory, or one that forgets by itself, needs none of it; for others, call it now and then.
+    /// Takes away what is over, and says how much that was: for who has not [started](Self::start) it. A store in memory, or one that forgets by itself, needs none of it.
     ///
     /// # Errors
     /// The store cannot answer.
-    pub async fn sweep(&self, now: std::time::SystemTime) -> Result<u64, StoreError> {
-        self.0.store.sweep(now).await
+    pub async fn sweep(&self, now: SystemTime) -> Result<u64, StoreError> {
+        sweep(&*self.0.store, self.0.idle, now).await
     }
 
     pub(crate) fn cookie_name(&self) -> &Arc<str> {
@@ -166,6 +186,14 @@ impl Sessions {
         let mut wrong = |message: &str| errors.push(ConfigError::new("Sessions", message));
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&byte);
+        if !settings.is_secure && settings.cookie.starts_with("__") || settings.cookie.is_empty() {
+            wrong(
+                "the name of a cookie over plain HTTP begins with `__`, which browsers refuse, or there is none",
+            );
+        }
+        if settings.trusted.iter().any(|origin| !is_origin(origin)) {
+            wrong("an origin that is trusted is none: write `https://app.example`, without a path");
+        }
         if settings.is_secure && !settings.cookie.starts_with("__Host-") {
             wrong(
                 "the name of the cookie does not begin with `__Host-`, so that others could set it",
@@ -186,21 +214,20 @@ impl Sessions {
         !self.0.is_secure
     }
     /// How much of its idle time goes by before a session is marked as used again.
-    fn touch(&self, now: std::time::SystemTime) -> Touch {
+    fn touch(&self, now: SystemTime) -> Touch {
         Touch::new(now, self.0.idle / 30, self.0.idle)
     }
 
-    /// No session yet, whatever cookie the request has.
+    /// The session of a request that says who it is in another way: its cookie is not looked into, and what it is for ends when somebody logs in or out.
     pub(crate) fn unopened(&self, asked: Asked<'_>) -> Session {
-        Session::new(self.clone(), asked, State::default())
+        let state = match cookie(asked.headers, &self.0.cookie) {
+            Cookie::Id(id) => State::unopened(Some(id.digest())),
+            Cookie::None | Cookie::Odd => State::unopened(None),
+        };
+        Session::new(self.clone(), asked, state)
     }
     /// The session of a request. What was loaded for it comes with it the second time.
-    pub(crate) fn open(
-        &self,
-        asked: Asked<'_>,
-        now: std::time::SystemTime,
-        loaded: Option<Loaded>,
-    ) -> Opened {
+    pub(crate) fn open(&self, asked: Asked<'_>, now: SystemTime, loaded: Option<Loaded>) -> Opened {
         let anew = |state| Session::new(self.clone(), asked, state);
         let id = match cookie(asked.headers, &self.0.cookie) {
             Cookie::None => return Opened::Session(anew(State::default()), None),
@@ -209,40 +236,47 @@ impl Sessions {
         };
         let digest = id.digest();
         let touch = self.touch(now);
-        let loaded = loaded.or_else(|| self.0.store.try_open(&digest, touch));
+        let (loaded, signal) = if let Some(loaded) = loaded {
+            loaded
+        } else {
+            // Before the store is asked: whoever ends the session from now on is heard.
+            let signal = self.0.live.of(digest);
+            let Some(record) = self.0.store.try_open(&digest, touch) else {
+                let store = Arc::clone(&self.0.store);
+                return Opened::Look(Box::pin(async move {
+                    (store.open(&digest, touch).await, signal)
+                }));
+            };
+            (record, signal)
+        };
         let loaded = match loaded {
-            Some(Ok(record)) => record,
-            Some(Err(error)) => {
+            Ok(record) => record,
+            Err(error) => {
                 tracing::warn!("{error}");
                 return Opened::Unavailable;
-            }
-            None => {
-                let store = Arc::clone(&self.0.store);
-                return Opened::Look(Box::pin(async move { store.open(&digest, touch).await }));
             }
         };
         let idle = |record: &SessionRecord| now.duration_since(record.used).unwrap_or_default();
         let is_good = |record: &SessionRecord| {
             now < record.expires && idle(record) < self.0.idle && record.digest == digest
         };
-        let Some(mut record) = loaded.filter(is_good) else {
-            return Opened::Session(anew(State::taken_back()), None);
+        let Some(mut record) = loaded.filter(is_good).filter(|_| !signal.is_revoked()) else {
+            self.0.live.forget(&digest, signal);
+            // A request that was sent before the session had another name says nothing about the new one.
+            let is_late = self.0.live.was_renamed(&digest, now);
+            let state = if is_late { State::default() } else { State::taken_back() };
+            return Opened::Session(anew(state), None);
         };
-        record.identity = record.identity.map(|identity| self.alive(&identity, digest));
+        let alive = |identity: Identity| {
+            identity.to_builder().session(digest.name()).revocation(signal).build()
+        };
+        record.identity = record.identity.map(alive);
         let identity = record.identity.clone();
         let session = anew(State::of(id, record));
-        if session.is_cross_site() && cross_site::needs_a_look(asked.method, asked.headers) {
+        if session.is_refused() {
             return Opened::CrossSite;
         }
         Opened::Session(session, identity)
-    }
-    /// The identity of a session, which ends with it.
-    fn alive(&self, identity: &Identity, session: SessionDigest) -> Identity {
-        if identity.revocation().is_some() {
-            return identity.clone();
-        }
-        let built = identity.to_builder().session(session.name());
-        built.revocation(self.0.live.of(session)).build()
     }
 }
 
@@ -256,12 +290,17 @@ enum Cookie {
 
 /// The cookie of this name.
 fn cookie(headers: &HeaderMap, name: &str) -> Cookie {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let pairs =
-        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(own, _)| *own == name).map(|(_, value)| value);
+    // As bytes: what others have put into their cookies hides none of ours.
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let pairs = lines.flat_map(|line| line.split(|it| *it == b';')).filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        Some((pair.get(..at)?, pair.get(at + 1..)?))
+    });
+    let mut values = pairs.filter(|(own, _)| *own == name.as_bytes()).map(|(_, value)| value);
     let Some(first) = values.next() else { return Cookie::None };
-    let id = SessionId::read(first).filter(|_| values.next().is_none());
+    let first = std::str::from_utf8(first).ok();
+    let id = first.and_then(SessionId::read).filter(|_| values.next().is_none());
     id.map_or(Cookie::Odd, Cookie::Id)
 }
 
@@ -274,4 +313,16 @@ impl fmt::Debug for Sessions {
             .field("absolute", &self.0.absolute)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether browsers say it of a page: a scheme and a host, in small letters, and nothing behind them.
+fn is_origin(origin: &HeaderValue) -> bool {
+    let text = origin.to_str().unwrap_or_default();
+    let uri = text.parse::<http::Uri>().ok();
+    let plain = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+    plain.is_some_and(|(scheme, authority)| {
+        ["http", "https"].contains(&scheme)
+            && text == format!("{scheme}://{authority}")
+            && text == text.to_ascii_lowercase()
+    })
 }

@@ -84,8 +84,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<SessionDigest>, StoreError>;
     /// Which of these sessions are not there.
     async fn missing(&self, ids: &[SessionDigest]) -> Result<Vec<SessionDigest>, StoreError>;
-    /// Takes away what is over.
-    async fn sweep(&self, now: SystemTime) -> Result<u64, StoreError>;
+    /// Takes away what is over, and what was not used since then.
+    async fn sweep(&self, now: SystemTime, unused_since: SystemTime) -> Result<u64, StoreError>;
 }
 
 /// Sessions in memory: those of one process, gone with it. Cheap to clone; clones share them.
@@ -136,7 +136,7 @@ impl MemorySessions {
 impl Kept {
     fn add(&mut self, record: SessionRecord) {
         if self.sessions.len() >= self.sweep_at.max(FEW) {
-            let now = record.created;
+            let now = record.used;
             self.sessions.retain(|_, known| now < known.expires);
             self.sweep_at = self.sessions.len() * 2;
         }
@@ -217,10 +217,11 @@ impl SessionStore for MemorySessions {
         let kept = self.lock();
         Ok(ids.iter().filter(|id| !kept.sessions.contains_key(*id)).copied().collect())
     }
-    async fn sweep(&self, now: SystemTime) -> Result<u64, StoreError> {
+    async fn sweep(&self, now: SystemTime, unused_since: SystemTime) -> Result<u64, StoreError> {
         let mut kept = self.lock();
         let before = kept.sessions.len();
-        kept.sessions.retain(|_, record| now < record.expires);
+        let is_over = |it: &SessionRecord| now >= it.expires || it.used <= unused_since;
+        kept.sessions.retain(|_, record| !is_over(record));
         Ok(u64::try_from(before - kept.sessions.len()).unwrap_or(u64::MAX))
     }
 }

@@ -1,7 +1,10 @@
 //! Sessions of browsers: their cookies, their times, what ends them, and who may not use them.
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -44,6 +47,8 @@ impl SessionStore for Remote {
         self.away()?;
         // Whatever comes over a wire has no signal of this process.
         let record = self.inner.open(id, touch).await?;
+        // It is on its way.
+        tokio::task::yield_now().await;
         Ok(record.map(|mut record| {
             let bare = |it: Identity| it.to_builder().without_revocation().build();
             record.identity = record.identity.map(bare);
@@ -88,8 +93,8 @@ impl SessionStore for Remote {
         self.away()?;
         self.inner.missing(ids).await
     }
-    async fn sweep(&self, now: SystemTime) -> Answer<u64> {
-        self.inner.sweep(now).await
+    async fn sweep(&self, now: SystemTime, unused_since: SystemTime) -> Answer<u64> {
+        self.inner.sweep(now, unused_since).await
     }
 }
 
@@ -118,6 +123,9 @@ async fn act(path: &str, session: &Session) -> Result<String, SessionError> {
     let user = |name: &str| Identity::builder("shop", name).role("reader").build();
     match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
         ["in", name] => session.log_in(&user(name)).await.map(|()| (*name).to_owned()),
+        ["elsewhere", name] => {
+            session.log_in_from_elsewhere(&user(name)).await.map(|()| (*name).to_owned())
+        }
         ["out"] => session.log_out().await.map(|()| "out".to_owned()),
         ["renew"] => session.renew().await.map(|()| "renewed".to_owned()),
         ["add"] => {
@@ -282,8 +290,8 @@ impl SessionStore for Shared {
     async fn missing(&self, ids: &[SessionDigest]) -> Answer<Vec<SessionDigest>> {
         self.0.missing(ids).await
     }
-    async fn sweep(&self, now: SystemTime) -> Answer<u64> {
-        self.0.sweep(now).await
+    async fn sweep(&self, now: SystemTime, unused_since: SystemTime) -> Answer<u64> {
+        self.0.sweep(now, unused_since).await
     }
 }
 
@@ -438,7 +446,12 @@ async fn what_another_sites_page_sends_changes_nothing() {
         assert_eq!(ada.ask(Method::GET, "/", &lines).await.status, 200, "{what} GET");
         // Without a cookie nobody's rights are used, but nobody is logged in as somebody else either.
         assert_eq!(anonymous.ask(Method::POST, "/", &lines).await.status, 200, "{what}");
-        assert_eq!(anonymous.ask(Method::POST, "/in/eve", &lines).await.status, status, "{what}");
+        for path in ["/in/eve", "/add", "/out"] {
+            assert_eq!(anonymous.ask(Method::POST, path, &lines).await.status, status, "{what}");
+        }
+        // The way back from an identity provider leads over another site.
+        let back = anonymous.ask(Method::GET, "/elsewhere/eve", &lines).await;
+        assert_eq!((back.status, back.text.as_str()), (200, "eve"), "{what}");
         // A key is none that a browser sends by itself.
         let with_key: Vec<_> = lines.iter().copied().chain([("x-api-key", "k-7f3a9c")]).collect();
         let said = ada.ask(Method::POST, "/", &with_key).await;
@@ -447,6 +460,12 @@ async fn what_another_sites_page_sends_changes_nothing() {
             (200, "nobody"),
             "{what}: its cookie is not opened"
         );
+        let said = ada.ask(Method::GET, "/add", &with_key).await;
+        assert_eq!(
+            said.status, 401,
+            "{what}: a key that comes with each request begins no session"
+        );
+        assert_eq!(said.headers.get("set-cookie"), None, "{what}");
     }
 }
 
@@ -501,6 +520,11 @@ async fn what_is_under_way_ends_with_its_session() {
         let mut body = ada.front.clone().oneshot(of("/stream")).await.unwrap().into_body();
         let waits = tokio::time::timeout(Duration::from_secs(5), body.frame()).await;
         assert!(waits.is_err(), "it goes on as long as its session does");
+        for path in ["/renew", "/in/ada", "/renew"] {
+            ada.get(path).await;
+        }
+        let waits = tokio::time::timeout(Duration::from_secs(5), body.frame()).await;
+        assert!(waits.is_err(), "the same one goes on, whatever the session is called");
         if is_other {
             // Another process ends it.
             let ended = store.inner.end_all("shop||ada", None).await.unwrap();
@@ -581,6 +605,38 @@ fn what_could_not_work_does_not_start() {
         let told = stack.service(service_fn(application)).err().map(|errors| errors.to_string());
         assert_eq!(told.is_some(), want.is_some(), "{told:?}");
         assert!(want.is_none_or(|want| told.as_ref().unwrap().contains(want)), "{told:?}");
+    }
+}
+
+/// The store has answered, and the answer is on its way, when the session ends.
+#[tokio::test]
+async fn a_session_that_ends_while_it_is_looked_up_lets_nobody_in() {
+    let (sessions, time) = (Sessions::new(Remote::default()), FakeTime::new());
+    let mut ada = Browser::new(&sessions, &time);
+    ada.get("/in/ada").await;
+    let late = ada.clone();
+    let mut late = pin!(late.ask(Method::GET, "/", &[]));
+    for _ in 0..2 {
+        let polled = poll_fn(|context| Poll::Ready(late.as_mut().poll(context))).await;
+        assert!(polled.is_pending(), "the store has not answered yet");
+    }
+    ada.get("/out").await;
+    assert_eq!(late.await.text, "nobody");
+}
+
+/// What others have put into a browser hides nothing of ours.
+#[tokio::test]
+async fn cookies_of_others_may_be_anything() {
+    let (sessions, time) = (Sessions::new(MemorySessions::new()), FakeTime::new());
+    let mut ada = Browser::new(&sessions, &time);
+    ada.get("/in/ada").await;
+    let own = format!("__Host-session={}", ada.cookie.clone().unwrap());
+    for others in [&b"theme=\xff"[..], b"caf\xc3\xa9=1", b"=", b"x", b"a=b=c", b""] {
+        let line = [others, b"; ", own.as_bytes(), b" ;", others].concat();
+        let request = request(Method::GET, "/").host("shop.example").clock(time.clock());
+        let request = request.header("cookie", HeaderValue::from_bytes(&line).unwrap()).build();
+        let response = ada.front.clone().oneshot(request).await.unwrap();
+        assert_eq!(read(response).await, "ada", "{}", line.escape_ascii());
     }
 }
 

@@ -282,6 +282,11 @@ impl<'a> Tries<'a> {
             let servers = self.upstream.servers.load();
             let fresh = again.is_some();
             let Some(server) = again.take().or_else(|| self.choose(&servers, retried)) else {
+                // Who comes before the servers are known waits for them. In a box, since it is seldom needed.
+                if servers.is_empty() && Box::pin(self.upstream.first_look(self.time_left())).await
+                {
+                    continue;
+                }
                 let nobody = || {
                     let cause = format!("upstream `{}` has no server", self.upstream.name);
                     unsent(kinds::UPSTREAM_UNAVAILABLE, cause)

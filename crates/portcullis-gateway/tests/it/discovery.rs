@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis_core::BoxError;
 use portcullis_gateway::{Discover, Discovered, Upstream};
 use portcullis_server::Server;
+use tokio::sync::watch;
 
 use crate::support::{Folder, in_front_of, serve, telling, until};
 
@@ -25,6 +26,43 @@ async fn a_name_stands_for_its_addresses() {
     for _ in 0..10 {
         assert_eq!(in_front_of(&upstream).get("/").send().await.status(), 200);
     }
+}
+
+/// Knows the server when it is told, or that there is none to be known.
+#[derive(Clone, Debug)]
+struct Slow(watch::Receiver<Option<Result<String, String>>>);
+
+impl Discover for Slow {
+    fn discover(&self) -> Pin<Box<dyn Future<Output = Result<Discovered, BoxError>> + Send + '_>> {
+        let mut told = self.0.clone();
+        Box::pin(async move {
+            let told = told.wait_for(Option::is_some).await?.clone();
+            let url = told.expect("it waited for it")?;
+            Ok(Discovered::new(Duration::from_secs(60)).server(url))
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_comes_before_the_servers_are_known_waits_for_them() {
+    let server = serve(Server::bind("http://127.0.0.1:0"), telling);
+    for (told, want) in [(Ok(server.places[0].clone()), 200), (Err("nobody knows".to_owned()), 503)]
+    {
+        let (tell, slow) = watch::channel(None);
+        let upstream = Upstream::builder("b").discover(Slow(slow)).build().unwrap();
+        let client = in_front_of(&upstream);
+        let mut early = std::pin::pin!(client.get("/").send());
+        let waits = tokio::time::timeout(Duration::from_millis(50), early.as_mut()).await;
+        assert!(waits.is_err(), "{told:?}");
+        tell.send(Some(told.clone())).unwrap();
+        assert_eq!(early.await.status(), want, "{told:?}");
+        assert_eq!(client.get("/").send().await.status(), want, "{told:?}");
+    }
+    // Its own time is over sooner.
+    let (_tell, slow) = watch::channel(None);
+    let upstream = Upstream::builder("b").discover(Slow(slow));
+    let upstream = upstream.timeout(Duration::from_millis(50)).build().unwrap();
+    assert_eq!(in_front_of(&upstream).get("/").send().await.status(), 503);
 }
 
 #[tokio::test]
@@ -76,10 +114,8 @@ async fn whoever_leaves_the_list_gets_nothing_more() {
     };
     let told = Told(Arc::new(Mutex::new(list(&[&one.places[0]]))));
     let upstream = Upstream::builder("b").discover(told.clone()).build().unwrap();
-    // Begun by the first request, which nobody can answer yet.
+    // Begun by the first request.
     let client = in_front_of(&upstream);
-    assert_eq!(client.get("/").send().await.status(), 503);
-    upstream.ready().await;
     assert_eq!(client.get("/").send().await.status(), 200);
     *told.0.lock().unwrap() = list(&[&two.places[0]]);
     until(|| upstream.servers()[0].url == two.places[0]).await;
