@@ -11,6 +11,7 @@ mod resilience;
 mod routes;
 mod running;
 mod server;
+mod sessions;
 mod table;
 mod tokens;
 
@@ -19,12 +20,13 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
         Some("instructions") => instructions::main(workspace, args),
         Some("tokens") => tokens::main(workspace, args),
         Some("resilience") => resilience::main(workspace, args),
+        Some("sessions") => sessions::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
         Some("routes") => routes::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
         _ => Err(Failure::new(
-            "say `cargo xtask bench instructions|resilience|tokens|server|proxy|routes|build`",
+            "say `cargo xtask bench instructions|resilience|tokens|sessions|server|proxy|routes|build`",
         )),
     }
 }

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 #![cfg(test)]
 
+mod away;
 mod contract;
 mod migrate;
 mod support;
