@@ -151,24 +151,27 @@ pub(crate) async fn offer(path: PathBuf, sockets: Vec<Listening>, control: Arc<C
     let mut next = loop {
         tokio::select! {
             accepted = listener.accept(), if heirs.len() < MAX_HEIRS => match accepted {
-                Ok((stream, _)) => drop(heirs.spawn(give(stream, Arc::clone(&sockets)))),
+                Ok((stream, _)) => {
+                    // Before it is given any: who has copies of them goes on with them and needs their files, also where this task hears no more of how this process ends.
+                    control.set_sockets(Sockets::Promised);
+                    heirs.spawn(give(stream, Arc::clone(&sockets)));
+                }
                 Err(error) => {
                     tracing::warn!(error = %error, "cannot accept a process that asks for the sockets");
                     tokio::time::sleep(PATIENCE).await;
                 }
             },
-            Some(given) = heirs.join_next() => match given {
-                Ok(Ok(next)) => break next,
-                Ok(Err(error)) => tracing::warn!(error = %error, "the sockets were not taken over"),
-                Err(_) => {}
-            },
-            () = control.reached(State::Closing) => {
-                if !heirs.is_empty() {
-                    // Who has copies of them goes on with them, and needs their files.
-                    control.set_sockets(Sockets::Promised);
+            Some(given) = heirs.join_next() => {
+                match given {
+                    Ok(Ok(next)) => break next,
+                    Ok(Err(error)) => tracing::warn!(error = %error, "the sockets were not taken over"),
+                    Err(_) => {}
                 }
-                return;
+                if heirs.is_empty() {
+                    control.set_sockets(Sockets::Ours);
+                }
             }
+            () = control.reached(State::Closing) => return,
         }
     };
     control.set_sockets(Sockets::HandedOver);
