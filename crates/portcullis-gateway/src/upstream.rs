@@ -160,14 +160,11 @@ impl Inner {
     pub(crate) fn is_started(&self) -> bool {
         self.started.load(Relaxed)
     }
-    /// Waits until the list has been asked for once; not where it has been before. Whether it was worth the wait.
+    /// Waits until the list has been asked for once. Whether there is any server then.
     pub(crate) async fn first_look(&self, limit: Duration) -> bool {
         let mut looked = self.looked.subscribe();
-        if *looked.borrow() {
-            return false;
-        }
-        let look = tokio::time::timeout(limit, looked.wait_for(|looked| *looked)).await;
-        look.is_ok_and(|look| look.is_ok())
+        drop(tokio::time::timeout(limit, looked.wait_for(|looked| *looked)).await);
+        !self.servers.load().is_empty()
     }
 
     fn watch(self: &Arc<Self>, server: &Arc<Server>) {
