@@ -287,15 +287,6 @@ async fn migrate_postgres(pool: &sqlx::PgPool) -> sqlx::Result<()> {
     transaction.commit().await
 }
 
-#[cfg(feature = "postgres")]
-async fn end_all_postgres(
-    pool: &sqlx::PgPool,
-    owner: &[u8],
-    but: &[u8],
-) -> Answer<Vec<(Vec<u8>,)>> {
-    retried!(sqlx::query_as(sql::dollar::END_ALL).bind(owner).bind(but).fetch_all(pool).await)
-}
-
 #[cfg(feature = "sqlite")]
 async fn migrate_sqlite(pool: &sqlx::SqlitePool) -> sqlx::Result<()> {
     // It has the file to itself from the beginning: who begins to read first cannot go on to write beside another one.
@@ -304,14 +295,19 @@ async fn migrate_sqlite(pool: &sqlx::SqlitePool) -> sqlx::Result<()> {
     transaction.commit().await
 }
 
-#[cfg(feature = "sqlite")]
-async fn end_all_sqlite(
-    pool: &sqlx::SqlitePool,
-    owner: &[u8],
-    but: &[u8],
-) -> Answer<Vec<(Vec<u8>,)>> {
-    retried!(sqlx::query_as(sql::dollar::END_ALL).bind(owner).bind(but).fetch_all(pool).await)
+/// Where a deletion says what is gone.
+macro_rules! end_all {
+    ($feature:literal, $name:ident, $pool:ty) => {
+        #[cfg(feature = $feature)]
+        async fn $name(pool: &$pool, owner: &[u8], but: &[u8]) -> Answer<Vec<(Vec<u8>,)>> {
+            let end_all = sql::dollar::END_ALL;
+            retried!(sqlx::query_as(end_all).bind(owner).bind(but).fetch_all(pool).await)
+        }
+    };
 }
+
+end_all!("postgres", end_all_postgres, sqlx::PgPool);
+end_all!("sqlite", end_all_sqlite, sqlx::SqlitePool);
 
 #[cfg(feature = "mysql")]
 async fn migrate_mysql(pool: &sqlx::MySqlPool) -> sqlx::Result<()> {

@@ -7,7 +7,7 @@ use portcullis_sqlx::{MySqlStores, PgStores, SqliteStores};
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::{AssertSqlSafe, Executor, Row};
+use sqlx::{AssertSqlSafe, Executor, MySqlConnection, PgConnection, Row};
 
 use crate::support::{with_mysql, with_postgres, with_sqlite};
 
@@ -41,60 +41,65 @@ async fn comes_back(store: &impl SessionStore) {
     tokio::time::timeout(Duration::from_secs(2), back).await.expect("within 2 s");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_comes_back_when_its_connections_were_killed() {
-    with_postgres(async |pool| {
-        let stores = PgStores::from_pool(pool.clone());
-        stores.migrate().await.unwrap();
-        let store = stores.sessions().await.unwrap();
-        begin(&store).await;
-        for _ in 0..5 {
-            let mut held = Vec::new();
-            for _ in 0..5 {
-                held.push(pool.acquire().await.unwrap());
-            }
-            let mut one = held.pop().unwrap();
-            drop(held);
-            let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-            let killed = one.fetch_all(others).await.unwrap().len();
-            assert!(killed >= 4, "{killed}");
-            one.execute("SELECT pg_terminate_backend(pg_backend_pid())").await.unwrap_err();
-            drop(one);
-            comes_back(&store).await;
-        }
-    })
-    .await;
+/// Kills all connections of this one's database, this one being the last.
+async fn kill_on_postgres(one: &mut PgConnection) {
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let killed = one.fetch_all(others).await.unwrap().len();
+    assert!(killed >= 4, "{killed}");
+    one.execute("SELECT pg_terminate_backend(pg_backend_pid())").await.unwrap_err();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn mariadb_comes_back_when_its_connections_were_killed() {
-    with_mysql(async |pool| {
-        let stores = MySqlStores::from_pool(pool.clone());
-        stores.migrate().await.unwrap();
-        let store = stores.sessions().await.unwrap();
-        begin(&store).await;
-        for _ in 0..5 {
-            let mut held = Vec::new();
-            for _ in 0..5 {
-                held.push(pool.acquire().await.unwrap());
-            }
-            let mut one = held.pop().unwrap();
-            drop(held);
-            let others = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()";
-            let others = one.fetch_all(others).await.unwrap();
-            assert!(others.len() >= 4, "{}", others.len());
-            for other in others {
-                // One may have ended by itself.
-                let kill = format!("KILL {}", other.get::<i64, _>(0));
-                drop(one.execute(AssertSqlSafe(kill)).await);
-            }
-            drop(one.execute("KILL CONNECTION_ID()").await);
-            drop(one);
-            comes_back(&store).await;
-        }
-    })
-    .await;
+async fn kill_on_mariadb(one: &mut MySqlConnection) {
+    let others = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()";
+    let others = one.fetch_all(others).await.unwrap();
+    assert!(others.len() >= 4, "{}", others.len());
+    for other in others {
+        // One may have ended by itself.
+        let kill = format!("KILL {}", other.get::<i64, _>(0));
+        drop(one.execute(AssertSqlSafe(kill)).await);
+    }
+    drop(one.execute("KILL CONNECTION_ID()").await);
 }
+
+/// The same on each database.
+macro_rules! killed {
+    ($name:ident, $with:ident, $stores:ident, $kill:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            $with(async |pool| {
+                let stores = $stores::from_pool(pool.clone());
+                stores.migrate().await.unwrap();
+                let store = stores.sessions().await.unwrap();
+                begin(&store).await;
+                for _ in 0..5 {
+                    let mut held = Vec::new();
+                    for _ in 0..5 {
+                        held.push(pool.acquire().await.unwrap());
+                    }
+                    let mut one = held.pop().unwrap();
+                    drop(held);
+                    $kill(&mut one).await;
+                    drop(one);
+                    comes_back(&store).await;
+                }
+            })
+            .await;
+        }
+    };
+}
+
+killed!(
+    postgres_comes_back_when_its_connections_were_killed,
+    with_postgres,
+    PgStores,
+    kill_on_postgres
+);
+killed!(
+    mariadb_comes_back_when_its_connections_were_killed,
+    with_mysql,
+    MySqlStores,
+    kill_on_mariadb
+);
 
 /// The same on each database.
 macro_rules! starved {
