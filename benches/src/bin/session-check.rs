@@ -27,21 +27,7 @@ const POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 const VARIANTS: [&str; 5] = ["no cookie", "memory", "SQLite", "PostgreSQL", "Redis"];
 
 fn main() -> Result<(), BoxError> {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["list"] => VARIANTS.iter().for_each(|variant| println!("{variant}")),
-        ["run", variant, count] => drop(run(variant, count.parse()?)?),
-        ["time"] => {
-            for variant in VARIANTS {
-                run(variant, 2_000)?;
-                let micros = run(variant, 20_000)?.as_secs_f64() * 1e6 / 20_000.0;
-                println!("{variant}: {micros:.2} us");
-            }
-        }
-        _ => println!("usage: session-check list | run VARIANT COUNT | time"),
-    }
-    Ok(())
+    portcullis_benches::timed("session-check", &VARIANTS, run)
 }
 
 async fn sessions(variant: &str) -> Result<Sessions, BoxError> {
