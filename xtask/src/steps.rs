@@ -90,8 +90,10 @@ fn package(_: &Workspace) -> Result {
     for registry in unpacked_registries() {
         forget(&registry)?;
     }
-    // The examples too, which are never published: they show that the crates are whole.
+    // The examples too, which are never published: they show that the crates are whole. A package does not have the workspace's
+    // profile, and what debuggers read, of every program, would take most of the disk.
     let package = Cmd::new("cargo package --workspace --all-features --allow-dirty --target-dir");
+    let package = package.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
     package.arg(target.display().to_string()).run_without_warnings()
 }
 
