@@ -16,6 +16,9 @@ use portcullis_core::{
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::new_key::NewApiKey;
+use crate::stored_key::{FoundKey, KeyLook, StoredKeys};
+
 /// One API key and whom it stands for. Only its digest is kept.
 #[derive(Clone)]
 pub struct ApiKey {
@@ -118,7 +121,16 @@ pub struct ApiKeys {
     basic: bool,
     // By the first bytes of the digest: how long a look-up takes tells nothing about a key.
     by_prefix: HashMap<[u8; 8], Vec<Known>>,
+    stored: Option<StoredKeys>,
     errors: Vec<ConfigError>,
+}
+
+/// Whose key it is.
+pub(crate) enum KeyVerdict {
+    Nobody,
+    Known(Identity),
+    /// It is found out when this is over.
+    Look(KeyLook),
 }
 
 impl Default for ApiKeys {
@@ -137,6 +149,7 @@ impl ApiKeys {
             header: HeaderName::from_static("x-api-key"),
             basic: false,
             by_prefix: HashMap::new(),
+            stored: None,
             errors: Vec::new(),
         }
     }
@@ -167,9 +180,14 @@ impl ApiKeys {
         }
         self
     }
-    /// Whether there is none.
+    /// Takes the keys of a store too, in place of those of any that was named before.
+    #[must_use]
+    pub fn stored(self, keys: StoredKeys) -> Self {
+        Self { stored: Some(keys), ..self }
+    }
+    /// Whether there is none, and no store that could have one.
     pub fn is_empty(&self) -> bool {
-        self.by_prefix.is_empty()
+        self.by_prefix.is_empty() && self.stored.is_none()
     }
     /// Goes on with what these keys replace: a key that was there already, for the same caller with the same rights, stays the same
     /// identity, and what is under way for it goes on.
@@ -231,21 +249,46 @@ impl ApiKeys {
     pub(crate) fn is_basic_in(&self, headers: &HeaderMap) -> bool {
         self.basic && headers.get_all(AUTHORIZATION).iter().any(|line| basic_of(line).is_some())
     }
-    /// Whose key the headers carry: `None` without a key, an error for a key that nobody owns or that is over, or for two.
+    /// Whose key the headers carry; an error for a key that nobody owns or that is over, or for two. What was looked up in the store comes with it the second time.
     pub(crate) fn identify(
         &self,
         headers: &HeaderMap,
         now: SystemTime,
-    ) -> Result<Option<&Identity>, Invalid> {
+        looked: Option<Result<FoundKey, Invalid>>,
+    ) -> Result<KeyVerdict, Invalid> {
         let mut lines = headers.get_all(&self.header).iter();
         let basic = headers.get_all(AUTHORIZATION).iter().filter(|_| self.basic);
         let mut basic = basic.filter_map(basic_of);
-        let known = match (lines.next(), lines.next(), basic.next(), basic.next()) {
-            (None, _, None, _) => return Ok(None),
-            (Some(key), None, None, _) => self.find(key.as_bytes()).ok_or("an unknown key")?,
-            (None, _, Some(encoded), None) => self.find_named(encoded)?,
+        let decoded;
+        let (name, key) = match (lines.next(), lines.next(), basic.next(), basic.next()) {
+            (None, _, None, _) => return Ok(KeyVerdict::Nobody),
+            (Some(key), None, None, _) => (None, key.as_bytes()),
+            (None, _, Some(encoded), None) => {
+                decoded =
+                    STANDARD.decode(encoded).map_err(|_| "a name and a key that are no Base64")?;
+                let colon = decoded.iter().position(|byte| *byte == b':');
+                let colon = colon.ok_or("a name without a key")?;
+                let (name, key) = decoded.split_at_checked(colon).unwrap_or_default();
+                (Some(name), key.get(1..).unwrap_or_default())
+            }
             _ => return Err("several keys".into()),
         };
+        let is_named = |id: &str| name.is_none_or(|name| name == id.as_bytes());
+        if let Some(found) = looked {
+            let found = found?;
+            let named = is_named(&found.id).then_some(found.identity);
+            return named.map(KeyVerdict::Known).ok_or_else(|| "a key of another name".into());
+        }
+        let digest: [u8; 32] = Sha256::digest(key).into();
+        let Some(known) = self.find(&digest) else {
+            // What was not made here need not be asked about.
+            let is_one = std::str::from_utf8(key).is_ok_and(NewApiKey::is_one);
+            let stored = self.stored.as_ref().filter(|_| is_one).ok_or("an unknown key")?;
+            return Ok(KeyVerdict::Look(stored.look(digest, now)));
+        };
+        if !is_named(known.identity.subject()) {
+            return Err("a key of another name".into());
+        }
         if known.expires.is_some_and(|expires| now >= expires) {
             return Err("a key that is over".into());
         }
@@ -253,24 +296,13 @@ impl ApiKeys {
         if known.used.load(Relaxed) != seconds {
             known.used.store(seconds, Relaxed);
         }
-        Ok(Some(&known.identity))
+        Ok(KeyVerdict::Known(known.identity.clone()))
     }
-    /// The key of a name and a key (RFC 7617), if it is that caller's.
-    fn find_named(&self, encoded: &[u8]) -> Result<&Known, Invalid> {
-        let text = STANDARD.decode(encoded).map_err(|_| "a name and a key that are no Base64")?;
-        let colon = text.iter().position(|byte| *byte == b':').ok_or("a name without a key")?;
-        let (name, key) =
-            (text.get(..colon).unwrap_or_default(), text.get(colon + 1..).unwrap_or_default());
-        let known = self.find(key).ok_or("an unknown key")?;
-        let is_own = known.identity.subject().as_bytes() == name;
-        is_own.then_some(known).ok_or_else(|| "a key of another name".into())
-    }
-    fn find(&self, key: &[u8]) -> Option<&Known> {
-        let digest: [u8; 32] = Sha256::digest(key).into();
-        let candidates = self.by_prefix.get(&prefix(&digest))?;
+    fn find(&self, digest: &[u8; 32]) -> Option<&Known> {
+        let candidates = self.by_prefix.get(&prefix(digest))?;
         // Every candidate is compared, and in full.
         candidates.iter().fold(None, |found, known| {
-            if bool::from(known.digest.ct_eq(&digest)) { Some(known) } else { found }
+            if bool::from(known.digest.ct_eq(digest)) { Some(known) } else { found }
         })
     }
 }

@@ -23,12 +23,13 @@ use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::api_key::{ApiKeys, Invalid};
+use crate::api_key::{ApiKeys, Invalid, KeyVerdict};
 use crate::bearer::{Bearer, Looked, Scheme, Verdict, takes};
 use crate::certificate::ClientCertificates;
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID, REQUEST_CROSS_SITE};
 use crate::proof::{self, Asked, SeenProofs};
-use crate::session::{Loaded, Opened, Session, Sessions};
+use crate::session::{Loaded, Opened, Session, Sessions, StoreError};
+use crate::stored_key::FoundKey;
 use crate::token::TokenIssuer;
 
 /// Applies [`Authenticate`]: tells everybody further in who asks.
@@ -422,14 +423,14 @@ impl Schemes {
         asked: Asked<'_>,
         looked: Option<Looked>,
     ) -> Result<(Option<Identity>, Option<Session>), Found> {
-        let Asked { context, headers, .. } = asked;
+        let context = asked.context;
         let now = context.clock().wall();
-        let by_key = self.api_keys.as_ref().map_or(Ok(None), |keys| keys.identify(headers, now));
-        let (looked, loaded) = match looked {
-            Some(Looked::Session(loaded)) => (None, Some(loaded)),
-            looked => (looked, None),
+        let (looked, loaded, stored) = match looked {
+            Some(Looked::Session(loaded)) => (None, Some(loaded), None),
+            Some(Looked::Key(stored)) => (None, None, Some(stored)),
+            looked => (looked, None, None),
         };
-        let by_key = by_key.map_err(|error| invalid(context, &self.challenges, error))?;
+        let by_key = self.by_key(asked, now, stored)?;
         let bearer = self.bearer.as_ref().filter(|_| self.has_issuers());
         let by_token = match bearer.map(|bearer| bearer.identify(asked, now, looked)) {
             None | Some(Verdict::Nobody) => None,
@@ -450,11 +451,8 @@ impl Schemes {
             Some(Verdict::Look(look)) => return Err(Found::Look(look)),
             Some(Verdict::Unavailable) => return Err(Found::Refused(unavailable())),
         };
-        let identity = match (by_key.cloned(), by_token) {
-            (Some(_), Some(_)) => {
-                let both = Invalid::from("an API key and a token: nobody can say which is meant");
-                return Err(invalid(context, &self.challenges, both));
-            }
+        let identity = match (by_key, by_token) {
+            (Some(_), Some(_)) => return Err(self.key_and_token(context)),
             (one, other) => one.or(other),
         };
         let (identity, session) = self.with_session(asked, identity, now, loaded)?;
@@ -475,6 +473,37 @@ impl Schemes {
             return Err(invalid(context, &challenges, Invalid(message.into())));
         }
         Ok((identity, session))
+    }
+    /// Whose key the request carries.
+    fn by_key(
+        &self,
+        asked: Asked<'_>,
+        now: SystemTime,
+        stored: Option<Result<Option<FoundKey>, StoreError>>,
+    ) -> Result<Option<Identity>, Found> {
+        let Asked { context, headers, .. } = asked;
+        let Some(keys) = &self.api_keys else { return Ok(None) };
+        let stored = stored.transpose().map_err(|error| {
+            tracing::warn!("{error}");
+            Found::Refused(unavailable())
+        })?;
+        let stored =
+            stored.map(|found| found.ok_or("a key that nobody owns, or that is over".into()));
+        match keys.identify(headers, now, stored) {
+            Ok(KeyVerdict::Nobody) => Ok(None),
+            Ok(KeyVerdict::Known(identity)) => Ok(Some(identity)),
+            Ok(KeyVerdict::Look(_)) if self.has_issuers() && Bearer::is_in(headers) => {
+                Err(self.key_and_token(context))
+            }
+            Ok(KeyVerdict::Look(look)) => {
+                Err(Found::Look(Box::pin(async move { Looked::Key(look.await) })))
+            }
+            Err(error) => Err(invalid(context, &self.challenges, error)),
+        }
+    }
+    fn key_and_token(&self, context: &Context) -> Found {
+        let both = Invalid::from("an API key and a token: nobody can say which is meant");
+        invalid(context, &self.challenges, both)
     }
     /// The session of the request, where there are sessions; whose it is, where nobody has said who they are in another way.
     fn with_session(

@@ -14,7 +14,8 @@ use crate::api_key::Invalid;
 use crate::certificate::digest_of_client;
 use crate::jose::{Flaw, Token};
 use crate::proof::{Asked, SeenProofs, Wrong};
-use crate::session::Loaded;
+use crate::session::{Loaded, StoreError};
+use crate::stored_key::FoundKey;
 use crate::token::{
     Answer, Fingerprint, Introspection, Judged, Now, Remembered, RemoteKeys, TokenIssuer, Told,
     claims_of,
@@ -383,6 +384,8 @@ pub(crate) enum Looked {
     Told(usize, Told),
     /// What the store says of a session.
     Session(Loaded),
+    /// What the store says of a key.
+    Key(Result<Option<FoundKey>, StoreError>),
 }
 
 type Look = Pin<Box<dyn Future<Output = Looked> + Send>>;

@@ -44,6 +44,28 @@ pub const ATTEMPTS_EXHAUSTED: ProblemKind = ProblemKind::new(
     "Too many passwords were tried",
 );
 
+/// A password is not one that is taken.
+pub const PASSWORD_REFUSED: ProblemKind =
+    ProblemKind::new("password-refused", StatusCode::BAD_REQUEST, "Choose another password");
+
+/// A link of a mail is not good, or was used already.
+pub const LINK_INVALID: ProblemKind =
+    ProblemKind::new("link-invalid", StatusCode::BAD_REQUEST, "The link is no longer good");
+
+/// What is sent to the endpoints for accounts is neither a form nor JSON.
+pub const MEDIA_TYPE_UNSUPPORTED: ProblemKind = ProblemKind::new(
+    "media-type-unsupported",
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "The request is in a form that is not read here",
+);
+
+/// So many mails are on their way that no other can be sent.
+pub const MAIL_BUSY: ProblemKind = ProblemKind::new(
+    "mail-busy",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "No mail can be sent at the moment",
+);
+
 /// Every kind in this module.
 pub const ALL: &[ProblemKind] = &[
     CREDENTIALS_INVALID,
@@ -52,4 +74,8 @@ pub const ALL: &[ProblemKind] = &[
     SESSION_CONFLICT,
     PASSWORDS_BUSY,
     ATTEMPTS_EXHAUSTED,
+    PASSWORD_REFUSED,
+    LINK_INVALID,
+    MEDIA_TYPE_UNSUPPORTED,
+    MAIL_BUSY,
 ];

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "accounts")]
+mod account;
 mod api_key;
 mod authenticate;
 mod bearer;
@@ -11,11 +13,21 @@ mod new_key;
 #[cfg(feature = "passwords")]
 mod password;
 mod proof;
+mod secret_id;
 mod session;
+mod stored_key;
 mod token;
 #[cfg(test)]
 mod vectors;
 
+#[cfg(feature = "accounts")]
+pub use account::{
+    Account, Accounts, AccountsBuilder, AccountsFuture, Email, LogMailer, Mail, MailKind, Mailer,
+    MemoryTokens, MemoryUsers, OneTimeToken, OneTimeTokens, Page, PageKind, Pages, PlainPages,
+    Purpose, Users,
+};
+#[cfg(feature = "smtp")]
+pub use account::{SmtpError, SmtpMailer};
 pub use api_key::{ApiKey, ApiKeys};
 pub use authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer};
 pub use certificate::{CertificateHolder, ClientCertificates};
@@ -31,6 +43,7 @@ pub use session::{
     MemorySessions, Session, SessionDigest, SessionError, SessionInfo, SessionRecord, SessionStore,
     Sessions, StoreError, Touch,
 };
+pub use stored_key::{KeyRecord, KeyStore, MemoryKeys, StoredKeys};
 pub use token::{
     ClaimNames, FetchKeys, Introspect, Introspection, IssuerAnswer, RemoteKeys, TokenIssuer,
     TokenIssuerBuilder,

@@ -2,6 +2,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod accounts;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod retry;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod row;
 mod schema;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
@@ -9,6 +13,14 @@ mod sql;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod stores;
 
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use accounts::Rights;
+#[cfg(feature = "mysql")]
+pub use accounts::{MySqlKeys, MySqlTokens, MySqlUsers};
+#[cfg(feature = "postgres")]
+pub use accounts::{PgKeys, PgTokens, PgUsers};
+#[cfg(feature = "sqlite")]
+pub use accounts::{SqliteKeys, SqliteTokens, SqliteUsers};
 pub use schema::SchemaError;
 #[cfg(feature = "mysql")]
 pub use stores::{MySqlSessions, MySqlStores};

@@ -51,6 +51,72 @@ statements! {
     SWEEP:
         "DELETE FROM portcullis_sessions WHERE expires <= $1 OR used <= $2",
         "DELETE FROM portcullis_sessions WHERE expires <= ? OR used <= ?";
+    USER_BY_EMAIL:
+        "SELECT id, email, password, disabled, roles, tenant, plan FROM portcullis_users WHERE spelled = $1",
+        "SELECT id, email, password, disabled, roles, tenant, plan FROM portcullis_users WHERE spelled = ?";
+    USER_BY_ID:
+        "SELECT id, email, password, disabled, roles, tenant, plan FROM portcullis_users WHERE id = $1",
+        "SELECT id, email, password, disabled, roles, tenant, plan FROM portcullis_users WHERE id = ?";
+    USERS:
+        "SELECT id, email, password, disabled, roles, tenant, plan FROM portcullis_users ORDER BY spelled",
+        "SELECT id, email, password, disabled, roles, tenant, plan FROM portcullis_users ORDER BY spelled";
+    ADD_USER:
+        "INSERT INTO portcullis_users (id, email, spelled, password, disabled, roles, created) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO portcullis_users (id, email, spelled, password, disabled, roles, created) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    SET_PASSWORD:
+        "UPDATE portcullis_users SET password = $1 WHERE id = $2 AND password = $3",
+        "UPDATE portcullis_users SET password = ? WHERE id = ? AND password = ?";
+    SET_FIRST_PASSWORD:
+        "UPDATE portcullis_users SET password = $1 WHERE id = $2 AND password IS NULL",
+        "UPDATE portcullis_users SET password = ? WHERE id = ? AND password IS NULL";
+    SET_EMAIL:
+        "UPDATE portcullis_users SET email = $1, spelled = $2 WHERE id = $3",
+        "UPDATE portcullis_users SET email = ?, spelled = ? WHERE id = ?";
+    SET_ROLES:
+        "UPDATE portcullis_users SET roles = $1, tenant = $2, plan = $3 WHERE id = $4",
+        "UPDATE portcullis_users SET roles = ?, tenant = ?, plan = ? WHERE id = ?";
+    SET_DISABLED:
+        "UPDATE portcullis_users SET disabled = $1 WHERE id = $2",
+        "UPDATE portcullis_users SET disabled = ? WHERE id = ?";
+    PUT_TOKEN:
+        "INSERT INTO portcullis_tokens (digest, purpose, owner, owner_digest, data, expires) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO portcullis_tokens (digest, purpose, owner, owner_digest, data, expires) VALUES (?, ?, ?, ?, ?, ?)";
+    LOOK_TOKEN:
+        "SELECT digest, purpose, owner, data, expires FROM portcullis_tokens WHERE digest = $1 AND expires > $2",
+        "SELECT digest, purpose, owner, data, expires FROM portcullis_tokens WHERE digest = ? AND expires > ?";
+    TAKE_TOKEN:
+        "DELETE FROM portcullis_tokens WHERE digest = $1 AND expires > $2",
+        "DELETE FROM portcullis_tokens WHERE digest = ? AND expires > ?";
+    FORGET_TOKENS:
+        "DELETE FROM portcullis_tokens WHERE owner_digest = $1",
+        "DELETE FROM portcullis_tokens WHERE owner_digest = ?";
+    SWEEP_TOKENS:
+        "DELETE FROM portcullis_tokens WHERE expires <= $1",
+        "DELETE FROM portcullis_tokens WHERE expires <= ?";
+    KEY_BY_DIGEST:
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys WHERE digest = $1 OR previous = $2",
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys WHERE digest = ? OR previous = ?";
+    KEY_BY_ID:
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys WHERE id = $1",
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys WHERE id = ?";
+    KEYS:
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys ORDER BY created, id",
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys ORDER BY created, id";
+    KEYS_OF:
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys WHERE user_id = $1 ORDER BY created, id",
+        "SELECT id, digest, previous, previous_until, user_id, identity, label, created, expires, used FROM portcullis_keys WHERE user_id = ? ORDER BY created, id";
+    ADD_KEY:
+        "INSERT INTO portcullis_keys (id, digest, user_id, identity, label, created, expires) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO portcullis_keys (id, digest, user_id, identity, label, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    ROTATE_KEY:
+        "UPDATE portcullis_keys SET digest = $1, previous = $2, previous_until = $3 WHERE id = $4 AND digest = $5",
+        "UPDATE portcullis_keys SET digest = ?, previous = ?, previous_until = ? WHERE id = ? AND digest = ?";
+    END_KEY:
+        "DELETE FROM portcullis_keys WHERE id = $1",
+        "DELETE FROM portcullis_keys WHERE id = ?";
+    MARK_KEY:
+        "UPDATE portcullis_keys SET used = $1 WHERE id = $2",
+        "UPDATE portcullis_keys SET used = ? WHERE id = ?";
 }
 
 /// The tables, one statement each; making them again changes nothing.
@@ -59,7 +125,15 @@ pub(crate) const POSTGRES: &str = "CREATE TABLE IF NOT EXISTS portcullis_migrati
 CREATE TABLE IF NOT EXISTS portcullis_sessions (digest BYTEA PRIMARY KEY, owner BYTEA, identity TEXT, created BIGINT NOT NULL, used BIGINT NOT NULL, expires BIGINT NOT NULL, data TEXT NOT NULL, version BIGINT NOT NULL, agent TEXT);
 CREATE INDEX IF NOT EXISTS portcullis_sessions_owner ON portcullis_sessions (owner);
 CREATE INDEX IF NOT EXISTS portcullis_sessions_expires ON portcullis_sessions (expires);
-INSERT INTO portcullis_migrations (version, made) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 1)";
+INSERT INTO portcullis_migrations (version, made) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 1);
+CREATE TABLE IF NOT EXISTS portcullis_users (id TEXT PRIMARY KEY, email TEXT NOT NULL, spelled TEXT NOT NULL UNIQUE, password TEXT, disabled BOOLEAN NOT NULL, roles TEXT NOT NULL, tenant TEXT, plan TEXT, created BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS portcullis_tokens (digest BYTEA PRIMARY KEY, purpose TEXT NOT NULL, owner TEXT NOT NULL, owner_digest BYTEA NOT NULL, data TEXT NOT NULL, expires BIGINT NOT NULL);
+CREATE INDEX IF NOT EXISTS portcullis_tokens_owner ON portcullis_tokens (owner_digest);
+CREATE INDEX IF NOT EXISTS portcullis_tokens_expires ON portcullis_tokens (expires);
+CREATE TABLE IF NOT EXISTS portcullis_keys (id TEXT PRIMARY KEY, digest BYTEA NOT NULL UNIQUE, previous BYTEA, previous_until BIGINT, user_id TEXT, identity TEXT NOT NULL, label TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT, used BIGINT);
+CREATE INDEX IF NOT EXISTS portcullis_keys_previous ON portcullis_keys (previous);
+CREATE INDEX IF NOT EXISTS portcullis_keys_user ON portcullis_keys (user_id);
+INSERT INTO portcullis_migrations (version, made) SELECT 2, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 2)";
 
 /// The same.
 #[cfg(feature = "sqlite")]
@@ -67,10 +141,22 @@ pub(crate) const SQLITE: &str = "CREATE TABLE IF NOT EXISTS portcullis_migration
 CREATE TABLE IF NOT EXISTS portcullis_sessions (digest BLOB PRIMARY KEY, owner BLOB, identity TEXT, created INTEGER NOT NULL, used INTEGER NOT NULL, expires INTEGER NOT NULL, data TEXT NOT NULL, version INTEGER NOT NULL, agent TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS portcullis_sessions_owner ON portcullis_sessions (owner);
 CREATE INDEX IF NOT EXISTS portcullis_sessions_expires ON portcullis_sessions (expires);
-INSERT INTO portcullis_migrations (version, made) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 1)";
+INSERT INTO portcullis_migrations (version, made) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 1);
+CREATE TABLE IF NOT EXISTS portcullis_users (id TEXT PRIMARY KEY, email TEXT NOT NULL, spelled TEXT NOT NULL UNIQUE, password TEXT, disabled BOOLEAN NOT NULL, roles TEXT NOT NULL, tenant TEXT, plan TEXT, created INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS portcullis_tokens (digest BLOB PRIMARY KEY, purpose TEXT NOT NULL, owner TEXT NOT NULL, owner_digest BLOB NOT NULL, data TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS portcullis_tokens_owner ON portcullis_tokens (owner_digest);
+CREATE INDEX IF NOT EXISTS portcullis_tokens_expires ON portcullis_tokens (expires);
+CREATE TABLE IF NOT EXISTS portcullis_keys (id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, previous BLOB, previous_until INTEGER, user_id TEXT, identity TEXT NOT NULL, label TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER, used INTEGER) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS portcullis_keys_previous ON portcullis_keys (previous);
+CREATE INDEX IF NOT EXISTS portcullis_keys_user ON portcullis_keys (user_id);
+INSERT INTO portcullis_migrations (version, made) SELECT 2, 0 WHERE NOT EXISTS (SELECT 1 FROM portcullis_migrations WHERE version = 2)";
 
 /// The same.
 #[cfg(feature = "mysql")]
 pub(crate) const MYSQL: &str = "CREATE TABLE IF NOT EXISTS portcullis_migrations (version BIGINT PRIMARY KEY, made BIGINT NOT NULL) ENGINE = InnoDB;
 CREATE TABLE IF NOT EXISTS portcullis_sessions (digest BINARY(32) PRIMARY KEY, owner BINARY(32), identity LONGTEXT, created BIGINT NOT NULL, used BIGINT NOT NULL, expires BIGINT NOT NULL, data LONGTEXT NOT NULL, version BIGINT NOT NULL, agent TEXT, INDEX portcullis_sessions_owner (owner), INDEX portcullis_sessions_expires (expires)) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-INSERT IGNORE INTO portcullis_migrations (version, made) VALUES (1, 0)";
+INSERT IGNORE INTO portcullis_migrations (version, made) VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS portcullis_users (id VARCHAR(64) PRIMARY KEY, email TEXT NOT NULL, spelled VARCHAR(512) NOT NULL UNIQUE, password TEXT, disabled BOOLEAN NOT NULL, roles TEXT NOT NULL, tenant TEXT, plan TEXT, created BIGINT NOT NULL) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS portcullis_tokens (digest BINARY(32) PRIMARY KEY, purpose VARCHAR(32) NOT NULL, owner TEXT NOT NULL, owner_digest BINARY(32) NOT NULL, data LONGTEXT NOT NULL, expires BIGINT NOT NULL, INDEX portcullis_tokens_owner (owner_digest), INDEX portcullis_tokens_expires (expires)) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS portcullis_keys (id VARCHAR(64) PRIMARY KEY, digest BINARY(32) NOT NULL UNIQUE, previous BINARY(32), previous_until BIGINT, user_id VARCHAR(255), identity LONGTEXT NOT NULL, label TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT, used BIGINT, INDEX portcullis_keys_previous (previous), INDEX portcullis_keys_user (user_id)) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+INSERT IGNORE INTO portcullis_migrations (version, made) VALUES (2, 0)";

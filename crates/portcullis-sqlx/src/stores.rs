@@ -3,38 +3,13 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, StoreError, Touch};
+use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, Touch};
 use sqlx::QueryBuilder;
 
+use crate::retry::{Answer, TRIES, is_conflict, retried};
 use crate::row::{Bound, Row, digest, failed, micros, owner_digest, record, signed};
 use crate::schema::{SchemaError, VERSION};
 use crate::sql;
-
-type Answer<T> = Result<T, StoreError>;
-
-/// How often is tried what a database refuses because of others that do something at the same time.
-const TRIES: usize = 10;
-
-/// Whether a database says that it would be another matter now: a deadlock, a lock that came too late, an order that cannot be had.
-fn is_conflict(error: &sqlx::Error) -> bool {
-    let Some(error) = error.as_database_error() else { return false };
-    let code = error.code();
-    ["40001", "40P01"].iter().any(|own| code.as_deref() == Some(own))
-        || error.message().contains("try restarting transaction")
-}
-
-/// Does it again, where others were in the way.
-macro_rules! retried {
-    ($work:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $work {
-                Err(error) if is_conflict(&error) && tries < TRIES => tries += 1,
-                done => break done.map_err(failed),
-            }
-        }
-    }};
-}
 
 /// Whether a table is not there.
 fn is_no_table(error: &sqlx::Error) -> bool {
@@ -51,7 +26,7 @@ macro_rules! stores {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub struct $stores {
-            pool: sqlx::Pool<$database>,
+            pub(crate) pool: sqlx::Pool<$database>,
         }
 
         impl $stores {
@@ -89,7 +64,7 @@ macro_rules! stores {
                     Err(error) => Err(error.into()),
                 }
             }
-            async fn check(&self) -> Result<(), SchemaError> {
+            pub(crate) async fn check(&self) -> Result<(), SchemaError> {
                 let (found, wanted) = (self.version().await?, VERSION);
                 match found.cmp(&wanted) {
                     std::cmp::Ordering::Equal => Ok(()),

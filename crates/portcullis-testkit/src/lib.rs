@@ -1,8 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "stores")]
+mod accounts;
 mod client;
 pub mod contract;
+#[cfg(feature = "stores")]
+mod endpoints;
 mod fail;
 mod read;
 mod ready_guard;
@@ -12,8 +16,12 @@ mod stub;
 mod time;
 mod user;
 
+#[cfg(feature = "stores")]
+pub use accounts::{key_store_contract, one_time_tokens_contract, users_contract};
 pub use client::{TestClient, TestRequest, TestResponse, get, request};
 pub use contract::Contract;
+#[cfg(feature = "stores")]
+pub use endpoints::{KeptMails, account_endpoints_contract};
 pub use read::{collect, read};
 pub use ready_guard::ReadyGuard;
 #[cfg(feature = "stores")]

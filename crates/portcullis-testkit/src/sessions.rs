@@ -1,5 +1,4 @@
 //! What every store of sessions must do, and a check that it does.
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +6,7 @@ use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, Touch};
 use portcullis_core::{Identity, IdentityKind};
 use serde_json::json;
 
-use crate::fail::fail;
+use crate::fail::{done, fail, same};
 
 /// Checks that a store of sessions does what [`SessionStore`] says, also where many ask at once. The store is empty, or has nothing of what begins with
 /// `contract`; it is left without what came into it.
@@ -33,19 +32,6 @@ const MANY: usize = 50;
 struct Check {
     store: Arc<dyn SessionStore>,
     start: SystemTime,
-}
-
-#[track_caller]
-#[expect(clippy::needless_pass_by_value, reason = "what is compared is made where it is")]
-fn same<T: PartialEq + Debug>(what: &str, got: T, want: T) {
-    if got != want {
-        fail(format!("{what}: it is {got:?}, and should be {want:?}"));
-    }
-}
-
-#[track_caller]
-fn done<T, E: Debug>(what: &str, result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| fail(format!("{what}: {error:?}")))
 }
 
 fn digest(number: u8) -> SessionDigest {

@@ -5,11 +5,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use portcullis_core::{ClientAddr, Clock, Problem};
-use unicode_normalization::UnicodeNormalization;
-
 use super::SECOND;
+use super::rules::spelled;
 use crate::kinds::ATTEMPTS_EXHAUSTED;
+use portcullis_core::{ClientAddr, Clock, Problem};
 
 /// Counts tries, for each account and for each address, before anybody hashes anything. Cheap to clone; clones count together.
 ///
@@ -153,11 +152,6 @@ impl Inner {
     fn name(&self, kind: &str, what: &impl std::hash::Hash) -> u64 {
         self.hasher.hash_one((kind, what))
     }
-}
-
-/// The one spelling of an account: as it would look, in small letters.
-fn spelled(account: &str) -> String {
-    account.trim().nfkc().collect::<String>().to_lowercase().nfkc().collect()
 }
 
 impl fmt::Debug for Attempts {

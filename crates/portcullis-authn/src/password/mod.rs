@@ -14,6 +14,8 @@ use portcullis_core::{ConfigError, ConfigErrors, Problem, Secret};
 
 pub use self::attempts::{Attempts, TooMany};
 use self::pool::Pool;
+#[cfg(feature = "accounts")]
+pub(crate) use self::rules::spelled;
 pub use self::rules::{PasswordRule, PasswordRules};
 use crate::kinds::PASSWORDS_BUSY;
 

@@ -15,6 +15,11 @@ pub(super) fn normal(password: &str) -> Cow<'_, str> {
     }
 }
 
+/// The one spelling of an account: as it would look, in small letters.
+pub(crate) fn spelled(account: &str) -> String {
+    account.trim().nfkc().collect::<String>().to_lowercase().nfkc().collect()
+}
+
 /// Why a password is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -12,10 +12,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cross_site::{is_cross_site, needs_a_look};
-use super::record::{SessionDigest, SessionId, SessionRecord};
+use super::record::{SessionDigest, SessionRecord};
 use super::{Sessions, StoreError};
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, REQUEST_CROSS_SITE, SESSION_CONFLICT};
 use crate::proof::Asked;
+use crate::secret_id::SecretId;
 
 /// The session of a request, which may be none yet. A request extension; cheap to clone, and clones are the same session.
 ///
@@ -36,7 +37,7 @@ struct Inner {
 /// What is known of a session in this request.
 #[derive(Default)]
 pub(super) struct State {
-    current: Option<(SessionId, SessionRecord)>,
+    current: Option<(SecretId, SessionRecord)>,
     /// The cookie that came with another credential, whose session nobody has looked into.
     unopened: Option<SessionDigest>,
     /// Somebody has said who they are in another way.
@@ -46,12 +47,12 @@ pub(super) struct State {
 }
 
 enum Said {
-    Keep(SessionId),
+    Keep(SecretId),
     TakeBack,
 }
 
 impl State {
-    pub(super) fn of(id: SessionId, record: SessionRecord) -> Self {
+    pub(super) fn of(id: SecretId, record: SessionRecord) -> Self {
         Self { current: Some((id, record)), ..Self::default() }
     }
     /// A cookie that is not good.
@@ -156,6 +157,16 @@ impl Session {
     fn current(&self) -> Option<SessionRecord> {
         self.lock().current.as_ref().map(|(_, record)| record.clone())
     }
+    /// Whether another site's page has sent the request, whatever it asks for.
+    #[cfg(feature = "accounts")]
+    pub(crate) fn is_cross_site(&self) -> bool {
+        self.0.is_cross_site
+    }
+    /// Ends all sessions of somebody, whoever asks.
+    #[cfg(feature = "accounts")]
+    pub(crate) async fn end_all_of(&self, identity: &Identity) -> Result<usize, StoreError> {
+        self.0.sessions.end_all(identity).await
+    }
     pub(super) fn is_refused(&self) -> bool {
         self.0.is_refused
     }
@@ -200,8 +211,9 @@ impl Session {
     pub async fn renew(&self) -> Result<(), SessionError> {
         self.refuse()?;
         let before = self.current().ok_or(SessionError::Anonymous)?;
-        let id = SessionId::new().ok_or(SessionError::NoChance)?;
-        let record = SessionRecord { digest: id.digest(), used: self.now(), ..before.clone() };
+        let id = SecretId::new().ok_or(SessionError::NoChance)?;
+        let record =
+            SessionRecord { digest: SessionDigest::of(&id), used: self.now(), ..before.clone() };
         if !self.put_in_place(Some((before.digest, true)), id, record).await? {
             return Err(SessionError::Conflict);
         }
@@ -214,9 +226,9 @@ impl Session {
         keeps_data: bool,
         identity: Option<&Identity>,
     ) -> Result<(), SessionError> {
-        let (now, id) = (self.now(), SessionId::new().ok_or(SessionError::NoChance)?);
+        let (now, id) = (self.now(), SecretId::new().ok_or(SessionError::NoChance)?);
         let expires = now.checked_add(self.0.sessions.0.absolute).unwrap_or(now);
-        let mut record = SessionRecord::new(id.digest(), now, expires);
+        let mut record = SessionRecord::new(SessionDigest::of(&id), now, expires);
         record.agent.clone_from(&self.0.agent);
         record.identity = identity.cloned();
         let place = before.map(|before| (before.digest, keeps_data));
@@ -231,7 +243,7 @@ impl Session {
     async fn put_in_place(
         &self,
         before: Option<(SessionDigest, bool)>,
-        id: SessionId,
+        id: SecretId,
         mut record: SessionRecord,
     ) -> Result<bool, SessionError> {
         let Sessions(settings) = &self.0.sessions;

@@ -18,10 +18,10 @@ use tokio::runtime::Handle;
 use self::handle::State;
 pub use self::handle::{Session, SessionError, SessionInfo};
 use self::live::Live;
-use self::record::SessionId;
 pub use self::record::{SessionDigest, SessionRecord};
 pub use self::store::{MemorySessions, SessionStore, StoreError, Touch};
 use crate::proof::Asked;
+use crate::secret_id::SecretId;
 
 /// Sessions of browsers: who has logged in, and what an application keeps for them. Cheap to clone; clones share them.
 ///
@@ -176,6 +176,19 @@ impl Sessions {
         sweep(&*self.0.store, self.0.idle, now).await
     }
 
+    /// Ends all sessions of somebody, as is due when they may no longer log in, or what they may do has changed. Says how many there were. What is under way for them in this
+    /// process ends at once, and elsewhere within a second where the sessions were [started](Self::start).
+    ///
+    /// # Errors
+    /// The store cannot answer.
+    pub async fn end_all(&self, identity: &Identity) -> Result<usize, StoreError> {
+        let ended = self.0.store.end_all(&identity.key().to_string(), None).await?;
+        for session in &ended {
+            self.0.live.end(session);
+        }
+        Ok(ended.len())
+    }
+
     pub(crate) fn cookie_name(&self) -> &Arc<str> {
         &self.0.cookie
     }
@@ -221,7 +234,7 @@ impl Sessions {
     /// The session of a request that says who it is in another way: its cookie is not looked into, and what it is for ends when somebody logs in or out.
     pub(crate) fn unopened(&self, asked: Asked<'_>) -> Session {
         let state = match cookie(asked.headers, &self.0.cookie) {
-            Cookie::Id(id) => State::unopened(Some(id.digest())),
+            Cookie::Id(id) => State::unopened(Some(SessionDigest::of(&id))),
             Cookie::None | Cookie::Odd => State::unopened(None),
         };
         Session::new(self.clone(), asked, state)
@@ -234,7 +247,7 @@ impl Sessions {
             Cookie::Odd => return Opened::Session(anew(State::taken_back()), None),
             Cookie::Id(id) => id,
         };
-        let digest = id.digest();
+        let digest = SessionDigest::of(&id);
         let touch = self.touch(now);
         let (loaded, signal) = if let Some(loaded) = loaded {
             loaded
@@ -285,7 +298,7 @@ enum Cookie {
     None,
     /// It is none of ours, or there are several.
     Odd,
-    Id(SessionId),
+    Id(SecretId),
 }
 
 /// The cookie of this name.
@@ -300,7 +313,7 @@ fn cookie(headers: &HeaderMap, name: &str) -> Cookie {
     let mut values = pairs.filter(|(own, _)| *own == name.as_bytes()).map(|(_, value)| value);
     let Some(first) = values.next() else { return Cookie::None };
     let first = std::str::from_utf8(first).ok();
-    let id = first.and_then(SessionId::read).filter(|_| values.next().is_none());
+    let id = first.and_then(SecretId::read).filter(|_| values.next().is_none());
     id.map_or(Cookie::Odd, Cookie::Id)
 }
 

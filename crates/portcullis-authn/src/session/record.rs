@@ -3,17 +3,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_core::{Identity, Secret};
+use portcullis_core::Identity;
+
+use crate::secret_id::SecretId;
 
 /// What a store knows a session by: the SHA-256 of its id. Whoever reads a store cannot make cookies of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionDigest([u8; 32]);
 
 impl SessionDigest {
+    pub(super) fn of(id: &SecretId) -> Self {
+        Self(id.digest())
+    }
     /// A digest that a store has kept.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -32,34 +35,6 @@ impl SessionDigest {
 impl fmt::Debug for SessionDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SessionDigest").field(&self.name()).finish()
-    }
-}
-
-/// The id of a session, which its browser alone knows: 256 bits.
-#[derive(Clone, Debug)]
-pub(super) struct SessionId(Secret<String>);
-
-/// How long an id is, as text.
-const LENGTH: usize = 43;
-
-impl SessionId {
-    /// A new one; `None` where there is no chance to be had.
-    pub(super) fn new() -> Option<Self> {
-        let mut bytes = [0; 32];
-        SystemRandom::new().fill(&mut bytes).ok()?;
-        Some(Self(Secret::new(URL_SAFE_NO_PAD.encode(bytes))))
-    }
-    /// The id of a cookie, if it can be one.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        let fits = text.len() == LENGTH && URL_SAFE_NO_PAD.decode(text).is_ok();
-        fits.then(|| Self(Secret::new(text.to_owned())))
-    }
-    pub(super) fn digest(&self) -> SessionDigest {
-        let digest = digest(&SHA256, self.0.expose().as_bytes());
-        SessionDigest(digest.as_ref().try_into().unwrap_or_default())
-    }
-    pub(super) fn text(&self) -> &str {
-        self.0.expose()
     }
 }
 

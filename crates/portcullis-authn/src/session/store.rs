@@ -11,7 +11,7 @@ use super::record::{SessionDigest, SessionRecord};
 
 /// A store that cannot answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the store of sessions cannot answer: {0}")]
+#[error("a store cannot answer: {0}")]
 pub struct StoreError(#[from] pub BoxError);
 
 /// How a session is marked as used when it is opened.

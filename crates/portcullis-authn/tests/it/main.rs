@@ -1,6 +1,8 @@
 //! What a caller with, without, and with a wrong API key meets.
 #![cfg(test)]
 
+#[cfg(feature = "accounts")]
+mod accounts;
 mod certificates;
 mod contract;
 mod introspection;

@@ -1,37 +1,60 @@
-//! Sessions on every database.
+//! Every store on every database.
 use std::sync::Arc;
 
 use portcullis_sqlx::{MySqlStores, PgStores, SqliteStores};
-use portcullis_testkit::session_store_contract;
+use portcullis_testkit::{
+    account_endpoints_contract, key_store_contract, one_time_tokens_contract,
+    session_store_contract, users_contract,
+};
 
 use crate::support::{with_mysql, with_postgres, with_sqlite};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_keeps_the_contract() {
-    with_postgres(async |pool| {
-        let stores = PgStores::from_pool(pool);
-        stores.migrate().await.unwrap();
-        session_store_contract(Arc::new(stores.sessions().await.unwrap())).await;
-    })
-    .await;
+/// The same on each database.
+macro_rules! keeps {
+    ($name:ident, $with:ident, $stores:ident, $which:ident, $contract:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            $with(async |pool| {
+                let stores = $stores::from_pool(pool);
+                stores.migrate().await.unwrap();
+                $contract(Arc::new(stores.$which().await.unwrap())).await;
+            })
+            .await;
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn mariadb_keeps_the_contract() {
-    with_mysql(async |pool| {
-        let stores = MySqlStores::from_pool(pool);
-        stores.migrate().await.unwrap();
-        session_store_contract(Arc::new(stores.sessions().await.unwrap())).await;
-    })
-    .await;
+/// The endpoints over all stores of a database.
+macro_rules! endpoints {
+    ($name:ident, $with:ident, $stores:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            $with(async |pool| {
+                let stores = $stores::from_pool(pool);
+                stores.migrate().await.unwrap();
+                let (users, tokens) =
+                    (stores.users().await.unwrap(), stores.tokens().await.unwrap());
+                let (keys, sessions) =
+                    (stores.keys().await.unwrap(), stores.sessions().await.unwrap());
+                account_endpoints_contract(users, tokens, keys, sessions).await;
+            })
+            .await;
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_the_contract() {
-    with_sqlite(async |pool| {
-        let stores = SqliteStores::from_pool(pool);
-        stores.migrate().await.unwrap();
-        session_store_contract(Arc::new(stores.sessions().await.unwrap())).await;
-    })
-    .await;
-}
+endpoints!(postgres_does_once_what_may_be_done_once, with_postgres, PgStores);
+endpoints!(mariadb_does_once_what_may_be_done_once, with_mysql, MySqlStores);
+endpoints!(sqlite_does_once_what_may_be_done_once, with_sqlite, SqliteStores);
+keeps!(postgres_keeps_sessions, with_postgres, PgStores, sessions, session_store_contract);
+keeps!(postgres_keeps_users, with_postgres, PgStores, users, users_contract);
+keeps!(postgres_keeps_tokens, with_postgres, PgStores, tokens, one_time_tokens_contract);
+keeps!(postgres_keeps_keys, with_postgres, PgStores, keys, key_store_contract);
+keeps!(mariadb_keeps_sessions, with_mysql, MySqlStores, sessions, session_store_contract);
+keeps!(mariadb_keeps_users, with_mysql, MySqlStores, users, users_contract);
+keeps!(mariadb_keeps_tokens, with_mysql, MySqlStores, tokens, one_time_tokens_contract);
+keeps!(mariadb_keeps_keys, with_mysql, MySqlStores, keys, key_store_contract);
+keeps!(sqlite_keeps_sessions, with_sqlite, SqliteStores, sessions, session_store_contract);
+keeps!(sqlite_keeps_users, with_sqlite, SqliteStores, users, users_contract);
+keeps!(sqlite_keeps_tokens, with_sqlite, SqliteStores, tokens, one_time_tokens_contract);
+keeps!(sqlite_keeps_keys, with_sqlite, SqliteStores, keys, key_store_contract);

@@ -1,0 +1,221 @@
+//! What anybody may ask for: to register, to log in and out, another password.
+use std::sync::Arc;
+
+use http::StatusCode;
+use portcullis_core::problem::kinds::{INTERNAL_ERROR, REQUEST_INVALID};
+use portcullis_core::{Identity, Problem, Secret};
+use serde_json::json;
+
+use super::email::Email;
+use super::input::Input;
+use super::mail::{MailKind, Room, mail};
+use super::one_time::{OneTimeToken, Purpose};
+use super::service::{Ask, Done, Shown, wrong};
+use super::users::Account;
+use super::{Accounts, LINK};
+use crate::kinds::{LINK_INVALID, MAIL_BUSY, PASSWORD_REFUSED};
+use crate::secret_id::SecretId;
+use crate::session::{Session, SessionError};
+
+/// What is said to everybody who asks for a mail.
+const SENT: &str = "If this is the address of somebody whom we may write to, a mail is on its way.";
+
+pub(super) fn store(error: crate::session::StoreError) -> Problem {
+    SessionError::from(error).into()
+}
+
+pub(super) fn link_invalid() -> Problem {
+    Problem::new(LINK_INVALID)
+}
+
+impl Accounts {
+    /// The address that was sent.
+    pub(super) fn email(input: &Input) -> Result<Email, Problem> {
+        let wrong = || Problem::new(REQUEST_INVALID).detail("`email` is no address");
+        Email::parse(input.required("email")?).ok_or_else(wrong)
+    }
+    /// A password that is taken.
+    pub(super) fn new_password(
+        &self,
+        input: &Input,
+        email: &Email,
+    ) -> Result<Secret<String>, Problem> {
+        let password = input.secret("password")?;
+        let about = [email.as_str(), self.0.service.as_str()];
+        let refused =
+            |rule: crate::PasswordRule| Problem::new(PASSWORD_REFUSED).detail(rule.to_string());
+        self.0.rules.check(password.expose(), &about).map_err(refused)?;
+        Ok(password)
+    }
+    /// Room for a mail, before anything is done for which one is due.
+    pub(super) fn room(&self) -> Result<Room, Problem> {
+        self.0.post.room().ok_or_else(|| Problem::new(MAIL_BUSY).retry_is_safe())
+    }
+    pub(super) fn send(&self, room: Room, kind: MailKind, to: Email, link: Option<String>) {
+        self.0.post.send(room, mail(kind, to, &self.0.service, link));
+    }
+    /// A token for a mail, and the link with it.
+    pub(super) async fn link(
+        &self,
+        ask: &Ask<'_>,
+        purpose: Purpose,
+        owner: &str,
+        data: String,
+    ) -> Result<String, Problem> {
+        let no_chance = || Problem::new(INTERNAL_ERROR).cause("there is no chance to be had");
+        let secret = SecretId::new().ok_or_else(no_chance)?;
+        let expires = ask.now.checked_add(LINK).unwrap_or(ask.now);
+        let token = OneTimeToken::new(secret.digest(), purpose, owner, data, expires);
+        self.0.tokens.put(token).await.map_err(store)?;
+        let path = match purpose {
+            Purpose::Register => "/verify",
+            Purpose::Reset => "/reset/confirm",
+            Purpose::Email => "/email/confirm",
+        };
+        let (base, mount) = (&self.0.base, &self.0.mount);
+        Ok(format!("{base}{mount}{path}?token={}", secret.text()))
+    }
+    /// The token that was sent, which stays good.
+    pub(super) async fn token(
+        &self,
+        ask: &Ask<'_>,
+        input: &Input,
+        purpose: Purpose,
+    ) -> Result<OneTimeToken, Problem> {
+        let secret = SecretId::read(input.required("token")?).ok_or_else(link_invalid)?;
+        let token = self.0.tokens.look(&secret.digest(), ask.now).await.map_err(store)?;
+        token.filter(|token| token.purpose == purpose).ok_or_else(link_invalid)
+    }
+    /// Uses a token up; of all who do so with one token, one gets further.
+    pub(super) async fn take(&self, ask: &Ask<'_>, token: &OneTimeToken) -> Result<(), Problem> {
+        let is_first = self.0.tokens.take(&token.digest, ask.now).await.map_err(store)?;
+        if is_first { Ok(()) } else { Err(link_invalid()) }
+    }
+
+    /// Sends a mail to an address, whoever has it: the account is made when its link is followed. What is done costs the same for an address that has an account.
+    pub(super) async fn register(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
+        let email = Self::email(input)?;
+        let password = self.new_password(input, &email)?;
+        self.0.mails.begin(email.spelled(), ask.client)?;
+        let room = self.room()?;
+        let kept = self.0.passwords.hash(password).await?;
+        let known = self.0.users.by_email(&email).await.map_err(store)?;
+        let (kind, to, link) = match known {
+            None => {
+                let data = json!({ "email": email.as_str(), "password": kept }).to_string();
+                let link = self.link(ask, Purpose::Register, email.spelled(), data).await?;
+                (MailKind::Register, email, link)
+            }
+            Some(account) => {
+                let link = self.link(ask, Purpose::Reset, account.id(), String::new()).await?;
+                // To the address as its owner has written it, and not as somebody else does who knows how to make it look the same.
+                (MailKind::RegisteredAlready, account.email, link)
+            }
+        };
+        self.send(room, kind, to, Some(link));
+        Ok(sent())
+    }
+    /// Makes the account of somebody who has the link and knows the password that was chosen with it: who has only one of both is somebody else.
+    pub(super) async fn verify(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
+        let token = self.token(ask, input, Purpose::Register).await?;
+        let data: serde_json::Value = serde_json::from_str(&token.data).unwrap_or_default();
+        let text = |name: &str| data.get(name)?.as_str();
+        let (Some(email), Some(kept)) = (text("email").and_then(Email::parse), text("password"))
+        else {
+            return Err(link_invalid());
+        };
+        self.0.attempts.begin(email.spelled(), ask.client)?;
+        let password = input.secret("password")?;
+        if !self.0.passwords.verify(password, Some(kept)).await?.is_right {
+            return Err(wrong());
+        }
+        self.take(ask, &token).await?;
+        let made = self.0.users.add(&email, kept).await.map_err(store)?;
+        let account = made.ok_or_else(link_invalid)?;
+        self.0.attempts.succeeded(email.spelled());
+        // Whoever else has registered with it has not had the link.
+        self.0.tokens.forget(email.spelled()).await.map_err(store)?;
+        self.enter(ask.session, &account, ask).await?;
+        let json = json!({ "subject": account.id() });
+        Ok(Done { status: StatusCode::CREATED, ..Done::of(json, Shown::See(self.place(input)?)) })
+    }
+    /// Logs somebody in. Everything that leads to a session of an account leads through here.
+    async fn enter(
+        &self,
+        session: &Session,
+        account: &Account,
+        ask: &Ask<'_>,
+    ) -> Result<(), Problem> {
+        let identity: &Identity = &account.identity;
+        let identity = identity.to_builder().method("pwd").authenticated_at(ask.now).build();
+        Ok(session.log_in(&identity).await?)
+    }
+    /// Logs in by address and password. Whether it is the address or the password that is wrong, nobody learns.
+    pub(super) async fn log_in(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
+        let email = Self::email(input)?;
+        let password = input.secret("password")?;
+        self.0.attempts.begin(email.spelled(), ask.client)?;
+        let account = self.0.users.by_email(&email).await.map_err(store)?;
+        let kept = account.as_ref().and_then(Account::kept);
+        let looked = self.0.passwords.verify(password, kept).await?;
+        let account = account.filter(|account| looked.is_right && !account.is_disabled);
+        let account = account.ok_or_else(wrong)?;
+        self.0.attempts.succeeded(email.spelled());
+        if let Some(rehashed) = looked.rehashed {
+            let put = self.0.users.set_password(account.id(), account.kept(), &rehashed).await;
+            // Another one is made with the next log-in.
+            if let Err(error) = put {
+                tracing::warn!("a password is kept as weakly as before: {error}");
+            }
+        }
+        self.enter(ask.session, &account, ask).await?;
+        let json = json!({ "subject": account.id() });
+        Ok(Done::of(json, Shown::See(self.place(input)?)))
+    }
+    pub(super) async fn log_out(&self, ask: &Ask<'_>) -> Result<Done, Problem> {
+        ask.session.log_out().await?;
+        Ok(Done::of(json!({}), Shown::See(self.0.after_log_out.clone())))
+    }
+    /// Sends a link to somebody who has forgotten the password. For an address without an account a token is made too, that nobody gets.
+    pub(super) async fn reset(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
+        let email = Self::email(input)?;
+        self.0.mails.begin(email.spelled(), ask.client)?;
+        let room = self.room()?;
+        let account = self.0.users.by_email(&email).await.map_err(store)?;
+        let owner = account.as_ref().map_or(email.spelled(), Account::id);
+        let link = self.link(ask, Purpose::Reset, owner, String::new()).await?;
+        if let Some(account) = account {
+            self.send(room, MailKind::Reset, account.email, Some(link));
+        }
+        Ok(sent())
+    }
+    /// Puts another password, ends all sessions, and logs nobody in: who has the link has not shown anything else that a log-in may ask for.
+    pub(super) async fn reset_confirm(
+        &self,
+        ask: &Ask<'_>,
+        input: &Input,
+    ) -> Result<Done, Problem> {
+        let token = self.token(ask, input, Purpose::Reset).await?;
+        let account = self.0.users.by_id(&token.owner).await.map_err(store)?;
+        let account = account.filter(|it| !it.is_disabled).ok_or_else(link_invalid)?;
+        let password = self.new_password(input, &account.email)?;
+        let room = self.room()?;
+        let kept = self.0.passwords.hash(password).await?;
+        self.take(ask, &token).await?;
+        let put = self.0.users.set_password(account.id(), account.kept(), &kept).await;
+        if !put.map_err(store)? {
+            return Err(link_invalid());
+        }
+        let owner: Arc<str> = account.id().into();
+        self.0.tokens.forget(&owner).await.map_err(store)?;
+        ask.session.end_all_of(&account.identity).await.map_err(store)?;
+        self.0.attempts.succeeded(account.email.spelled());
+        self.send(room, MailKind::PasswordChanged, account.email, None);
+        let place = format!("{}/login", self.0.mount);
+        Ok(Done::of(json!({}), Shown::See(place)))
+    }
+}
+
+fn sent() -> Done {
+    Done { status: StatusCode::ACCEPTED, ..Done::of(json!({}), Shown::Said(SENT)) }
+}

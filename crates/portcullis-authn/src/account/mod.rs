@@ -1,0 +1,266 @@
+//! Accounts: endpoints to mount for registering, logging in and out, passwords, sessions and keys.
+mod email;
+mod flows;
+mod input;
+mod mail;
+mod next;
+mod one_time;
+mod page;
+mod service;
+mod signed_in;
+#[cfg(feature = "smtp")]
+mod smtp;
+mod users;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::{Clock, ConfigError, ConfigErrors};
+use tokio::runtime::Handle;
+
+pub use self::email::Email;
+use self::mail::Post;
+pub use self::mail::{LogMailer, Mail, MailKind, Mailer};
+pub use self::one_time::{MemoryTokens, OneTimeToken, OneTimeTokens, Purpose};
+pub use self::page::{Page, PageKind, Pages, PlainPages};
+pub use self::service::AccountsFuture;
+#[cfg(feature = "smtp")]
+pub use self::smtp::{SmtpError, SmtpMailer};
+pub use self::users::{Account, MemoryUsers, Users};
+use crate::password::{Attempts, PasswordRules, Passwords};
+use crate::stored_key::KeyStore;
+
+/// Endpoints for accounts, as a service to mount: register, verify, log in, log out, reset, change of password and address, sessions, keys. Each reads JSON and the forms of
+/// its own pages, and answers in kind. Cheap to clone.
+///
+/// It stands behind an [`AuthenticateLayer`](crate::AuthenticateLayer) with [`Sessions`](crate::Sessions), on routes of optional access:
+/// `.nest("/account", Router::new().fallback_service(accounts), optional())`.
+///
+/// | path | reads | does |
+/// |---|---|---|
+/// | `register` | `email`, `password` | sends a mail; there is no account before its link is followed |
+/// | `verify` | `token`, `password` | makes the account, and logs in |
+/// | `login` | `email`, `password`, `next` | logs in |
+/// | `logout` | | ends the session |
+/// | `reset` | `email` | sends a mail |
+/// | `reset/confirm` | `token`, `password` | puts another password, and ends all sessions |
+/// | `password` | `current`, `password` | puts another password, and ends all other sessions |
+/// | `email` | `current`, `email` | sends a mail to the new address |
+/// | `email/confirm` | `token` | puts the new address |
+/// | `sessions` | | lists them (GET) |
+/// | `sessions/end` | `name` | ends one, or the `others` |
+/// | `keys` | `label`, `days`, `current` | makes a key, and says it this once; lists them (GET) |
+/// | `keys/rotate` | `id`, `current` | gives a key another text; the old one is good for a day more |
+/// | `keys/end` | `id` | ends a key |
+///
+/// Nobody learns from an answer who has an account: not by its status, its text, its length or what is done for it. Tokens of mails are good once and for an hour. Whoever registers
+/// with the address of somebody else gets nothing by it: its link asks for the password that was chosen with it.
+///
+/// # Cancellation
+/// A request that is dropped may have done a part of what it asks for, and each part is whole: a password that is put is put, though its sessions may still have to be ended.
+#[derive(Clone)]
+pub struct Accounts(Arc<Inner>);
+
+pub(crate) struct Inner {
+    users: Arc<dyn Users>,
+    tokens: Arc<dyn OneTimeTokens>,
+    keys: Option<Arc<dyn KeyStore>>,
+    post: Post,
+    pages: Arc<dyn Pages>,
+    passwords: Passwords,
+    rules: PasswordRules,
+    attempts: Attempts,
+    mails: Attempts,
+    service: String,
+    /// `https://shop.example`.
+    base: String,
+    mount: String,
+    after_log_in: String,
+    after_log_out: String,
+    key_prefix: String,
+}
+
+/// How long the link of a mail is good.
+const LINK: Duration = Duration::from_secs(3_600);
+/// How often what is over is taken away.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// Builds [`Accounts`].
+#[derive(Debug)]
+#[must_use = "the endpoints are made by `build`"]
+pub struct AccountsBuilder {
+    base: String,
+    users: Arc<dyn Users>,
+    tokens: Arc<dyn OneTimeTokens>,
+    mailer: Arc<dyn Mailer>,
+    keys: Option<Arc<dyn KeyStore>>,
+    pages: Arc<dyn Pages>,
+    passwords: Option<Passwords>,
+    rules: PasswordRules,
+    attempts: Attempts,
+    mails: Attempts,
+    service: Option<String>,
+    mount: String,
+    after_log_in: String,
+    after_log_out: String,
+    key_prefix: String,
+}
+
+impl Accounts {
+    /// Begins with these users, tokens of mails, and mails. `base` is where the site is, `https://shop.example`: links of mails begin with it, whatever a request calls its host.
+    pub fn builder(
+        base: impl Into<String>,
+        users: impl Users,
+        tokens: impl OneTimeTokens,
+        mailer: impl Mailer,
+    ) -> AccountsBuilder {
+        AccountsBuilder {
+            base: base.into(),
+            users: Arc::new(users),
+            tokens: Arc::new(tokens),
+            mailer: Arc::new(mailer),
+            keys: None,
+            pages: Arc::new(PlainPages),
+            passwords: None,
+            rules: PasswordRules::new(),
+            attempts: Attempts::new(),
+            mails: Attempts::new().by_account(3, Duration::from_secs(600)),
+            service: None,
+            mount: "/account".to_owned(),
+            after_log_in: "/".to_owned(),
+            after_log_out: "/".to_owned(),
+            key_prefix: "key".to_owned(),
+        }
+    }
+    /// Takes away tokens that are over every ten minutes, on this runtime, as long as the endpoints are there. A store in memory or one that forgets by itself needs none of it.
+    pub fn start(&self, runtime: &Handle) {
+        let inner = Arc::downgrade(&self.0);
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(inner) = inner.upgrade() else { return };
+                if let Err(error) = inner.tokens.sweep(Clock::system().wall()).await {
+                    tracing::warn!("tokens that are over stay in the store: {error}");
+                }
+            }
+        });
+    }
+}
+
+impl AccountsBuilder {
+    /// Where the endpoints are mounted: the path before theirs. Default: `/account`.
+    pub fn mounted_at(self, path: impl Into<String>) -> Self {
+        Self { mount: path.into(), ..self }
+    }
+    /// What the service is called in mails and pages. Default: its host.
+    pub fn service(self, name: impl Into<String>) -> Self {
+        Self { service: Some(name.into()), ..self }
+    }
+    /// How passwords are hashed. Default: [`Passwords::new`].
+    pub fn passwords(self, passwords: Passwords) -> Self {
+        Self { passwords: Some(passwords), ..self }
+    }
+    /// Which passwords are taken. Default: [`PasswordRules::new`].
+    pub fn rules(self, rules: PasswordRules) -> Self {
+        Self { rules, ..self }
+    }
+    /// How many passwords may be tried. Default: [`Attempts::new`].
+    pub fn attempts(self, attempts: Attempts) -> Self {
+        Self { attempts, ..self }
+    }
+    /// How many mails an address may be sent, and a client may cause. Default: three at once to an address and another one every ten minutes, and for a client what [`Attempts::new`] says.
+    pub fn mails(self, mails: Attempts) -> Self {
+        Self { mails, ..self }
+    }
+    /// Lets users make keys for programs. `prefix` begins them, so that those that leak can be found. Default: they cannot.
+    pub fn keys(self, keys: impl KeyStore, prefix: impl Into<String>) -> Self {
+        Self { keys: Some(Arc::new(keys)), key_prefix: prefix.into(), ..self }
+    }
+    /// What browsers are shown. Default: [`PlainPages`].
+    pub fn pages(self, pages: impl Pages) -> Self {
+        Self { pages: Arc::new(pages), ..self }
+    }
+    /// Where a browser goes that has logged in and says no other place. Default: `/`.
+    pub fn after_log_in(self, path: impl Into<String>) -> Self {
+        Self { after_log_in: path.into(), ..self }
+    }
+    /// Where a browser goes that has logged out. Default: `/`.
+    pub fn after_log_out(self, path: impl Into<String>) -> Self {
+        Self { after_log_out: path.into(), ..self }
+    }
+    /// Makes the endpoints.
+    ///
+    /// # Errors
+    /// `base` is no origin, a path is none, or passwords cannot be hashed.
+    pub fn build(self) -> Result<Accounts, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let mut wrong = |message: String| errors.push(ConfigError::new("Accounts", message));
+        let host = host_of(&self.base);
+        if host.is_none() {
+            let base = &self.base;
+            wrong(format!(
+                "`{base}` is not where a site is: write `https://shop.example`, without a path"
+            ));
+        }
+        let is_mount = self.mount.is_empty()
+            || (next::own_path(&self.mount).is_some() && !self.mount.ends_with('/'));
+        if !is_mount {
+            let mount = &self.mount;
+            wrong(format!("`{mount}` is no path to mount anything at: write `/account`"));
+        }
+        for path in [&self.after_log_in, &self.after_log_out] {
+            if next::own_path(path).is_none() {
+                wrong(format!("`{path}` is no path of this site"));
+            }
+        }
+        let passwords = match self.passwords {
+            Some(passwords) => Some(passwords),
+            None => match Passwords::builder().build() {
+                Ok(passwords) => Some(passwords),
+                Err(others) => {
+                    others.into_iter().for_each(|error| errors.push(error));
+                    None
+                }
+            },
+        };
+        let (Some(passwords), Some(host), true) = (passwords, host, errors.is_empty()) else {
+            return Err(errors);
+        };
+        let service = self.service.unwrap_or(host);
+        Ok(Accounts(Arc::new(Inner {
+            users: self.users,
+            tokens: self.tokens,
+            keys: self.keys,
+            post: Post::new(self.mailer),
+            pages: self.pages,
+            passwords,
+            rules: self.rules,
+            attempts: self.attempts,
+            mails: self.mails,
+            service,
+            base: self.base,
+            mount: self.mount,
+            after_log_in: self.after_log_in,
+            after_log_out: self.after_log_out,
+            key_prefix: self.key_prefix,
+        })))
+    }
+}
+
+/// The host of a site, where the text is a site and nothing else.
+fn host_of(base: &str) -> Option<String> {
+    let uri = base.parse::<http::Uri>().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let is_site = ["http", "https"].contains(&scheme) && base == format!("{scheme}://{authority}");
+    (is_site && !authority.as_str().contains('@')).then(|| authority.host().to_owned())
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts")
+            .field("base", &self.0.base)
+            .field("mount", &self.0.mount)
+            .finish_non_exhaustive()
+    }
+}
