@@ -391,7 +391,12 @@ impl Schemes {
     fn challenges_for(&self, route: Option<&Route>, wrong: Option<(Scheme, &str)>) -> Challenges {
         let tokens = self.bearer.iter().flat_map(|bearer| bearer.challenges(route, wrong));
         let keys = self.api_keys.iter().filter(|_| takes(route, ApiKeys::ISSUER));
-        Challenges::new(tokens.chain(keys.flat_map(ApiKeys::challenges)))
+        let form = self.sessions.as_ref().and_then(Sessions::challenge);
+        let all = Challenges::new(tokens.chain(keys.flat_map(ApiKeys::challenges)).chain(form));
+        match self.sessions.as_ref().and_then(Sessions::log_in_path) {
+            Some(path) => all.log_in(Arc::clone(path)),
+            None => all,
+        }
     }
     /// How to say who one is on a route.
     fn challenges_on(&self, route: Option<&Route>) -> Challenges {

@@ -37,11 +37,11 @@ pub const PASSWORDS_BUSY: ProblemKind = ProblemKind::new(
     "Too many people are logging in at once",
 );
 
-/// Too many passwords were tried for an account, or from an address.
+/// Too many passwords were tried for an account or from an address, or too many mails asked for.
 pub const ATTEMPTS_EXHAUSTED: ProblemKind = ProblemKind::new(
     "attempts-exhausted",
     StatusCode::TOO_MANY_REQUESTS,
-    "Too many passwords were tried",
+    "Too many attempts were made",
 );
 
 /// A password is not one that is taken.
@@ -51,13 +51,6 @@ pub const PASSWORD_REFUSED: ProblemKind =
 /// A link of a mail is not good, or was used already.
 pub const LINK_INVALID: ProblemKind =
     ProblemKind::new("link-invalid", StatusCode::BAD_REQUEST, "The link is no longer good");
-
-/// What is sent to the endpoints for accounts is neither a form nor JSON.
-pub const MEDIA_TYPE_UNSUPPORTED: ProblemKind = ProblemKind::new(
-    "media-type-unsupported",
-    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "The request is in a form that is not read here",
-);
 
 /// So many mails are on their way that no other can be sent.
 pub const MAIL_BUSY: ProblemKind = ProblemKind::new(
@@ -76,6 +69,5 @@ pub const ALL: &[ProblemKind] = &[
     ATTEMPTS_EXHAUSTED,
     PASSWORD_REFUSED,
     LINK_INVALID,
-    MEDIA_TYPE_UNSUPPORTED,
     MAIL_BUSY,
 ];

@@ -29,8 +29,12 @@ impl AuthState {
     /// way to say it, and for a caller who is known.
     pub fn challenge(&self) -> Option<Problem> {
         match self {
-            Self::Anonymous(challenges) if !challenges.0.is_empty() => {
-                Some(challenges.on(Problem::new(AUTHENTICATION_REQUIRED)))
+            Self::Anonymous(challenges) if !challenges.values.is_empty() => {
+                let problem = challenges.on(Problem::new(AUTHENTICATION_REQUIRED));
+                Some(match &challenges.log_in {
+                    Some(path) => problem.log_in(Arc::clone(path)),
+                    None => problem,
+                })
             }
             _ => None,
         }
@@ -41,23 +45,31 @@ impl AuthState {
 ///
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Challenges(Arc<[HeaderValue]>);
+pub struct Challenges {
+    values: Arc<[HeaderValue]>,
+    log_in: Option<Arc<str>>,
+}
 
 impl Challenges {
     /// Challenges for `WWW-Authenticate` (RFC 9110, section 11.6.1), one a scheme.
     pub fn new(challenges: impl IntoIterator<Item = HeaderValue>) -> Self {
-        Self(challenges.into_iter().collect())
+        Self { values: challenges.into_iter().collect(), log_in: None }
+    }
+    /// Where a browser logs in: a path of this site. A page that asks for nobody in particular is answered with a redirect there, which says in `next` where it was; whoever asks for
+    /// anything else gets the challenges.
+    #[must_use]
+    pub fn log_in(self, path: impl Into<Arc<str>>) -> Self {
+        Self { log_in: Some(path.into()), ..self }
     }
     /// The values for `WWW-Authenticate`.
     pub fn values(&self) -> &[HeaderValue] {
-        &self.0
+        &self.values
     }
     /// Puts the challenges on a 401.
     #[must_use]
     pub fn on(&self, problem: Problem) -> Problem {
-        self.0
-            .iter()
-            .fold(problem, |problem, value| problem.header(WWW_AUTHENTICATE, value.clone()))
+        let values = self.values.iter().cloned();
+        values.fold(problem, |problem, value| problem.header(WWW_AUTHENTICATE, value))
     }
 }
 

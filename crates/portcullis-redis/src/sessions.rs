@@ -9,14 +9,18 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, StoreError, Touch};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{AsyncCommands, ErrorKind, RedisError};
+use redis::{AsyncCommands, AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::record::{fields, micros, record};
 use crate::scripts::Scripts;
 
-/// How long a command may take, and a connection.
+/// How long a command may take, with the time until there is a connection for it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a try to connect may take, and how long it is at most until the next one, but for some chance.
+const TRY: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(200);
 /// In which steps what an owner has is given back, where it is over.
 const DAY: u64 = 86_400;
 
@@ -44,6 +48,12 @@ fn digest(name: &str) -> Option<SessionDigest> {
 
 type Answer<T> = Result<T, StoreError>;
 
+/// What Redis says, unless it takes too long. A command waits for a connection as long as there is none.
+async fn in_time<T>(command: impl Future<Output = RedisResult<T>>) -> Answer<T> {
+    let late = |_| StoreError("Redis takes no connection, or does not answer".into());
+    timeout(PATIENCE, command).await.map_err(late)?.map_err(failed)
+}
+
 impl RedisSessions {
     /// Connects to a server: `redis://127.0.0.1:6379`, or `rediss://` over TLS, where the crate `redis` is told to speak it. `prefix` begins the names of all keys; two
     /// applications with one prefix share their sessions.
@@ -56,10 +66,16 @@ impl RedisSessions {
             return Err(RedisError::from(wrong));
         }
         let client = redis::Client::open(url)?;
+        // Once by itself, to say what is wrong.
+        let once = AsyncConnectionConfig::new().set_connection_timeout(Some(TRY));
+        client.get_multiplexed_async_connection_with_config(&once).await?;
+        // It never gives up: it would not try again by itself where it was refused, as by another password.
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(TRY))
+            .set_max_delay(PAUSE)
+            .set_number_of_retries(usize::MAX)
             .set_response_timeout(Some(PATIENCE));
-        let connection = ConnectionManager::new_with_config(client, config).await?;
+        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
         Ok(Self::from_connection(connection, prefix))
     }
     /// Over a connection that there is already.
@@ -98,13 +114,12 @@ impl RedisSessions {
         for (name, value) in fields(record) {
             put.arg(name).arg(value);
         }
-        let done: u8 = put.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
+        let done: u8 = in_time(put.invoke_async(&mut self.connection.clone())).await?;
         Ok(done == 1)
     }
     async fn read(&self, id: &SessionDigest) -> Answer<Option<SessionRecord>> {
         let mut connection = self.connection.clone();
-        let read: HashMap<String, String> =
-            connection.hgetall(self.key(id)).await.map_err(failed)?;
+        let read: HashMap<String, String> = in_time(connection.hgetall(self.key(id))).await?;
         Ok(record(*id, read))
     }
 }
@@ -118,8 +133,9 @@ impl SessionStore for RedisSessions {
         if touch.marks(record.used) {
             let mut mark = self.scripts.touch.prepare_invoke();
             mark.key(self.key(id)).arg(micros(touch.now));
+            let marked = in_time(mark.invoke_async::<()>(&mut self.connection.clone())).await;
             // A server that takes no change can still be read.
-            if let Err(error) = mark.invoke_async::<()>(&mut self.connection.clone()).await {
+            if let Err(error) = marked {
                 tracing::warn!("a session is not marked as used: {error}");
             }
         }
@@ -139,18 +155,18 @@ impl SessionStore for RedisSessions {
     async fn write(&self, id: &SessionDigest, version: u64, data: &str) -> Answer<bool> {
         let mut write = self.scripts.write.prepare_invoke();
         write.key(self.key(id)).arg(version).arg(data);
-        let done: u8 = write.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
+        let done: u8 = in_time(write.invoke_async(&mut self.connection.clone())).await?;
         Ok(done == 1)
     }
     async fn end(&self, id: &SessionDigest) -> Answer<bool> {
         let mut end = self.scripts.end.prepare_invoke();
         end.key(self.key(id)).arg(name(id));
-        let ended: u8 = end.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
+        let ended: u8 = in_time(end.invoke_async(&mut self.connection.clone())).await?;
         Ok(ended == 1)
     }
     async fn list(&self, owner: &str) -> Answer<Vec<SessionRecord>> {
         let names: Vec<String> =
-            self.connection.clone().smembers(self.owner_key(owner)).await.map_err(failed)?;
+            in_time(self.connection.clone().smembers(self.owner_key(owner))).await?;
         let mut found = Vec::new();
         for id in names.iter().filter_map(|name| digest(name)) {
             let record = self.read(&id).await?;
@@ -167,8 +183,7 @@ impl SessionStore for RedisSessions {
         let mut end = self.scripts.end_all.prepare_invoke();
         end.key(self.owner_key(owner)).arg(self.start()).arg(owner);
         end.arg(but.map(name).unwrap_or_default());
-        let ended: Vec<String> =
-            end.invoke_async(&mut self.connection.clone()).await.map_err(failed)?;
+        let ended: Vec<String> = in_time(end.invoke_async(&mut self.connection.clone())).await?;
         Ok(ended.iter().filter_map(|name| digest(name)).collect())
     }
     async fn missing(&self, ids: &[SessionDigest]) -> Answer<Vec<SessionDigest>> {
@@ -179,8 +194,7 @@ impl SessionStore for RedisSessions {
         for id in ids {
             asked.exists(self.key(id));
         }
-        let there: Vec<bool> =
-            asked.query_async(&mut self.connection.clone()).await.map_err(failed)?;
+        let there: Vec<bool> = in_time(asked.query_async(&mut self.connection.clone())).await?;
         let gone = ids.iter().zip(there).filter(|(_, there)| !there);
         Ok(gone.map(|(id, _)| *id).collect())
     }

@@ -19,14 +19,12 @@ const ISSUER: &str = "account";
 type UserRow = (String, String, Option<String>, bool, String, Option<String>, Option<String>);
 
 /// A user, if the row is one.
-fn account(row: UserRow) -> Result<Account, StoreError> {
+fn account(row: UserRow, everybody: &[Arc<str>]) -> Result<Account, StoreError> {
     let (id, email, password, disabled, roles, tenant, plan) = row;
     let wrong = || StoreError(format!("the address of user `{id}` is none").into());
     let email = Email::parse(&email).ok_or_else(wrong)?;
-    let mut identity = Identity::builder(ISSUER, id.as_str());
-    for role in roles.split_whitespace() {
-        identity = identity.role(role);
-    }
+    let identity = Identity::builder(ISSUER, id.as_str()).roles(everybody.iter().cloned());
+    let mut identity = identity.roles(roles.split_whitespace());
     identity = match tenant {
         Some(tenant) => identity.tenant(tenant),
         None => identity,
@@ -106,7 +104,7 @@ macro_rules! accounts {
             /// The tables are not those that are needed, or the database cannot answer.
             pub async fn users(&self) -> Result<$users, crate::SchemaError> {
                 self.check().await?;
-                Ok($users { pool: self.pool.clone() })
+                Ok($users { pool: self.pool.clone(), everybody: Arc::default() })
             }
             /// The tokens of mails. Cheap to clone.
             ///
@@ -130,9 +128,16 @@ macro_rules! accounts {
         #[derive(Clone, Debug)]
         pub struct $users {
             pool: sqlx::Pool<$database>,
+            everybody: Arc<[Arc<str>]>,
         }
 
         impl $users {
+            /// A role that everybody has who has an account, beside those of their row. Default: none.
+            #[must_use]
+            pub fn role_of_all(self, role: impl Into<Arc<str>>) -> Self {
+                let everybody = self.everybody.iter().cloned().chain([role.into()]).collect();
+                Self { everybody, ..self }
+            }
             /// All of them, by their addresses.
             ///
             /// # Errors
@@ -140,7 +145,7 @@ macro_rules! accounts {
             pub async fn all(&self) -> Answer<Vec<Account>> {
                 let rows = sqlx::query_as::<_, UserRow>(sql::$statements::USERS);
                 let rows = rows.fetch_all(&self.pool).await.map_err(failed)?;
-                rows.into_iter().map(account).collect()
+                rows.into_iter().map(|row| account(row, &self.everybody)).collect()
             }
             /// Puts roles, tenant and plan. `false` where there is no such user. Sessions that have begun keep what they had: [end](portcullis_authn::Sessions::end_all) them.
             ///
@@ -182,12 +187,12 @@ macro_rules! accounts {
             async fn by_email(&self, email: &Email) -> Answer<Option<Account>> {
                 let row = sqlx::query_as::<_, UserRow>(sql::$statements::USER_BY_EMAIL);
                 let row = row.bind(email.spelled()).fetch_optional(&self.pool).await;
-                row.map_err(failed)?.map(account).transpose()
+                row.map_err(failed)?.map(|row| account(row, &self.everybody)).transpose()
             }
             async fn by_id(&self, id: &str) -> Answer<Option<Account>> {
                 let row = sqlx::query_as::<_, UserRow>(sql::$statements::USER_BY_ID);
                 let row = row.bind(id).fetch_optional(&self.pool).await;
-                row.map_err(failed)?.map(account).transpose()
+                row.map_err(failed)?.map(|row| account(row, &self.everybody)).transpose()
             }
             async fn add(&self, email: &Email, password: &str) -> Answer<Option<Account>> {
                 let (id, now) = (Account::generate_id(), portcullis_core::Clock::system().wall());
@@ -205,7 +210,8 @@ macro_rules! accounts {
                         .map(|_| true)
                         .or_else(|error| if is_doubled(&error) { Ok(false) } else { Err(error) })
                 )?;
-                let identity = Identity::builder(ISSUER, id).build();
+                let identity = Identity::builder(ISSUER, id).roles(self.everybody.iter().cloned());
+                let identity = identity.build();
                 Ok(added.then(|| Account::new(identity, email.clone()).password(password)))
             }
             async fn set_password(&self, id: &str, before: Option<&str>, password: &str) -> Answer<bool> {

@@ -2,10 +2,14 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
 use portcullis::axum::{Caller, Problem, Valid};
 use portcullis::problem::kinds::INTERNAL_ERROR;
 use portcullis::{Identity, ProblemKind};
 use serde::{Deserialize, Serialize};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::{Stream, StreamExt};
 
 use crate::store::{Book, Order, Store};
 
@@ -64,6 +68,19 @@ pub(crate) async fn all_orders(State(store): State<Store>) -> Result<Json<Vec<Or
     Ok(Json(store.orders(None).await.map_err(failed)?))
 }
 
+/// My orders as they are taken, for as long as I am logged in.
+pub(crate) async fn my_new_orders(
+    Caller(who): Caller<Identity>,
+    State(store): State<Store>,
+) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
+    let orders = BroadcastStream::new(store.taken()).filter_map(move |order| {
+        // Who is too slow misses some.
+        let order = order.ok().filter(|order| order.customer == who.subject())?;
+        Some(Event::default().event("order").json_data(order))
+    });
+    Sse::new(orders).keep_alive(KeepAlive::default())
+}
+
 #[derive(Deserialize)]
 pub(crate) struct NewOrder {
     book: i64,
@@ -88,6 +105,6 @@ pub(crate) async fn order(
 }
 
 /// The client learns that we failed, the log learns why.
-fn failed(error: sqlx::Error) -> Problem {
+pub(crate) fn failed(error: sqlx::Error) -> Problem {
     Problem::new(INTERNAL_ERROR).cause(error)
 }

@@ -128,9 +128,15 @@ impl Try {
 }
 
 /// The address, the routes, the demo keys, and lines worth trying.
-pub fn banner(shop: SocketAddr, metrics: SocketAddr, table: &Arc<RouteTable>) -> String {
+pub fn banner(
+    shop: SocketAddr,
+    pages: SocketAddr,
+    metrics: SocketAddr,
+    table: &Arc<RouteTable>,
+) -> String {
     let mut text = format!(
-        "The bookshop is open at http://{shop} (metrics: http://{metrics}, Ctrl-C drains)\n\n"
+        "The bookshop is open at http://{shop} (metrics: http://{metrics}, Ctrl-C drains)\nIts pages are at https://localhost:{} (mails are written to the log)\n\n",
+        pages.port()
     );
     for route in table.routes() {
         let limits =

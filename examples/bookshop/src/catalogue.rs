@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use portcullis::BoxError;
 use portcullis::gateway::{HealthCheck, Upstream};
 use portcullis::server::Server;
 
@@ -15,7 +16,7 @@ use crate::store::Store;
 ///
 /// # Errors
 /// They cannot listen.
-pub fn replicas(store: &Store) -> Result<Upstream, Box<dyn std::error::Error>> {
+pub fn replicas(store: &Store) -> Result<Upstream, BoxError> {
     let mut upstream = Upstream::builder("catalogue");
     for _ in 0..2 {
         let service = Router::new()

@@ -1,12 +1,17 @@
 //! A bookshop behind the whole stack: observe, edge, route, limit, authenticate, limit, authorize, and an axum application
 //! on SQLite as the leaf.
+mod accounts;
 mod api;
 mod banner;
 mod catalogue;
+mod certificate;
+mod home;
 mod stack;
 mod store;
 
+pub use accounts::Front;
 pub use banner::{TRIES, Try, banner};
 pub use catalogue::replicas;
+pub use certificate::of_this_machine;
 pub use stack::{DEMO_KEYS, Shop, app};
 pub use store::Store;

@@ -1,14 +1,19 @@
 //! The shop's database.
 use std::sync::{Arc, Mutex};
 
+use portcullis::BoxError;
+use portcullis_sqlx::SqliteStores;
 use serde::{Deserialize, Serialize};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use tokio::sync::broadcast;
 
 /// The shop's books and orders, in SQLite.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
+    /// Tells of each order that is taken here.
+    taken: broadcast::Sender<Order>,
     /// A database in memory lives as long as some connection to it, and the pool may close all of its own: a request
     /// that is cancelled takes its connection with it. This one nobody uses, so it stays.
     _keeper: Arc<Mutex<SqliteConnection>>,
@@ -18,17 +23,17 @@ pub struct Store {
 #[derive(Debug, Deserialize, Serialize, sqlx::FromRow)]
 pub(crate) struct Book {
     id: i64,
-    title: String,
-    author: String,
-    year: i64,
+    pub(crate) title: String,
+    pub(crate) author: String,
+    pub(crate) year: i64,
     price_cents: i64,
 }
 
 /// An order for a book.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct Order {
     id: i64,
-    customer: String,
+    pub(crate) customer: String,
     book: i64,
     quantity: i64,
 }
@@ -40,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be opened, or the tables cannot be made.
-    pub async fn open(url: &str) -> Result<Self, Box<dyn std::error::Error>> {
+    pub async fn open(url: &str) -> Result<Self, BoxError> {
         let options: SqliteConnectOptions = url.parse()?;
         let keeper = SqliteConnection::connect_with(&options).await?;
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
@@ -52,12 +57,23 @@ impl Store {
         ] {
             sqlx::query(table).execute(&pool).await?;
         }
-        let store = Self { pool, _keeper: Arc::new(Mutex::new(keeper)) };
+        SqliteStores::from_pool(pool.clone()).migrate().await?;
+        let (taken, _) = broadcast::channel(100);
+        let store = Self { pool, taken, _keeper: Arc::new(Mutex::new(keeper)) };
         store.stock().await?;
         Ok(store)
     }
 
-    async fn stock(&self) -> Result<(), Box<dyn std::error::Error>> {
+    /// Closes the database, whoever still wants something of it.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+    /// Users, sessions and keys, in the same database.
+    pub fn stores(&self) -> SqliteStores {
+        SqliteStores::from_pool(self.pool.clone())
+    }
+
+    async fn stock(&self) -> Result<(), BoxError> {
         let mut shelves = self.pool.begin().await?;
         for book in csv::Reader::from_reader(STOCK.as_bytes()).deserialize() {
             let Book { id, title, author, year, price_cents } = book?;
@@ -106,11 +122,20 @@ impl Store {
         book: i64,
         quantity: i64,
     ) -> sqlx::Result<Order> {
-        sqlx::query_as("insert into orders (customer, book, quantity) values (?, ?, ?) returning *")
-            .bind(customer)
-            .bind(book)
-            .bind(quantity)
-            .fetch_one(&self.pool)
-            .await
+        let order: Order = sqlx::query_as(
+            "insert into orders (customer, book, quantity) values (?, ?, ?) returning *",
+        )
+        .bind(customer)
+        .bind(book)
+        .bind(quantity)
+        .fetch_one(&self.pool)
+        .await?;
+        // Where nobody listens there is nobody to tell.
+        drop(self.taken.send(order.clone()));
+        Ok(order)
+    }
+    /// The orders that are taken from now on.
+    pub(crate) fn taken(&self) -> broadcast::Receiver<Order> {
+        self.taken.subscribe()
     }
 }

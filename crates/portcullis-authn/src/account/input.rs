@@ -4,11 +4,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use portcullis_core::problem::kinds::{BODY_TOO_LARGE, REQUEST_INVALID};
+use portcullis_core::problem::kinds::{BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED, REQUEST_INVALID};
 use portcullis_core::{BoxError, Problem, Secret};
 use serde_json::{Map, Value};
-
-use crate::kinds::MEDIA_TYPE_UNSUPPORTED;
 
 /// How much may be sent.
 const LARGEST: usize = 16 << 10;

@@ -125,13 +125,17 @@ impl Accounts {
             passwords: None,
             rules: PasswordRules::new(),
             attempts: Attempts::new(),
-            mails: Attempts::new().by_account(3, Duration::from_secs(600)),
+            mails: Self::mails_with_clock(Clock::system()),
             service: None,
             mount: "/account".to_owned(),
             after_log_in: "/".to_owned(),
             after_log_out: "/".to_owned(),
             key_prefix: "key".to_owned(),
         }
+    }
+    /// How many mails there are where nobody says otherwise: three at once to an address and another one every ten minutes, and for a client what [`Attempts::new`] says.
+    pub fn mails_with_clock(clock: Clock) -> Attempts {
+        Attempts::with_clock(clock).by_account(3, Duration::from_secs(600))
     }
     /// Takes away tokens that are over every ten minutes, on this runtime, as long as the endpoints are there. A store in memory or one that forgets by itself needs none of it.
     pub fn start(&self, runtime: &Handle) {
@@ -169,7 +173,7 @@ impl AccountsBuilder {
     pub fn attempts(self, attempts: Attempts) -> Self {
         Self { attempts, ..self }
     }
-    /// How many mails an address may be sent, and a client may cause. Default: three at once to an address and another one every ten minutes, and for a client what [`Attempts::new`] says.
+    /// How many mails an address may be sent, and a client may cause. Default: [`Accounts::mails_with_clock`].
     pub fn mails(self, mails: Attempts) -> Self {
         Self { mails, ..self }
     }

@@ -419,7 +419,15 @@ impl Session {
 
     /// Tells the browser what becomes of its cookie.
     pub(crate) fn say(&self, headers: &mut HeaderMap) {
-        let said = self.lock().said.take();
+        let (said, is_somebodys) = {
+            let mut state = self.lock();
+            let own = state.current.as_ref().is_some_and(|(_, own)| own.identity.is_some());
+            (state.said.take(), own || state.is_aside)
+        };
+        if is_somebodys && !headers.contains_key(CACHE_CONTROL) {
+            // What is for one of many who share an address is nobody's to keep who does not say so (OWASP ASVS 14.3.2).
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         let Some(said) = said else { return };
         let settings = &self.0.sessions.0;
         let secure = if settings.is_secure { "; Secure" } else { "" };

@@ -29,7 +29,7 @@ use crate::secret_id::SecretId;
 /// `HttpOnly`, `Secure` and `SameSite=Lax`, and its name begins with `__Host-`. A session ends when it was not used for a while, and after its longest time
 /// however much it is used. A new id comes with each change of who somebody is, so that an id that somebody has smuggled in is worth nothing.
 ///
-/// A handler gets a [`Session`] as a request extension, behind a route that is not public. A cookie that is not good is taken back, and its sender is anonymous. A
+/// An answer to somebody that says nothing about caches is `no-store`. A handler gets a [`Session`] as a request extension, behind a route that is not public. A cookie that is not good is taken back, and its sender is anonymous. A
 /// request that changes something and that another site's page has sent (CSRF) is refused, with a cookie that is good: 403 `request-cross-site`.
 ///
 /// ```
@@ -48,6 +48,7 @@ struct Settings {
     absolute: Duration,
     largest: usize,
     trusted: Vec<HeaderValue>,
+    log_in: Option<Arc<str>>,
     live: Arc<Live>,
 }
 
@@ -101,6 +102,7 @@ impl Sessions {
             absolute: Self::ABSOLUTE,
             largest: 16 << 10,
             trusted: Vec::new(),
+            log_in: None,
             live: Arc::default(),
         }))
     }
@@ -132,6 +134,12 @@ impl Sessions {
     #[must_use]
     pub fn trusted_origin(self, origin: HeaderValue) -> Self {
         self.edit(|settings| settings.trusted.push(origin))
+    }
+    /// Where a browser logs in: a path of this site, such as `/account/login`. A page that needs somebody is answered with a redirect there, and `next` says where it was; other
+    /// requests get 401. Default: nowhere, so that where there is no other way to say who one is, nobody may.
+    #[must_use]
+    pub fn log_in_page(self, path: impl Into<Arc<str>>) -> Self {
+        self.edit(|settings| settings.log_in = Some(path.into()))
     }
     /// For development: a cookie that also goes over plain HTTP, where everybody on the way can read it. It has another name, `insecure-session`, and a stack
     /// that has it says so loudly.
@@ -189,6 +197,14 @@ impl Sessions {
         Ok(ended.len())
     }
 
+    /// How a browser says who one is: where it can log in.
+    pub(crate) fn challenge(&self) -> Option<HeaderValue> {
+        let path = self.0.log_in.as_deref()?;
+        HeaderValue::try_from(format!("Form location=\"{path}\"")).ok()
+    }
+    pub(crate) fn log_in_path(&self) -> Option<&Arc<str>> {
+        self.0.log_in.as_ref()
+    }
     pub(crate) fn cookie_name(&self) -> &Arc<str> {
         &self.0.cookie
     }
@@ -206,6 +222,13 @@ impl Sessions {
         }
         if settings.trusted.iter().any(|origin| !is_origin(origin)) {
             wrong("an origin that is trusted is none: write `https://app.example`, without a path");
+        }
+        let is_own = |path: &str| {
+            let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\"\\?#".contains(&byte);
+            path.starts_with('/') && !path.starts_with("//") && !path.bytes().any(is_odd)
+        };
+        if settings.log_in.as_deref().is_some_and(|path| !is_own(path)) {
+            wrong("the page to log in on is none of this site: write `/account/login`");
         }
         if settings.is_secure && !settings.cookie.starts_with("__Host-") {
             wrong(

@@ -81,6 +81,12 @@ pub const BODY_TOO_LARGE: ProblemKind = ProblemKind::new(
     StatusCode::PAYLOAD_TOO_LARGE,
     "The request body is too large",
 );
+/// The content has a media type that is not read here.
+pub const MEDIA_TYPE_UNSUPPORTED: ProblemKind = ProblemKind::new(
+    "media-type-unsupported",
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "The media type of the content is not supported",
+);
 /// The request body comes too slowly.
 pub const BODY_TOO_SLOW: ProblemKind = ProblemKind::new(
     "body-too-slow",
@@ -155,6 +161,7 @@ pub const ALL: &[ProblemKind] = &[
     ADDRESS_NOT_ALLOWED,
     SERVER_BUSY,
     BODY_TOO_LARGE,
+    MEDIA_TYPE_UNSUPPORTED,
     BODY_TOO_SLOW,
     BODY_MALFORMED,
     AUTHENTICATION_REQUIRED,

@@ -88,6 +88,7 @@ struct Inner {
     cause: Option<Arc<dyn Error + Send + Sync>>,
     source: Source,
     retry_is_safe: bool,
+    log_in: Option<Arc<str>>,
 }
 
 impl Problem {
@@ -103,6 +104,7 @@ impl Problem {
             cause: None,
             source,
             retry_is_safe: false,
+            log_in: None,
         }))
     }
     fn edit(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
@@ -141,6 +143,11 @@ impl Problem {
     #[must_use]
     pub fn retry_is_safe(self) -> Self {
         self.edit(|inner| inner.retry_is_safe = true)
+    }
+    /// Sends a browser's page that is answered with this problem to a path of this site, where somebody can log in. Default: it shows the problem.
+    #[must_use]
+    pub fn log_in(self, path: impl Into<Arc<str>>) -> Self {
+        self.edit(|inner| inner.log_in = Some(path.into()))
     }
 
     /// The kind.
@@ -181,7 +188,9 @@ impl Problem {
     pub fn respond(self, context: &Context) -> Response<Body> {
         context.set_problem(self.clone());
         let hook = context.renderer().map(|renderer| (renderer, context));
-        let mut response = render::response(self, context.dialect(), hook);
+        let to_log_in = render::to_log_in(&self, context);
+        let mut response =
+            to_log_in.unwrap_or_else(|| render::response(self, context.dialect(), hook));
         // Also for a layer that stands outside the edge.
         context.add_standard_headers(response.headers_mut());
         response

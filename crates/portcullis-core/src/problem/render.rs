@@ -2,7 +2,7 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -51,6 +51,31 @@ impl Rendered {
     pub fn new(content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
         Self { content_type, body: body.into() }
     }
+}
+
+/// The way to the log-in for a browser's page, with the page that it is to come back to.
+pub(super) fn to_log_in(problem: &Problem, context: &Context) -> Option<Response<Body>> {
+    let (path, dialect) = (problem.0.log_in.as_deref()?, context.dialect());
+    if dialect.format() != Format::Html {
+        return None;
+    }
+    let mut place = path.to_owned();
+    if let Some(target) = context.target().filter(|_| dialect.only_reads()) {
+        place.push_str("?next=");
+        for byte in target.path_and_query().as_str().bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+                place.push(byte.into());
+            } else {
+                // Writing to a text cannot fail.
+                _ = write!(place, "%{byte:02X}");
+            }
+        }
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(LOCATION, HeaderValue::try_from(place).ok()?);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
 }
 
 pub(super) fn response(

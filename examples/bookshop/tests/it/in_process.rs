@@ -1,14 +1,12 @@
 //! The shop in process: every book is there, and the answers in other dialects.
-use bookshop::{DEMO_KEYS, Store, app, replicas};
-use portcullis::telemetry::Metrics;
+use bookshop::DEMO_KEYS;
 use portcullis_testkit::TestClient;
 use serde_json::json;
 
+use crate::shop::Shop;
+
 async fn client() -> TestClient<axum::Router> {
-    let store = Store::open("sqlite::memory:").await.unwrap();
-    let catalogue = replicas(&store).unwrap();
-    let shop = app(store, Metrics::default(), &catalogue).unwrap();
-    TestClient::new(shop.router).allow_problems("https://bookshop.example/problems/")
+    Shop::new().await.client
 }
 
 fn key(role: &str) -> &'static str {

@@ -1,5 +1,9 @@
 //! The shop keeps what it prints: started as a user starts it, and driven in process.
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod in_process;
+#[cfg(test)]
+mod shop;
 #[cfg(test)]
 mod started;

@@ -23,6 +23,8 @@ impl Drop for Shop {
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bookshop"));
     command.env("BOOKSHOP_ADDR", "127.0.0.1:0").env("BOOKSHOP_METRICS_ADDR", "127.0.0.1:0");
+    command.env("BOOKSHOP_TLS_ADDR", "127.0.0.1:0");
+    command.env("BOOKSHOP_CERTIFICATE", concat!(env!("CARGO_TARGET_TMPDIR"), "/certificate"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -162,7 +164,7 @@ fn what_it_cannot_open_it_names_with_the_way_out() {
     let _held = std::net::TcpListener::bind(&taken);
     for (variable, value, wanted) in [
         ("BOOKSHOP_ADDR", "nowhere", "listen `nowhere`: it must be a host and a port"),
-        ("BOOKSHOP_ADDR", "127.0.0.1:0x", "set BOOKSHOP_ADDR or"),
+        ("BOOKSHOP_ADDR", "127.0.0.1:0x", "set BOOKSHOP_ADDR, "),
         ("BOOKSHOP_DB", "sqlite:///nowhere/at/all.db", "BOOKSHOP_DB=sqlite:///nowhere/at/all.db: "),
     ] {
         let output = command().env(variable, value).output().unwrap();
