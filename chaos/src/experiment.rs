@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::report::Report;
-use crate::{failing, faults, floods, gateway, reload, restart, slow};
+use crate::{failing, faults, floods, gateway, reload, restart, slow, stores};
 
 /// One experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +17,11 @@ pub(crate) enum Experiment {
     Failing,
     Reload,
     Upgrade,
+    Stores,
 }
 
 impl Experiment {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Restart,
         Self::Slow,
         Self::Floods,
@@ -29,6 +30,7 @@ impl Experiment {
         Self::Failing,
         Self::Reload,
         Self::Upgrade,
+        Self::Stores,
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -44,6 +46,7 @@ impl Experiment {
             Self::Failing => "failing",
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
+            Self::Stores => "stores",
         }
     }
     /// After this time it is given up, whatever it waits for.
@@ -53,6 +56,7 @@ impl Experiment {
             Self::Slow | Self::Gateway | Self::Reload => 240,
             Self::Floods => 300,
             Self::Faults | Self::Failing => 120,
+            Self::Stores => 150,
         })
     }
     /// Makes the experiment. Dropping the future kills every process that it has started.
@@ -67,6 +71,7 @@ impl Experiment {
                 Self::Gateway => gateway::run(gateway.ok_or_else(missing)?, server).await,
                 Self::Failing => failing::run(gateway.ok_or_else(missing)?).await,
                 Self::Reload => reload::run(gateway.ok_or_else(missing)?).await,
+                Self::Stores => stores::run().await,
                 Self::Upgrade => restart::run_gateway(gateway.ok_or_else(missing)?, server).await,
             }
         };

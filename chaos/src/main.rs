@@ -27,6 +27,7 @@ mod restart;
 mod server;
 mod slow;
 mod sockets;
+mod stores;
 
 use experiment::Experiment;
 use failure::{Failure, Result};

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::server::{Launch, Server};
 
 const LENGTH: u64 = 1 << 30;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) async fn run(gateway: &Path, report: &mut Report) -> Result {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

@@ -24,7 +24,7 @@ const ROUND: Duration = Duration::from_millis(2500);
 /// Within what time an old process must have drained.
 const DRAIN: Duration = Duration::from_secs(35);
 /// How long the load goes on at most for the sake of the number of requests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run(program: &Path) -> Result<Report> {
     let handover = Handover::new();
