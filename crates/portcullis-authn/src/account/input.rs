@@ -8,6 +8,8 @@ use portcullis_core::problem::kinds::{BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED, RE
 use portcullis_core::{BoxError, Problem, Secret};
 use serde_json::{Map, Value};
 
+use crate::kinds::CREDENTIALS_INVALID;
+
 /// How much may be sent.
 const LARGEST: usize = 16 << 10;
 
@@ -91,6 +93,9 @@ impl Input {
 
 /// What is wrong is said in the page of the form.
 pub(super) fn words(problem: &Problem) -> String {
+    if problem.kind() == CREDENTIALS_INVALID {
+        return "The address or the password is not right".to_owned();
+    }
     match (problem.detail_text(), problem.status()) {
         (Some(detail), status) if status != StatusCode::INTERNAL_SERVER_ERROR => {
             format!("{}: {detail}", problem.kind().title())

@@ -98,6 +98,8 @@ pub struct Page<'a> {
     pub keys: &'a [KeyRecord],
     /// A key that is shown this once.
     pub new_key: Option<&'a str>,
+    /// Where a browser goes that has nothing more to do here.
+    pub home: &'a str,
     /// The time now.
     pub now: SystemTime,
 }
@@ -307,9 +309,10 @@ impl Pages for PlainPages {
         let links = links(page).iter();
         let links: Vec<_> =
             links.map(|(path, text)| format!("<a href=\"{mount}{path}\">{text}</a>")).collect();
-        if !links.is_empty() {
-            _ = write!(html, "<nav>{}</nav>", links.join(" · "));
-        }
+        let home = escape(page.home);
+        let home = format!("<a href=\"{home}\">{service}</a>");
+        let links: Vec<_> = links.into_iter().chain([home]).collect();
+        _ = write!(html, "<nav>{}</nav>", links.join(" · "));
         html.push_str("</main></html>");
         html
     }
@@ -350,6 +353,7 @@ mod tests {
             sessions: &[],
             keys: &[],
             new_key: Some(evil),
+            home: evil,
             now: SystemTime::UNIX_EPOCH,
         };
         for kind in [

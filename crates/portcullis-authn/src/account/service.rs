@@ -300,6 +300,7 @@ impl Accounts {
             sessions: &[],
             keys: &[],
             new_key: None,
+            home: &self.0.after_log_in,
             now: context.clock().wall(),
         }
     }
