@@ -200,6 +200,11 @@ impl ApiKeys {
         }
         self
     }
+    /// Takes the keys of the store that these have, in place of its own.
+    #[must_use]
+    pub fn stored_as(self, other: &Self) -> Self {
+        Self { stored: other.stored.clone(), ..self }
+    }
     /// Ends what is under way for keys that `after` does not have, or has with other rights. It takes a
     /// [`revocation`](ApiKey::revocation) of each key.
     pub fn revoke_missing(&self, after: &Self) {

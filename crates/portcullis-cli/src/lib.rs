@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod log;
 mod routes;
+mod stores;
 
 /// An API gateway from a configuration file.
 #[derive(Debug, Parser)]
@@ -46,11 +47,28 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Makes an API key for a caller: prints the key, for them alone, and its hash, for the file.
+    /// Makes an API key for a caller: prints the key, for them alone, and its hash, for the file. Or does something with the keys of a store.
     Key {
         /// Whose keys they are, so that those that leak can be found: the key begins with it.
-        #[arg(long, default_value = "pc")]
+        #[arg(long, default_value = "pc", global = true)]
         prefix: String,
+        #[command(subcommand)]
+        command: Option<stores::KeyCommand>,
+    },
+    /// Does something with the users of a store.
+    User {
+        #[command(flatten)]
+        which: stores::Which,
+        #[command(subcommand)]
+        command: stores::UserCommand,
+    },
+    /// Makes the tables of the stores, where they are not there.
+    Migrate {
+        #[command(flatten)]
+        file: File,
+        /// Prints the tables as SQL, and makes none.
+        #[arg(long)]
+        print: bool,
     },
     /// Prints a JSON Schema of the file, for editors.
     Schema,
@@ -92,7 +110,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(file) => serve(&file),
         Command::Check(file) => Gateway::read(file.config).map(drop).map_err(Into::into),
         Command::Routes { file, json } => print_routes(&file, json),
-        Command::Key { prefix } => print_key(&prefix),
+        Command::Key { prefix, command: None } => print_key(&prefix),
+        Command::Key { prefix, command: Some(command) } => stores::key(command, &prefix),
+        Command::User { which, command } => stores::user(command, &which),
+        Command::Migrate { file, print } => stores::migrate(&file, print),
         Command::Schema => print(&format!("{:#}\n", schema())),
         Command::Reference => print(&reference()),
     };
@@ -124,6 +145,7 @@ fn print_key(prefix: &str) -> Result<(), Failure> {
 
 fn serve(file: &File) -> Result<(), Failure> {
     let gateway = Gateway::read(&file.config)?;
+    stores::check(&gateway)?;
     log::install(gateway.access_log())?;
     let live = Arc::new(gateway.live());
     let server = live.server()?.drain_on_signals().open()?;

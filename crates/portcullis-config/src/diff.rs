@@ -128,7 +128,7 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
 /// What cannot change while the gateway runs.
 pub(crate) fn fixed(before: &Gateway, after: &Gateway) -> Result<(), FileErrors> {
     let mut errors = FileErrors::default();
-    for section in ["server", "telemetry"] {
+    for section in ["server", "telemetry", "stores", "auth"] {
         let nothing = Value::Null;
         let of = |gateway: &Gateway, key: &str| {
             gateway.document.get(section).and_then(|table| table.get(key)).cloned()
@@ -141,6 +141,13 @@ pub(crate) fn fixed(before: &Gateway, after: &Gateway) -> Result<(), FileErrors>
             .collect();
         for key in keys {
             if FOLLOWED.contains(&key.as_str()) || of(before, key) == of(after, key) {
+                continue;
+            }
+            // Of who is known, what is open for it: the rest is followed.
+            let store = |gateway: &Gateway| {
+                gateway.document.pointer(&format!("/auth/{key}/store")).cloned()
+            };
+            if section == "auth" && key != "session" && store(before) == store(after) {
                 continue;
             }
             let message = "it is read only when the gateway starts, and differs from what runs";

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{Request, Response};
-use portcullis_authn::{ApiKeys, AuthenticateLayer, ClientCertificates, SeenProofs, TokenIssuer};
+use portcullis_authn::{
+    ApiKeys, AuthenticateLayer, ClientCertificates, SeenProofs, Sessions, TokenIssuer,
+};
 use portcullis_authz::{AuthorizeLayer, Roles};
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
@@ -27,6 +29,7 @@ use crate::live::Live;
 use crate::read::{self, Issuer, ServerSettings};
 use crate::reader::{Known, Reading, Span};
 use crate::source::{FileErrors, Source};
+use crate::stores::{Later, Store};
 
 /// The gateway that a file describes: everything that the file says has been checked, and nothing has been opened yet.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Gateway {
     routes: Routes<Endpoint, Restricted>,
     places: HashMap<String, Span>,
     keys: ApiKeys,
+    stores: Vec<Later>,
+    sessions: Option<Sessions>,
     pub(crate) issuers: Vec<Issuer>,
     certificates: Option<ClientCertificates>,
     pub(crate) identity_tokens: Option<IdentityTokens>,
@@ -76,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) routes: Option<Routes<Endpoint, Restricted>>,
     pub(crate) places: HashMap<String, Span>,
     pub(crate) keys: ApiKeys,
+    pub(crate) stores: Vec<Later>,
+    pub(crate) sessions: Option<Sessions>,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) certificates: Option<ClientCertificates>,
     pub(crate) identity_tokens: Option<IdentityTokens>,
@@ -139,6 +146,8 @@ impl Gateway {
             routes: Some(routes),
             places,
             keys,
+            stores,
+            sessions,
             issuers,
             certificates,
             identity_tokens,
@@ -162,6 +171,8 @@ impl Gateway {
             routes,
             places,
             keys,
+            stores,
+            sessions,
             issuers,
             certificates,
             identity_tokens,
@@ -176,6 +187,12 @@ impl Gateway {
         };
         if let Some(before) = before {
             gateway.keys = gateway.keys.continuing(&before.keys);
+            if before.says_the_same_of_stores(&gateway) {
+                // They are open, and known to whatever is under way.
+                gateway.stores.clone_from(&before.stores);
+                gateway.sessions.clone_from(&before.sessions);
+                gateway.keys = gateway.keys.stored_as(&before.keys);
+            }
             let issuers = std::mem::take(&mut gateway.issuers).into_iter();
             gateway.issuers = issuers.map(|issuer| issuer.continuing(&before.issuers)).collect();
             gateway.by_address = gateway.by_address.continuing(&before.by_address);
@@ -196,6 +213,25 @@ impl Gateway {
     /// The upstreams.
     pub fn upstreams(&self) -> impl ExactSizeIterator<Item = &Upstream> {
         self.upstreams.values().map(|known| &known.upstream)
+    }
+    /// The stores, in the order of their names.
+    pub fn stores(&self) -> impl ExactSizeIterator<Item = &Store> {
+        self.stores.iter().map(Later::store)
+    }
+    /// The store that somebody means who names none: that of `[auth.api_key]` or `[auth.session]` which has tables, or the only one.
+    pub fn main_store(&self) -> Option<&Store> {
+        let named = |section: &str| self.document.pointer(&format!("/auth/{section}/store"));
+        let named = [named("api_key"), named("session")].into_iter().flatten();
+        let named: Vec<_> = named.filter_map(Value::as_str).collect();
+        let with_tables = || self.stores().filter(|store| store.has_tables());
+        let meant = with_tables().find(|store| named.contains(&store.name()));
+        meant.or_else(|| with_tables().next().filter(|_| with_tables().count() == 1))
+    }
+    fn says_the_same_of_stores(&self, other: &Self) -> bool {
+        let said = |gateway: &Self, place| gateway.document.pointer(place).cloned();
+        ["/stores", "/auth/session", "/auth/api_key/store"]
+            .iter()
+            .all(|place| said(self, place) == said(other, place))
     }
     pub(crate) fn source(&self) -> &Source {
         &self.source
@@ -272,9 +308,11 @@ impl Gateway {
         let layer = AuthenticateLayer::new();
         // Where there are only others, nobody is asked for a key.
         let has_section = self.document.pointer("/auth/api_key").is_some();
-        let others = !self.issuers.is_empty() || self.certificates.is_some();
+        let others =
+            !self.issuers.is_empty() || self.certificates.is_some() || self.sessions.is_some();
         let no_keys = !has_section && others;
         let layer = if no_keys { layer } else { layer.api_keys(self.keys.clone()) };
+        let layer = self.sessions.clone().into_iter().fold(layer, AuthenticateLayer::sessions);
         let certificates = self.certificates.clone().into_iter();
         let layer = certificates.fold(layer, AuthenticateLayer::certificates);
         let layer = layer.seen_proofs(self.proofs.clone());
@@ -368,6 +406,17 @@ impl Gateway {
     /// Begins health checks and discovery on `runtime`. The gateway is ready once every upstream is known.
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
         self.start_issuers(runtime);
+        for store in &self.stores {
+            let known = self.readiness.expect(format!("store {}", store.store().name()));
+            let store = store.clone();
+            runtime.spawn(async move {
+                store.start().await;
+                known.ready();
+            });
+        }
+        if let Some(sessions) = &self.sessions {
+            sessions.start(runtime);
+        }
         for Issuer { name, policy, .. } in &self.issuers {
             let Some(keys) = policy.remote().cloned() else { continue };
             let known = self.readiness.expect(format!("issuer {name}"));

@@ -44,6 +44,11 @@ const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
 pub(crate) const FILE: &[Key] = &[
     key("server", Kind::Table(SERVER), "Where clients connect, and what they may take."),
     key("telemetry", Kind::Table(TELEMETRY), "What is told about requests."),
+    key(
+        "stores",
+        Kind::Named(STORE),
+        "Where sessions and API keys are kept, by names of your own.",
+    ),
     key("auth", Kind::Table(AUTH), "How callers say who they are."),
     key(
         "identity_token",
@@ -163,6 +168,43 @@ pub(crate) const AUTH: &[Key] = &[
         Kind::Named(JWT),
         "Issuers whose tokens are accepted (`Authorization: Bearer`), by names of your own.",
     ),
+    key("session", Kind::Table(SESSION), "Sessions of browsers, which an application has begun."),
+];
+
+pub(crate) const STORE: &[Key] = &[
+    key(
+        "sql",
+        Kind::Text,
+        "A database: `postgres://user:password@host/database`, `mysql://..`, `sqlite://portcullis.db`. `portcullis migrate` makes its tables.",
+    ),
+    key("redis", Kind::Text, "A Redis server: `redis://127.0.0.1:6379`. It keeps sessions."),
+    key("prefix", Kind::Text, "What the names of keys in Redis begin with. Default: `portcullis`."),
+];
+
+pub(crate) const SESSION: &[Key] = &[
+    key("store", Kind::Text, "Where they are: a name of `[stores]`."),
+    key(
+        "cookie",
+        Kind::Text,
+        "The name of the cookie, which begins with `__Host-`. Default: `__Host-session`.",
+    ),
+    key("idle", Kind::Duration, "For how long a session may be unused. Default: 30m."),
+    key("absolute", Kind::Duration, "How long a session is at most. Default: 12h."),
+    key(
+        "trusted_origins",
+        Kind::Texts,
+        "Other sites whose pages may send requests that change something: `https://app.example`. Default: none.",
+    ),
+    key(
+        "log_in_page",
+        Kind::Text,
+        "Where a browser logs in: `/account/login`. A page that needs somebody is answered with a redirect there. Default: nowhere.",
+    ),
+    key(
+        "insecure_plain_http",
+        Kind::Flag,
+        "For development: the cookie also goes over plain HTTP, and is called `insecure-session`. Default: false.",
+    ),
 ];
 
 pub(crate) const CERTIFICATE: &[Key] = &[
@@ -271,6 +313,11 @@ pub(crate) const API_KEY: &[Key] = &[
         "Accepts them by `Authorization: Basic` too, with the `id` for a name and the key for a password. Default: false.",
     ),
     key("keys", Kind::Tables(ONE_API_KEY), "The keys."),
+    key(
+        "store",
+        Kind::Text,
+        "A store that has keys too: a name of `[stores]` with `sql`. Default: none.",
+    ),
 ];
 
 pub(crate) const ONE_API_KEY: &[Key] = &[

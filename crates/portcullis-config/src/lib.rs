@@ -13,6 +13,7 @@ mod reader;
 mod reference;
 mod schema;
 mod source;
+mod stores;
 
 pub use diff::Changes;
 pub use gateway::{AccessLog, Gateway};
@@ -20,3 +21,4 @@ pub use live::{Live, ReloadError, Root, Widening};
 pub use reference::reference;
 pub use schema::schema;
 pub use source::{FileError, FileErrors};
+pub use stores::{OpenStore, Store};

@@ -52,6 +52,39 @@ pub struct Rights {
     pub plan: Option<String>,
 }
 
+impl Rights {
+    /// These roles, without tenant and plan.
+    pub fn of<R: Into<String>>(roles: impl IntoIterator<Item = R>) -> Self {
+        Self { roles: roles.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+    /// The roles as a row has them.
+    fn joined(&self) -> Answer<String> {
+        let is_odd = |role: &&String| role.is_empty() || role.contains(char::is_whitespace);
+        match self.roles.iter().find(is_odd) {
+            Some(role) => {
+                Err(StoreError(format!("`{role}` is no role: a word without spaces").into()))
+            }
+            None => Ok(self.roles.join(" ")),
+        }
+    }
+}
+
+/// What an operator does with the users of these tables.
+#[async_trait]
+pub trait ManagedUsers: Users {
+    /// All of them, by their addresses.
+    async fn all(&self) -> Result<Vec<Account>, StoreError>;
+    /// What stands in the row of a user, without what all have (`role_of_all`).
+    async fn rights(&self, id: &str) -> Result<Option<Rights>, StoreError>;
+    /// Puts roles, tenant and plan. `false` where there is no such user. Sessions that have begun keep what they had: [end](portcullis_authn::Sessions::end_all) them.
+    ///
+    /// # Errors
+    /// The database cannot answer, or a role has a space in it.
+    async fn set_rights(&self, id: &str, rights: &Rights) -> Result<bool, StoreError>;
+    /// Says whether a user may log in. `false` where there is no such user. Sessions that have begun go on: [end](portcullis_authn::Sessions::end_all) them.
+    async fn set_disabled(&self, id: &str, is_disabled: bool) -> Result<bool, StoreError>;
+}
+
 /// The columns of a token: digest, purpose, owner, data, expires.
 type TokenRow = (Vec<u8>, String, String, String, i64);
 
@@ -138,26 +171,28 @@ macro_rules! accounts {
                 let everybody = self.everybody.iter().cloned().chain([role.into()]).collect();
                 Self { everybody, ..self }
             }
-            /// All of them, by their addresses.
-            ///
-            /// # Errors
-            /// The database cannot answer.
-            pub async fn all(&self) -> Answer<Vec<Account>> {
+        }
+
+        #[async_trait]
+        impl ManagedUsers for $users {
+            async fn all(&self) -> Answer<Vec<Account>> {
                 let rows = sqlx::query_as::<_, UserRow>(sql::$statements::USERS);
                 let rows = rows.fetch_all(&self.pool).await.map_err(failed)?;
                 rows.into_iter().map(|row| account(row, &self.everybody)).collect()
             }
-            /// Puts roles, tenant and plan. `false` where there is no such user. Sessions that have begun keep what they had: [end](portcullis_authn::Sessions::end_all) them.
-            ///
-            /// # Errors
-            /// The database cannot answer, or a role has a space in it.
-            pub async fn set_rights(&self, id: &str, rights: &Rights) -> Answer<bool> {
-                if let Some(role) = rights.roles.iter().find(|it| it.is_empty() || it.contains(char::is_whitespace)) {
-                    return Err(StoreError(format!("`{role}` is no role: a word without spaces").into()));
-                }
+            async fn rights(&self, id: &str) -> Answer<Option<Rights>> {
+                let row = sqlx::query_as::<_, UserRow>(sql::$statements::USER_BY_ID);
+                let row = row.bind(id).fetch_optional(&self.pool).await.map_err(failed)?;
+                Ok(row.map(|(_, _, _, _, roles, tenant, plan)| {
+                    let roles = roles.split_whitespace().map(str::to_owned).collect();
+                    Rights { roles, tenant, plan }
+                }))
+            }
+            async fn set_rights(&self, id: &str, rights: &Rights) -> Answer<bool> {
+                let roles = rights.joined()?;
                 let done = retried!(
                     sqlx::query(sql::$statements::SET_ROLES)
-                        .bind(rights.roles.join(" "))
+                        .bind(&roles)
                         .bind(rights.tenant.as_deref())
                         .bind(rights.plan.as_deref())
                         .bind(id)
@@ -166,11 +201,7 @@ macro_rules! accounts {
                 )?;
                 Ok(done.rows_affected() == 1)
             }
-            /// Says whether a user may log in. `false` where there is no such user. Sessions that have begun go on: [end](portcullis_authn::Sessions::end_all) them.
-            ///
-            /// # Errors
-            /// The database cannot answer.
-            pub async fn set_disabled(&self, id: &str, is_disabled: bool) -> Answer<bool> {
+            async fn set_disabled(&self, id: &str, is_disabled: bool) -> Answer<bool> {
                 let done = retried!(
                     sqlx::query(sql::$statements::SET_DISABLED)
                         .bind(is_disabled)

@@ -14,7 +14,7 @@ mod sql;
 mod stores;
 
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
-pub use accounts::Rights;
+pub use accounts::{ManagedUsers, Rights};
 #[cfg(feature = "mysql")]
 pub use accounts::{MySqlKeys, MySqlTokens, MySqlUsers};
 #[cfg(feature = "postgres")]
@@ -22,6 +22,8 @@ pub use accounts::{PgKeys, PgTokens, PgUsers};
 #[cfg(feature = "sqlite")]
 pub use accounts::{SqliteKeys, SqliteTokens, SqliteUsers};
 pub use schema::SchemaError;
+/// The crate whose pools are taken, in the version that is.
+pub use sqlx;
 #[cfg(feature = "mysql")]
 pub use stores::{MySqlSessions, MySqlStores};
 #[cfg(feature = "postgres")]

@@ -5,7 +5,7 @@
 pub(crate) const VERSION: i64 = 2;
 
 /// A database whose tables are not those that this crate works with.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
     /// There are none, or older ones.
@@ -31,4 +31,11 @@ pub enum SchemaError {
     /// The database cannot answer.
     #[error("the database cannot answer: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+/// As it is told to people: `main` prints it so.
+impl std::fmt::Debug for SchemaError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }

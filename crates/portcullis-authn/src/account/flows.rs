@@ -10,7 +10,7 @@ use super::email::Email;
 use super::input::Input;
 use super::mail::{MailKind, Room, mail};
 use super::one_time::{OneTimeToken, Purpose};
-use super::service::{Ask, Done, Shown, wrong};
+use super::service::{Ask, Done, Shown, audit, wrong};
 use super::users::Account;
 use super::{Accounts, LINK};
 use crate::kinds::{LINK_INVALID, MAIL_BUSY, PASSWORD_REFUSED};
@@ -25,7 +25,7 @@ pub(super) fn store(error: crate::session::StoreError) -> Problem {
 }
 
 pub(super) fn link_invalid() -> Problem {
-    Problem::new(LINK_INVALID)
+    Problem::new(LINK_INVALID).detail("ask for another mail")
 }
 
 impl Accounts {
@@ -136,6 +136,7 @@ impl Accounts {
         // Whoever else has registered with it has not had the link.
         self.0.tokens.forget(email.spelled()).await.map_err(store)?;
         self.enter(ask.session, &account, ask).await?;
+        audit("registered", account.id(), "done");
         let json = json!({ "subject": account.id() });
         Ok(Done { status: StatusCode::CREATED, ..Done::of(json, Shown::See(self.place(input)?)) })
     }
@@ -158,8 +159,13 @@ impl Accounts {
         let account = self.0.users.by_email(&email).await.map_err(store)?;
         let kept = account.as_ref().and_then(Account::kept);
         let looked = self.0.passwords.verify(password, kept).await?;
-        let account = account.filter(|account| looked.is_right && !account.is_disabled);
-        let account = account.ok_or_else(wrong)?;
+        let Some(account) = account else { return Err(wrong()) };
+        if !looked.is_right || account.is_disabled {
+            let outcome = if looked.is_right { "disabled" } else { "wrong-password" };
+            audit("log-in", account.id(), outcome);
+            return Err(wrong());
+        }
+        audit("log-in", account.id(), "done");
         self.0.attempts.succeeded(email.spelled());
         if let Some(rehashed) = looked.rehashed {
             let put = self.0.users.set_password(account.id(), account.kept(), &rehashed).await;
@@ -210,9 +216,10 @@ impl Accounts {
         self.0.tokens.forget(&owner).await.map_err(store)?;
         ask.session.end_all_of(&account.identity).await.map_err(store)?;
         self.0.attempts.succeeded(account.email.spelled());
+        audit("password-reset", account.id(), "done");
         self.send(room, MailKind::PasswordChanged, account.email, None);
-        let place = format!("{}/login", self.0.mount);
-        Ok(Done::of(json!({}), Shown::See(place)))
+        let said = "Your password has changed. Keys for programs are as good as before: look whether you know them all.";
+        Ok(Done::of(json!({}), Shown::LogIn(said)))
     }
 }
 

@@ -8,6 +8,7 @@ use portcullis_core::problem::kinds::{BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED, RE
 use portcullis_core::{BoxError, Problem, Secret};
 use serde_json::{Map, Value};
 
+use super::page::PageKind;
 use crate::kinds::CREDENTIALS_INVALID;
 
 /// How much may be sent.
@@ -39,6 +40,10 @@ impl Input {
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
+        if !headers.contains_key(CONTENT_TYPE) && body.is_end_stream() {
+            // Nothing was sent, and nothing need be.
+            return Ok(Self { fields: Vec::new() });
+        }
         let is_form = is_form(headers).ok_or_else(|| {
             Problem::new(MEDIA_TYPE_UNSUPPORTED)
                 .detail("send `application/json` or `application/x-www-form-urlencoded`")
@@ -92,9 +97,11 @@ impl Input {
 }
 
 /// What is wrong is said in the page of the form.
-pub(super) fn words(problem: &Problem) -> String {
+pub(super) fn words(problem: &Problem, page: PageKind) -> String {
     if problem.kind() == CREDENTIALS_INVALID {
-        return "The address or the password is not right".to_owned();
+        let log_in = page == PageKind::LogIn;
+        let what = if log_in { "The address or the password" } else { "The password" };
+        return format!("{what} is not right");
     }
     match (problem.detail_text(), problem.status()) {
         (Some(detail), status) if status != StatusCode::INTERNAL_SERVER_ERROR => {

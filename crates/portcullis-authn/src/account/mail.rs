@@ -124,7 +124,7 @@ pub(super) fn mail(kind: MailKind, to: Email, service: &str, link: Option<String
         ),
         MailKind::PasswordChanged => (
             "Your password has changed",
-            "The password of your account has changed, and all other browsers are logged out. If it was not you, choose another one at once, and tell us.",
+            "The password of your account has changed, and all other browsers are logged out. Keys for programs are as good as before. If it was not you, choose another password at once, end the keys that you do not know, and tell us.",
         ),
         MailKind::ConfirmEmail => (
             "Confirm your new address",
@@ -135,7 +135,7 @@ pub(super) fn mail(kind: MailKind, to: Email, service: &str, link: Option<String
             "Your account has another address now: mails about it go there from now on. If it was not you, tell us at once.",
         ),
         MailKind::KeyMade => (
-            "There is a new key for your account",
+            "A key for your account was made or changed",
             "A key with which programs act for you has been made or changed. If it was not you, end it, choose another password, and tell us.",
         ),
     };

@@ -37,22 +37,30 @@ use crate::stored_key::KeyStore;
 /// It stands behind an [`AuthenticateLayer`](crate::AuthenticateLayer) with [`Sessions`](crate::Sessions), on routes of optional access:
 /// `.nest("/account", Router::new().fallback_service(accounts), optional())`.
 ///
-/// | path | reads | does |
-/// |---|---|---|
-/// | `register` | `email`, `password` | sends a mail; there is no account before its link is followed |
-/// | `verify` | `token`, `password` | makes the account, and logs in |
-/// | `login` | `email`, `password`, `next` | logs in |
-/// | `logout` | | ends the session |
-/// | `reset` | `email` | sends a mail |
-/// | `reset/confirm` | `token`, `password` | puts another password, and ends all sessions |
-/// | `password` | `current`, `password` | puts another password, and ends all other sessions |
-/// | `email` | `current`, `email` | sends a mail to the new address |
-/// | `email/confirm` | `token` | puts the new address |
-/// | `sessions` | | lists them (GET) |
-/// | `sessions/end` | `name` | ends one, or the `others` |
-/// | `keys` | `label`, `days`, `current` | makes a key, and says it this once; lists them (GET) |
-/// | `keys/rotate` | `id`, `current` | gives a key another text; the old one is good for a day more |
-/// | `keys/end` | `id` | ends a key |
+/// Each path is a page by GET, and does something by POST:
+///
+/// | path | reads (`?` may be missing) | does | answers |
+/// |---|---|---|---|
+/// | `/register` | `email`, `password` | sends a mail; there is no account before its link is followed | 202 `{}` |
+/// | `/verify` | `token`, `password` | makes the account, and logs in | 201 `{"subject"}` |
+/// | `/login` | `email`, `password`, `next?` | logs in | 200 `{"subject"}` |
+/// | `/logout` | | ends the session | 200 `{}` |
+/// | `/reset` | `email` | sends a mail | 202 `{}` |
+/// | `/reset/confirm` | `token`, `password` | puts another password, and ends all sessions | 200 `{}` |
+/// | `/password` | `current`, `password` | puts another password, and ends all other sessions | 200 `{}` |
+/// | `/email` | `current`, `email` | sends a mail to the new address | 202 `{}` |
+/// | `/email/confirm` | `token` | puts the new address | 200 `{}` |
+/// | `/sessions` | | GET alone: the own sessions | 200 `[{"name", "is_current", "created", "used", "expires", "agent"}]` |
+/// | `/sessions/end` | `name` | ends the session of this name, or with `others` all but this one | 200 `{"ended": 1}` |
+/// | `/keys` | `label?`, `days?` (1 to 3650), `scopes?` (words), `current` | makes a key, and says it this once; GET: the own keys | 201 `{"id", "key", ..}`; 200 `[{"id", "label", "created", "used", "expires", "scopes", "previous_until"}]` |
+/// | `/keys/rotate` | `id`, `current` | gives a key another text; the old one is good for a day more | 200 `{"id", "key", ..}` |
+/// | `/keys/end` | `id` | ends a key | 200 `{"ended": 1}` |
+///
+/// Times are seconds since 1970. What needs somebody (from `/password` on) needs a session: a key or a token does not count, and 401 says so. To a browser's form the answer is a page, or 303 to where it goes on: after
+/// a log-in to `next`, where that is a path of this site. What is wrong is a problem in JSON, and the page again with what is wrong for a form.
+///
+/// Whoever logs in is to the rest of the application who [`Users`] says they are, by a session as by a key: the same issuer and subject. Log-ins, and what changes an account, are lines of the log with the
+/// target `portcullis::audit`.
 ///
 /// Nobody learns from an answer who has an account: not by its status, its text, its length or what is done for it. Tokens of mails are good once and for an hour. Whoever registers
 /// with the address of somebody else gets nothing by it: its link asks for the password that was chosen with it.

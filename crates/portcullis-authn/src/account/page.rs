@@ -36,7 +36,7 @@ pub enum PageKind {
 }
 
 impl PageKind {
-    /// Where its form goes, behind where the endpoints are mounted.
+    /// Where its form goes, as it follows where the endpoints are mounted: `/login`. With that before it: [`Page::action`].
     pub fn path(self) -> &'static str {
         match self {
             Self::Register => "/register",
@@ -92,6 +92,8 @@ pub struct Page<'a> {
     pub token: &'a str,
     /// Where to go after the log-in, to be sent with the form.
     pub next: &'a str,
+    /// The name of a key that was sent, to be sent again.
+    pub label: &'a str,
     /// Where the user is logged in.
     pub sessions: &'a [SessionInfo],
     /// The user's keys.
@@ -102,6 +104,17 @@ pub struct Page<'a> {
     pub home: &'a str,
     /// The time now.
     pub now: SystemTime,
+}
+
+impl Page<'_> {
+    /// Where its form goes: `/account/login`.
+    pub fn action(&self) -> String {
+        format!("{}{}", self.mount, self.kind.path())
+    }
+    /// A text as HTML has it, in quotes too.
+    pub fn escape(text: &str) -> String {
+        escape(text)
+    }
 }
 
 /// Makes HTML of pages. They are answered with a `Content-Security-Policy` that allows no script, and no style but those of the page.
@@ -160,13 +173,10 @@ fn current() -> String {
 }
 
 fn form(page: &Page<'_>, fields: &str, button: &str) -> String {
-    let (mount, path) = (escape(page.mount), page.kind.path());
-    format!(
-        "<form method=\"post\" action=\"{mount}{path}\">{fields}<button>{button}</button></form>"
-    )
+    row_form(page, page.kind.path(), fields, button)
 }
 
-/// A form with one button in a row of a table.
+/// A form of its own.
 fn row_form(page: &Page<'_>, path: &str, fields: &str, button: &str) -> String {
     let mount = escape(page.mount);
     format!(
@@ -231,8 +241,9 @@ fn keys(page: &Page<'_>) -> String {
         _ = write!(html, "<tr><td>{name}<td>{made}<td>{used}<td>{until}<td>{end}");
     }
     html.push_str("</table><h2>Another key</h2>");
-    let label = field("label", "What it is for", "text", "off", "");
-    html + &form(page, &(label + &current()), "Make a key")
+    let label = field("label", "What it is for", "text", "off", page.label);
+    let days = "<label for=\"days\">For how many days it is good</label><input id=\"days\" name=\"days\" type=\"number\" min=\"1\" max=\"3650\" value=\"90\">";
+    html + &form(page, &(label + days + &current()), "Make a key")
 }
 
 fn content(page: &Page<'_>) -> String {
@@ -277,9 +288,9 @@ fn content(page: &Page<'_>) -> String {
 fn links(page: &Page<'_>) -> &'static [(&'static str, &'static str)] {
     match page.kind {
         PageKind::LogIn => &[("/register", "Register"), ("/reset", "Forgotten password")],
-        PageKind::Register | PageKind::Reset | PageKind::Verify | PageKind::ResetConfirm => {
-            &[("/login", "Log in")]
-        }
+        PageKind::Register | PageKind::Reset => &[("/login", "Log in")],
+        PageKind::Verify => &[("/login", "Log in"), ("/register", "Another mail")],
+        PageKind::ResetConfirm => &[("/login", "Log in"), ("/reset", "Another mail")],
         PageKind::Done | PageKind::LogOut | PageKind::EmailConfirm => &[],
         PageKind::Password | PageKind::Email | PageKind::Sessions | PageKind::Keys => &[
             ("/password", "Password"),
@@ -350,6 +361,7 @@ mod tests {
             email: evil,
             token: evil,
             next: evil,
+            label: evil,
             sessions: &[],
             keys: &[],
             new_key: Some(evil),

@@ -88,6 +88,8 @@ impl Done {
 pub(super) enum Shown {
     /// The form.
     Form,
+    /// The page to log in on, with a message.
+    LogIn(&'static str),
     /// Another place.
     See(String),
     /// A message.
@@ -102,12 +104,18 @@ struct Kept {
     email: String,
     token: String,
     next: String,
+    label: String,
 }
 
 impl Kept {
     fn of(input: &Input) -> Self {
         let field = |name| input.optional(name).ok().flatten().unwrap_or_default().to_owned();
-        Self { email: field("email"), token: field("token"), next: field("next") }
+        Self {
+            email: field("email"),
+            token: field("token"),
+            next: field("next"),
+            label: field("label"),
+        }
     }
 }
 
@@ -157,10 +165,14 @@ impl Action {
     }
     fn methods(self) -> &'static str {
         match self {
-            Self::Form(PageKind::Sessions) => "GET, HEAD",
-            Self::Form(_) => "GET, HEAD, POST",
-            Self::EndSession | Self::RotateKey | Self::EndKey => "POST",
+            Self::Form(PageKind::Sessions) => "GET, HEAD, OPTIONS",
+            Self::Form(_) => "GET, HEAD, OPTIONS, POST",
+            Self::EndSession | Self::RotateKey | Self::EndKey => "OPTIONS, POST",
         }
+    }
+    /// Whether a page with a form and nothing else is all that there is to see.
+    fn is_form(self) -> bool {
+        matches!(self, Self::Form(page) if ![PageKind::Sessions, PageKind::Keys].contains(&page))
     }
     fn needs_somebody(self) -> bool {
         use PageKind::{Email, EmailConfirm, Keys, Password, Sessions};
@@ -174,7 +186,14 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Form realm=\"account\""
 /// Nobody has logged in.
 pub(super) fn nobody() -> Problem {
     let problem = Problem::new(AUTHENTICATION_REQUIRED);
+    let problem =
+        problem.detail("this asks for a log-in with a password: keys and tokens do not count here");
     problem.header(http::header::WWW_AUTHENTICATE, CHALLENGE)
+}
+
+/// What has become of an account, for who looks later: one line of the log each, with the target `portcullis::audit`.
+pub(super) fn audit(event: &'static str, account: &str, outcome: &'static str) {
+    tracing::info!(target: "portcullis::audit", event, account, outcome);
 }
 
 /// A password is wrong, or there is nobody whose it could be.
@@ -197,15 +216,35 @@ impl Accounts {
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
+        let mount = self.0.mount.as_str();
         let path = parts.uri.path();
-        let path = path.strip_prefix(self.0.mount.as_str()).unwrap_or(path);
-        let is_html = match is_form(&parts.headers) {
-            Some(is_form) => is_form,
-            None => context.dialect().format() == Format::Html,
-        };
+        let path = path.strip_prefix(mount).unwrap_or(path);
+        if context.target().is_some_and(|target| !target.path().starts_with(mount)) {
+            let cause = format!(
+                "the endpoints for accounts are elsewhere than their forms and links lead to, `{mount}`: say where by `mounted_at`"
+            );
+            return private(Problem::new(INTERNAL_ERROR).cause(cause).respond(context));
+        }
         let Some(action) = Action::of(path) else {
             return private(Problem::new(ROUTE_NOT_FOUND).respond(context));
         };
+        let reads = [Method::GET, Method::HEAD].contains(&parts.method);
+        let is_html = match is_form(&parts.headers) {
+            Some(is_form) => is_form,
+            // A form is a page, whoever asks for it.
+            None if reads && action.is_form() => true,
+            None => context.dialect().format() == Format::Html,
+        };
+        if reads && is_html && action.methods() == "OPTIONS, POST" {
+            // A browser that looks again at what it has sent.
+            return private(see(format!("{mount}{}", action.page().path())));
+        }
+        if parts.method == Method::OPTIONS {
+            let mut answer = answer(StatusCode::NO_CONTENT, "text/plain", String::new());
+            answer.headers_mut().remove(CONTENT_TYPE);
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(action.methods()));
+            return private(answer);
+        }
         // Of an address that somebody else has made up, nothing but what must be there.
         let (token, next) = (parameter(parts, "token"), parameter(parts, "next"));
         let mut kept = Kept { token, next, ..Kept::default() };
@@ -213,7 +252,10 @@ impl Accounts {
         let answer = match done {
             Ok(done) if is_html => self.show(context, action, done, &kept),
             Ok(Done { status, json, .. }) => answer(status, "application/json", json.to_string()),
-            Err(problem) if is_html => self.show_problem(context, action, problem, &kept),
+            Err(problem) if is_html => {
+                let lists = self.lists(context, parts, action).await;
+                self.show_problem(context, action, problem, (&kept, lists))
+            }
             Err(problem) => problem.respond(context),
         };
         private(answer)
@@ -297,6 +339,7 @@ impl Accounts {
             email: &kept.email,
             token: &kept.token,
             next: &kept.next,
+            label: &kept.label,
             sessions: &[],
             keys: &[],
             new_key: None,
@@ -309,6 +352,10 @@ impl Accounts {
         let mut page = self.page(context, action.page(), kept);
         match done.shown {
             Shown::Form => {}
+            Shown::LogIn(message) => {
+                page.kind = PageKind::LogIn;
+                page.message = Some(message);
+            }
             Shown::See(place) => return see(place),
             Shown::Said(message) => {
                 page.kind = PageKind::Done;
@@ -331,7 +378,7 @@ impl Accounts {
         context: &Context,
         action: Action,
         problem: Problem,
-        kept: &Kept,
+        (kept, lists): (&Kept, Option<Done>),
     ) -> Response<Body> {
         let mount = &self.0.mount;
         if problem.kind() == AUTHENTICATION_REQUIRED {
@@ -339,9 +386,21 @@ impl Accounts {
             let back: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
             return see(format!("{mount}/login?next={back}"));
         }
-        let message = words(&problem);
+        let message = words(&problem, action.page());
+        let (sessions, keys);
         let mut page = self.page(context, action.page(), kept);
         page.error = Some(&message);
+        match lists.map(|done| done.shown) {
+            Some(Shown::Sessions(list)) => {
+                sessions = list;
+                page.sessions = &sessions;
+            }
+            Some(Shown::Keys(list, _)) => {
+                keys = list;
+                page.keys = &keys;
+            }
+            _ => {}
+        }
         let answer = problem.respond(context);
         let shown = html(answer.status(), self.0.pages.html(&page));
         let (shown, body) = shown.into_parts();
@@ -349,6 +408,16 @@ impl Accounts {
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.extend(shown.headers);
         Response::from_parts(parts, body)
+    }
+    /// What a page shows beside its form, also where that went wrong.
+    async fn lists(&self, context: &Context, parts: &Parts, action: Action) -> Option<Done> {
+        let session = parts.extensions.get::<Session>()?;
+        let ask = Ask { session, client: context.client(), now: context.clock().wall() };
+        match action.page() {
+            PageKind::Sessions => self.sessions(&ask).await.ok(),
+            PageKind::Keys => self.keys(&ask).await.ok(),
+            _ => None,
+        }
     }
     /// Where a browser goes after it has logged in.
     pub(super) fn place(&self, input: &Input) -> Result<String, Problem> {

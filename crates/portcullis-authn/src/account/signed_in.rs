@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use portcullis_core::problem::kinds::{INTERNAL_ERROR, REQUEST_INVALID, ROUTE_NOT_FOUND};
-use portcullis_core::{Identity, IdentityKind, Problem};
+use portcullis_core::{Identity, IdentityKind, Problem, is_scope};
 use serde_json::{Value, json};
 
 use super::Accounts;
@@ -12,9 +12,9 @@ use super::flows::{link_invalid, store};
 use super::input::Input;
 use super::mail::MailKind;
 use super::one_time::Purpose;
-use super::service::{Ask, Done, Shown, nobody, wrong};
+use super::service::{Ask, Done, Shown, audit, nobody, wrong};
 use super::users::Account;
-use crate::kinds::SESSION_CONFLICT;
+use crate::kinds::{PASSWORD_REFUSED, SESSION_CONFLICT};
 use crate::new_key::NewApiKey;
 use crate::secret_id::SecretId;
 use crate::session::SessionInfo;
@@ -52,6 +52,8 @@ fn key(record: &KeyRecord) -> Value {
         "created": seconds(record.created),
         "used": record.used.map(seconds),
         "expires": record.expires.map(seconds),
+        "scopes": record.identity.scopes().collect::<Vec<_>>(),
+        "previous_until": record.previous.map(|(_, until)| seconds(until)),
     })
 }
 
@@ -71,6 +73,7 @@ impl Accounts {
         self.0.attempts.begin(account.email.spelled(), ask.client)?;
         let looked = self.0.passwords.verify(current, account.kept()).await?;
         if !looked.is_right {
+            audit("password-asked-again", account.id(), "wrong-password");
             return Err(wrong());
         }
         self.0.attempts.succeeded(account.email.spelled());
@@ -84,6 +87,9 @@ impl Accounts {
     ) -> Result<Done, Problem> {
         let account = self.shown_again(ask, input).await?;
         let password = self.new_password(input, &account.email)?;
+        if input.required("current")? == password.expose() {
+            return Err(Problem::new(PASSWORD_REFUSED).detail("it is the one from before"));
+        }
         let room = self.room()?;
         let kept = self.0.passwords.hash(password).await?;
         let put = self.0.users.set_password(account.id(), account.kept(), &kept).await;
@@ -93,6 +99,7 @@ impl Accounts {
         self.0.tokens.forget(account.id()).await.map_err(store)?;
         ask.session.end_others().await?;
         ask.session.renew().await?;
+        audit("password-change", account.id(), "done");
         self.send(room, MailKind::PasswordChanged, account.email, None);
         Ok(Done::of(json!({}), Shown::Said("Your password has changed.")))
     }
@@ -130,6 +137,7 @@ impl Accounts {
         }
         self.0.tokens.forget(account.id()).await.map_err(store)?;
         ask.session.renew().await?;
+        audit("email-change", account.id(), "done");
         self.send(room, MailKind::EmailChanged, account.email, None);
         Ok(Done::of(json!({}), Shown::Said("Your account has the new address.")))
     }
@@ -166,13 +174,18 @@ impl Accounts {
         let days = input.optional("days")?.map(str::parse::<u64>).transpose();
         let days = days.ok().filter(|days| days.is_none_or(|days| (1..=DAYS).contains(&days)));
         let days = days.ok_or_else(|| invalid("`days` is no number from 1 to 3650"))?;
+        let scopes = input.optional("scopes")?.unwrap_or_default().split_whitespace();
+        let scopes: Vec<Arc<str>> = scopes.map(Arc::from).collect();
+        if scopes.len() > 50 || scopes.iter().any(|scope| !is_scope(scope)) {
+            return Err(invalid("`scopes` are no words of printable ASCII, or more than 50"));
+        }
         let keys = self.key_store()?;
         if keys.list(Some(account.id())).await.map_err(store)?.len() >= KEYS {
             return Err(invalid("there are 50 keys already: end one first"));
         }
         let room = self.room()?;
         let made = NewApiKey::generate(&self.0.key_prefix);
-        let identity = account.identity.to_builder().kind(IdentityKind::Key).build();
+        let identity = account.identity.to_builder().kind(IdentityKind::Key).scopes(scopes).build();
         let id = SecretId::new().ok_or_else(|| Problem::new(INTERNAL_ERROR))?;
         let id = id.text().get(..16).unwrap_or_default();
         let mut record = KeyRecord::new(id, made.digest(), identity, ask.now);
@@ -183,6 +196,7 @@ impl Accounts {
         if !keys.add(record.clone()).await.map_err(store)? {
             return Err(Problem::new(INTERNAL_ERROR).cause("two keys of one id"));
         }
+        audit("key-made", account.id(), "done");
         self.send(room, MailKind::KeyMade, account.email.clone(), None);
         self.said_once(&account, &record, &made, StatusCode::CREATED).await
     }
@@ -203,15 +217,19 @@ impl Accounts {
         Ok(Done { status, ..Done::of(json, Shown::Keys(list, Some(text))) })
     }
     /// The key of this id, where it is the user's.
-    async fn own_key(&self, account: &Account, input: &Input) -> Result<KeyRecord, Problem> {
+    async fn own_key(
+        &self,
+        account: &Account,
+        input: &Input,
+    ) -> Result<Option<KeyRecord>, Problem> {
         let found = self.key_store()?.by_id(input.required("id")?).await.map_err(store)?;
-        let own = found.filter(|key| key.user.as_deref() == Some(account.id()));
-        own.ok_or_else(|| Problem::new(REQUEST_INVALID).detail("there is no such key"))
+        Ok(found.filter(|key| key.user.as_deref() == Some(account.id())))
     }
     /// Gives a key another text, and says it this once.
     pub(super) async fn rotate_key(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
         let account = self.shown_again(ask, input).await?;
-        let record = self.own_key(&account, input).await?;
+        let none = || Problem::new(ROUTE_NOT_FOUND).detail("there is no such key");
+        let mut record = self.own_key(&account, input).await?.ok_or_else(none)?;
         let room = self.room()?;
         let made = NewApiKey::generate(&self.0.key_prefix);
         let until = ask.now.checked_add(OVERLAP).unwrap_or(ask.now);
@@ -220,14 +238,20 @@ impl Accounts {
         if !put.map_err(store)? {
             return Err(Problem::new(SESSION_CONFLICT));
         }
+        record.previous = Some((record.digest, until));
+        audit("key-rotated", account.id(), "done");
         self.send(room, MailKind::KeyMade, account.email.clone(), None);
         self.said_once(&account, &record, &made, StatusCode::OK).await
     }
     pub(super) async fn end_key(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
         let (_, account) = self.own(ask).await?;
-        let record = self.own_key(&account, input).await?;
-        let id: Arc<str> = record.id;
-        let ended = self.key_store()?.end(&id).await.map_err(store)?;
+        let ended = match self.own_key(&account, input).await? {
+            Some(record) => {
+                audit("key-ended", account.id(), "done");
+                self.key_store()?.end(&record.id).await.map_err(store)?
+            }
+            None => false,
+        };
         let place = format!("{}/keys", self.0.mount);
         Ok(Done::of(json!({ "ended": usize::from(ended) }), Shown::See(place)))
     }

@@ -42,8 +42,9 @@ pub struct TooMany {
 
 impl From<TooMany> for Problem {
     fn from(error: TooMany) -> Self {
-        let seconds = http::HeaderValue::from(error.after.as_secs().max(1));
-        let problem = Self::new(ATTEMPTS_EXHAUSTED).cause(error);
+        let after = error.after.as_secs().max(1);
+        let seconds = http::HeaderValue::from(after);
+        let problem = Self::new(ATTEMPTS_EXHAUSTED).detail(format!("try again in {after} s"));
         problem.header(http::header::RETRY_AFTER, seconds).retry_is_safe()
     }
 }

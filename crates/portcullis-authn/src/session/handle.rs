@@ -101,7 +101,8 @@ impl From<SessionError> for Problem {
         let kind = match &error {
             SessionError::Store(_) => {
                 let problem = Self::new(AUTHENTICATION_UNAVAILABLE).source(Source::Upstream);
-                return problem.cause(error);
+                let soon = HeaderValue::from_static("5");
+                return problem.header(http::header::RETRY_AFTER, soon).cause(error);
             }
             SessionError::CrossSite => REQUEST_CROSS_SITE,
             SessionError::Anonymous => AUTHENTICATION_REQUIRED,
@@ -111,6 +112,12 @@ impl From<SessionError> for Problem {
             }
         };
         Self::new(kind).cause(error)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        SessionError::from(error).into()
     }
 }
 

@@ -94,8 +94,12 @@ impl Sessions {
 
     /// Sessions in this store.
     pub fn new(store: impl SessionStore) -> Self {
+        Self::from_store(Arc::new(store))
+    }
+    /// The same for a store that others have too.
+    pub fn from_store(store: Arc<dyn SessionStore>) -> Self {
         Self(Arc::new(Settings {
-            store: Arc::new(store),
+            store,
             cookie: Self::COOKIE.into(),
             is_secure: true,
             idle: Self::IDLE,

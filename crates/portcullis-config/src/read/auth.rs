@@ -2,7 +2,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use portcullis_authn::{ApiKey, ApiKeys, CertificateHolder, ClientCertificates};
+use portcullis_authn::{ApiKey, ApiKeys, CertificateHolder, ClientCertificates, StoredKeys};
 use portcullis_authz::Roles;
 use portcullis_core::{Revocation, stage};
 use portcullis_ratelimit::{Key, Quota, RateLimitLayer, per_hour, per_minute, per_second};
@@ -11,8 +11,13 @@ use super::routes::IssuerNames;
 use super::{header_name, no_roles};
 use crate::keys;
 use crate::reader::{Reading, Span, Table, nearest};
+use crate::stores::Later;
 
-pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>) -> ApiKeys {
+pub(super) fn keys(
+    auth: Option<&Table<'_>>,
+    (stores, names): (&[Later], &[String]),
+    places: &mut HashMap<String, Span>,
+) -> ApiKeys {
     let mut all = ApiKeys::new();
     let Some(table) = auth.and_then(|auth| auth.table("api_key", keys::API_KEY)) else {
         return all;
@@ -22,6 +27,14 @@ pub(super) fn keys(auth: Option<&Table<'_>>, places: &mut HashMap<String, Span>)
     }
     if table.flag("basic") == Some(true) {
         all = all.basic();
+    }
+    if let Some(store) = super::stores::named(&table, stores, names) {
+        if store.store().has_tables() {
+            all = all.stored(StoredKeys::new(store.clone()).users(store));
+        } else {
+            let error = table.error("Redis keeps no keys");
+            table.push(error.hint("name a store with `sql`"));
+        }
     }
     for key in table.tables("keys", keys::ONE_API_KEY) {
         let id = key.needed("id", "id = \"ci\"");

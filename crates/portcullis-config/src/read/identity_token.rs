@@ -17,7 +17,7 @@ pub(super) fn read(table: &Table<'_>) -> Option<IdentityTokens> {
     }
     let lifetime = table.parsed("lifetime", |text| {
         let time = duration(text)?;
-        let bounds = Duration::from_secs(10)..=Duration::from_secs(3_600);
+        let bounds = Duration::from_secs(10)..=Duration::from_hours(1);
         if bounds.contains(&time) {
             Ok(time)
         } else {

@@ -17,6 +17,7 @@ mod identity_token;
 mod jwt;
 mod routes;
 mod server;
+mod stores;
 mod upstreams;
 
 pub(crate) use jwt::Issuer;
@@ -59,7 +60,11 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     let mut places: HashMap<String, Span> = HashMap::new();
     let auth = file.table("auth", keys::AUTH);
     let tokens = auth.as_ref().map_or_else(Vec::new, |auth| auth.named("jwt", keys::JWT));
-    let api_keys = auth::keys(auth.as_ref(), &mut places);
+    let store_tables = file.named("stores", keys::STORE);
+    let stores = stores::stores(&store_tables);
+    let store_names: Vec<_> = store_tables.iter().map(|(name, _)| name.clone()).collect();
+    let sessions = stores::sessions(auth.as_ref(), (&stores, &store_names), &mut places);
+    let api_keys = auth::keys(auth.as_ref(), (&stores, &store_names), &mut places);
     let certificates = auth::certificates(auth.as_ref(), asks_clients, &mut places);
     let issuers = jwt::issuers(&tokens, &mut places);
     let names = auth::names(auth.as_ref(), &tokens);
@@ -104,6 +109,8 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         routes,
         places,
         keys: api_keys,
+        stores,
+        sessions,
         issuers,
         certificates,
         identity_tokens,

@@ -59,6 +59,10 @@ pub(super) fn to_log_in(problem: &Problem, context: &Context) -> Option<Response
     if dialect.format() != Format::Html {
         return None;
     }
+    if context.target().is_some_and(|target| target.path() == path) {
+        // Where somebody logs in asks for nobody: otherwise this would go on for ever.
+        return None;
+    }
     let mut place = path.to_owned();
     if let Some(target) = context.target().filter(|_| dialect.only_reads()) {
         place.push_str("?next=");

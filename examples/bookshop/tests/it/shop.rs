@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bookshop::{Front, Store, app, replicas};
 use portcullis::telemetry::Metrics;
+use portcullis_sqlx::ManagedUsers;
 use portcullis_testkit::{FakeTime, KeptMails, TestClient, TestResponse};
 use serde_json::{Value, json};
 use tower::ServiceExt;

@@ -1,6 +1,7 @@
 //! Which passwords are taken, and how many may be tried.
 use std::time::Duration;
 
+use portcullis_sqlx::ManagedUsers;
 use serde_json::json;
 
 use crate::shop::{Browser, PASSWORD, Shop};
