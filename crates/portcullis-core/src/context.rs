@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::{Extensions, HeaderMap, Request};
+use http::{Extensions, HeaderMap, Method, Request};
 
 use crate::problem::RenderProblem;
 use crate::request_id::X_REQUEST_ID;
@@ -38,6 +38,7 @@ struct Facts {
     clock: Clock,
     start: Instant,
     dialect: Dialect,
+    only_reads: bool,
     connection: OnceLock<Connection>,
     target: OnceLock<Target>,
     scheme: OnceLock<Scheme>,
@@ -89,7 +90,9 @@ impl Context {
         let connection = extensions.get::<Connection>().cloned();
         // Whoever has a limit to be changed also says where the request comes from: nobody else pays for the look.
         let limit = connection.as_ref().and_then(|_| extensions.get::<BodyLimit>().cloned());
-        let context = Self::new(clock.clone(), Dialect::of(request), connection, limit);
+        let only_reads = [Method::GET, Method::HEAD].contains(request.method());
+        let asked = (Dialect::of(request), only_reads);
+        let context = Self::new(clock.clone(), asked, connection, limit);
         request.extensions_mut().insert(context.clone());
         context
     }
@@ -100,7 +103,7 @@ impl Context {
 
     fn new(
         clock: Clock,
-        dialect: Dialect,
+        (dialect, only_reads): (Dialect, bool),
         connection: Option<Connection>,
         body_limit: Option<BodyLimit>,
     ) -> Self {
@@ -108,6 +111,7 @@ impl Context {
             start: clock.now(),
             clock,
             dialect,
+            only_reads,
             connection: connection.map_or_else(OnceLock::new, OnceLock::from),
             target: OnceLock::new(),
             scheme: OnceLock::new(),
@@ -163,6 +167,10 @@ impl Context {
     /// In what shape the client expects an error.
     pub fn dialect(&self) -> Dialect {
         self.0.dialect
+    }
+    /// Whether the request is one that can be sent again, as a browser does that comes back to a page.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.0.only_reads
     }
     /// Who asks, when it is known.
     pub fn identity(&self) -> Option<&Identity> {

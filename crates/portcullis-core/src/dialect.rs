@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 pub struct Dialect {
     format: Format,
     head: bool,
-    only_reads: bool,
     grpc: GrpcWire,
 }
 
@@ -41,8 +40,7 @@ impl Dialect {
         let grpc = headers.get(CONTENT_TYPE).and_then(|kind| GrpcWire::of(kind.as_bytes()));
         let format = if grpc.is_some() { Format::Grpc } else { Format::of(headers) };
         let head = request.method() == Method::HEAD;
-        let only_reads = head || request.method() == Method::GET;
-        Self { format, head, only_reads, grpc: grpc.unwrap_or_default() }
+        Self { format, head, grpc: grpc.unwrap_or_default() }
     }
     /// The format of an error.
     pub fn format(self) -> Format {
@@ -50,10 +48,6 @@ impl Dialect {
     }
     pub(crate) fn grpc(self) -> GrpcWire {
         self.grpc
-    }
-    /// Whether the request asks for a page that it can ask for again.
-    pub(crate) fn only_reads(self) -> bool {
-        self.only_reads
     }
     /// Whether the request was a HEAD, whose answer has no body.
     pub fn head(self) -> bool {

@@ -64,7 +64,7 @@ pub(super) fn to_log_in(problem: &Problem, context: &Context) -> Option<Response
         return None;
     }
     let mut place = path.to_owned();
-    if let Some(target) = context.target().filter(|_| dialect.only_reads()) {
+    if let Some(target) = context.target().filter(|_| context.only_reads()) {
         place.push_str("?next=");
         for byte in target.path_and_query().as_str().bytes() {
             if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
