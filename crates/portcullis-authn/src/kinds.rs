@@ -52,6 +52,10 @@ pub const PASSWORD_REFUSED: ProblemKind =
 pub const LINK_INVALID: ProblemKind =
     ProblemKind::new("link-invalid", StatusCode::BAD_REQUEST, "The link is no longer good");
 
+/// A key was changed so short a while ago that the one before is still good.
+pub const KEY_CONFLICT: ProblemKind =
+    ProblemKind::new("key-conflict", StatusCode::CONFLICT, "The key was changed a short while ago");
+
 /// So many mails are on their way that no other can be sent.
 pub const MAIL_BUSY: ProblemKind = ProblemKind::new(
     "mail-busy",
@@ -69,5 +73,6 @@ pub const ALL: &[ProblemKind] = &[
     ATTEMPTS_EXHAUSTED,
     PASSWORD_REFUSED,
     LINK_INVALID,
+    KEY_CONFLICT,
     MAIL_BUSY,
 ];

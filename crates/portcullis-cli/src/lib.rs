@@ -79,7 +79,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct File {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = "portcullis.toml")]
+    #[arg(long, value_name = "FILE", default_value = "portcullis.toml", global = true)]
     config: PathBuf,
 }
 

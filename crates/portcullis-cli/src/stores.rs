@@ -20,7 +20,7 @@ pub(crate) struct Which {
     #[command(flatten)]
     file: File,
     /// A name of `[stores]`. Default: that of `[auth.api_key]` or `[auth.session]`, or the only one with `sql`.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     store: Option<String>,
 }
 
@@ -130,7 +130,9 @@ fn store(which: &Which) -> Result<Store, Failure> {
         None => gateway.main_store().cloned(),
     };
     let names: Vec<_> = gateway.stores().map(|store| format!("`{}`", store.name())).collect();
-    let hint = if names.is_empty() {
+    let hint = if let (Some(name), false) = (&which.store, names.is_empty()) {
+        format!("there is no store `{name}`: the file has {}", names.join(", "))
+    } else if names.is_empty() {
         "the file has no store: add `[stores.main]` with `sql = \"sqlite://portcullis.db\"`"
             .to_owned()
     } else {

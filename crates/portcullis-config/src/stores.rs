@@ -14,6 +14,7 @@ use portcullis_sqlx::{ManagedUsers, MySqlStores, PgStores, SchemaError, SqliteSt
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection};
 use tokio::runtime::Handle;
 
 /// How long a request waits for a connection.
@@ -146,16 +147,19 @@ impl Store {
     pub async fn open(&self) -> Result<OpenStore, BoxError> {
         match &self.place {
             Place::Postgres(options) => {
+                close(options.connect().await?).await;
                 let pool = PgPoolOptions::new().acquire_timeout(PATIENCE);
-                open!(PgStores::from_pool(pool.connect_with(options.clone()).await?))
+                open!(PgStores::from_pool(pool.connect_lazy_with(options.clone())))
             }
             Place::MySql(options) => {
+                close(options.connect().await?).await;
                 let pool = MySqlPoolOptions::new().acquire_timeout(PATIENCE);
-                open!(MySqlStores::from_pool(pool.connect_with(options.clone()).await?))
+                open!(MySqlStores::from_pool(pool.connect_lazy_with(options.clone())))
             }
             Place::Sqlite(options) => {
+                close(options.connect().await?).await;
                 let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE);
-                open!(SqliteStores::from_pool(pool.connect_with(options.as_ref().clone()).await?))
+                open!(SqliteStores::from_pool(pool.connect_lazy_with(options.as_ref().clone())))
             }
             Place::Redis { url, prefix } => {
                 let sessions = RedisSessions::connect(url.expose(), prefix).await?;
@@ -164,6 +168,12 @@ impl Store {
             }
         }
     }
+}
+
+/// A pool does not say why it cannot connect; one connection does, and has done its work then.
+async fn close(connection: impl Connection) {
+    // Whether it takes leave or not, it is gone.
+    drop(connection.close().await);
 }
 
 /// Without its address, which may have a password in it.

@@ -4,6 +4,8 @@
 mod record;
 mod scripts;
 mod sessions;
+mod tokens;
 
 pub use redis::RedisError;
 pub use sessions::RedisSessions;
+pub use tokens::RedisTokens;

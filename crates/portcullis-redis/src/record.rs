@@ -11,7 +11,7 @@ pub(crate) fn micros(time: SystemTime) -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn time(micros: u64) -> SystemTime {
+pub(crate) fn time(micros: u64) -> SystemTime {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros));
     time.unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -38,7 +38,17 @@ fn failed(error: RedisError) -> StoreError {
 
 /// What a session is called in keys and sets.
 fn name(id: &SessionDigest) -> String {
-    URL_SAFE_NO_PAD.encode(id.as_bytes())
+    text(id.as_bytes())
+}
+
+/// A digest as text.
+pub(crate) fn text(digest: &[u8; 32]) -> String {
+    URL_SAFE_NO_PAD.encode(digest)
+}
+
+/// What an owner is called in keys: no name of an owner's becomes one of ours.
+pub(crate) fn owner_name(owner: &str) -> String {
+    text(&Sha256::digest(owner.as_bytes()).into())
 }
 
 fn digest(name: &str) -> Option<SessionDigest> {
@@ -46,10 +56,10 @@ fn digest(name: &str) -> Option<SessionDigest> {
     Some(SessionDigest::from_bytes(bytes.try_into().ok()?))
 }
 
-type Answer<T> = Result<T, StoreError>;
+pub(crate) type Answer<T> = Result<T, StoreError>;
 
 /// What Redis says, unless it takes too long. A command waits for a connection as long as there is none.
-async fn in_time<T>(command: impl Future<Output = RedisResult<T>>) -> Answer<T> {
+pub(crate) async fn in_time<T>(command: impl Future<Output = RedisResult<T>>) -> Answer<T> {
     let late = |_| StoreError("Redis takes no connection, or does not answer".into());
     timeout(PATIENCE, command).await.map_err(late)?.map_err(failed)
 }
@@ -91,8 +101,13 @@ impl RedisSessions {
         format!("{}{}", self.start(), name(id))
     }
     fn owner_key(&self, owner: &str) -> String {
-        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(owner.as_bytes()));
-        format!("{{{}}}:owner:{digest}", self.prefix)
+        format!("{{{}}}:owner:{}", self.prefix, owner_name(owner))
+    }
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+    pub(crate) fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
     }
     async fn put(
         &self,

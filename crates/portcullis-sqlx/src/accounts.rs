@@ -15,6 +15,11 @@ use crate::sql;
 /// The issuer of the identities of users in these tables.
 const ISSUER: &str = "account";
 
+/// Whether a text can be none that is kept here: some databases take no NUL, and some take no notice of spaces at an end.
+fn is_nothing(text: &str) -> bool {
+    text.is_empty() || text.ends_with(' ') || text.contains('\0')
+}
+
 /// The columns of a user: id, email, password, disabled, roles, tenant, plan.
 type UserRow = (String, String, Option<String>, bool, String, Option<String>, Option<String>);
 
@@ -181,6 +186,9 @@ macro_rules! accounts {
                 rows.into_iter().map(|row| account(row, &self.everybody)).collect()
             }
             async fn rights(&self, id: &str) -> Answer<Option<Rights>> {
+                if is_nothing(id) {
+                    return Ok(None);
+                }
                 let row = sqlx::query_as::<_, UserRow>(sql::$statements::USER_BY_ID);
                 let row = row.bind(id).fetch_optional(&self.pool).await.map_err(failed)?;
                 Ok(row.map(|(_, _, _, _, roles, tenant, plan)| {
@@ -189,6 +197,9 @@ macro_rules! accounts {
                 }))
             }
             async fn set_rights(&self, id: &str, rights: &Rights) -> Answer<bool> {
+                if is_nothing(id) {
+                    return Ok(false);
+                }
                 let roles = rights.joined()?;
                 let done = retried!(
                     sqlx::query(sql::$statements::SET_ROLES)
@@ -202,6 +213,9 @@ macro_rules! accounts {
                 Ok(done.rows_affected() == 1)
             }
             async fn set_disabled(&self, id: &str, is_disabled: bool) -> Answer<bool> {
+                if is_nothing(id) {
+                    return Ok(false);
+                }
                 let done = retried!(
                     sqlx::query(sql::$statements::SET_DISABLED)
                         .bind(is_disabled)
@@ -221,6 +235,9 @@ macro_rules! accounts {
                 row.map_err(failed)?.map(|row| account(row, &self.everybody)).transpose()
             }
             async fn by_id(&self, id: &str) -> Answer<Option<Account>> {
+                if is_nothing(id) {
+                    return Ok(None);
+                }
                 let row = sqlx::query_as::<_, UserRow>(sql::$statements::USER_BY_ID);
                 let row = row.bind(id).fetch_optional(&self.pool).await;
                 row.map_err(failed)?.map(|row| account(row, &self.everybody)).transpose()
@@ -246,6 +263,9 @@ macro_rules! accounts {
                 Ok(added.then(|| Account::new(identity, email.clone()).password(password)))
             }
             async fn set_password(&self, id: &str, before: Option<&str>, password: &str) -> Answer<bool> {
+                if is_nothing(id) || before.is_some_and(is_nothing) {
+                    return Ok(false);
+                }
                 let done = match before {
                     Some(before) => retried!(
                         sqlx::query(sql::$statements::SET_PASSWORD)
@@ -266,6 +286,9 @@ macro_rules! accounts {
                 Ok(done.rows_affected() == 1)
             }
             async fn set_email(&self, id: &str, email: &Email) -> Answer<bool> {
+                if is_nothing(id) {
+                    return Ok(false);
+                }
                 retried!(
                     sqlx::query(sql::$statements::SET_EMAIL)
                         .bind(email.as_str())
@@ -350,6 +373,9 @@ macro_rules! accounts {
                 Ok(row.map_err(failed)?.and_then(key))
             }
             async fn add(&self, key: KeyRecord) -> Answer<bool> {
+                if is_nothing(&key.id) || key.user.as_deref().is_some_and(is_nothing) {
+                    return Err(StoreError("the id of a key is none".into()));
+                }
                 let identity = key.identity.to_json().to_string();
                 retried!(
                     sqlx::query(sql::$statements::ADD_KEY)
@@ -367,11 +393,17 @@ macro_rules! accounts {
                 )
             }
             async fn by_id(&self, id: &str) -> Answer<Option<KeyRecord>> {
+                if is_nothing(id) {
+                    return Ok(None);
+                }
                 let row = sqlx::query_as::<_, KeyRow>(sql::$statements::KEY_BY_ID);
                 let row = row.bind(id).fetch_optional(&self.pool).await;
                 Ok(row.map_err(failed)?.and_then(key))
             }
             async fn list(&self, user: Option<&str>) -> Answer<Vec<KeyRecord>> {
+                if user.is_some_and(is_nothing) {
+                    return Ok(Vec::new());
+                }
                 let rows = match user {
                     Some(user) => {
                         let rows = sqlx::query_as::<_, KeyRow>(sql::$statements::KEYS_OF);
@@ -391,6 +423,9 @@ macro_rules! accounts {
                 after: &[u8; 32],
                 until: SystemTime,
             ) -> Answer<bool> {
+                if is_nothing(id) {
+                    return Ok(false);
+                }
                 let done = retried!(
                     sqlx::query(sql::$statements::ROTATE_KEY)
                         .bind(&after[..])
@@ -404,12 +439,18 @@ macro_rules! accounts {
                 Ok(done.rows_affected() == 1)
             }
             async fn end(&self, id: &str) -> Answer<bool> {
+                if is_nothing(id) {
+                    return Ok(false);
+                }
                 let done = retried!(
                     sqlx::query(sql::$statements::END_KEY).bind(id).execute(&self.pool).await
                 )?;
                 Ok(done.rows_affected() == 1)
             }
             async fn mark(&self, id: &str, now: SystemTime) -> Answer<()> {
+                if is_nothing(id) {
+                    return Ok(());
+                }
                 retried!(
                     sqlx::query(sql::$statements::MARK_KEY)
                         .bind(micros(now))

@@ -78,6 +78,10 @@ pub async fn users_contract(users: Arc<dyn Users>) {
     let after = done("by_id", users.by_id(known.id()).await).and_then(|it| it.password);
     let after = after.map(|it| it.expose().clone()).unwrap_or_default();
     same("what is kept is what was put", after.starts_with("changed-"), true);
+    for odd in [format!("{} ", known.id()), format!("{}\0", known.id()), String::new()] {
+        let found = done("by_id", users.by_id(&odd).await);
+        same("an id that is nearly another one", found.is_none(), true);
+    }
     // An address is one user's.
     let bob = done("add", users.add(&email("bob@contract.example"), "kept").await);
     let bob = bob.unwrap_or_else(|| fail("another address is another user".to_owned()));
@@ -199,6 +203,11 @@ pub async fn key_store_contract(keys: Arc<dyn KeyStore>) {
     same("good for a while", old.is_good(&digest(1), at(99)), true);
     same("and no longer", old.is_good(&digest(1), at(100)), false);
     same("the new one", old.is_good(&old.digest, at(100)), true);
+    for odd in ["contract-2 ", "contract-2\0", "CONTRACT-2", ""] {
+        let found = done("by_id", keys.by_id(odd).await);
+        same("an id that is nearly another one", found.is_none(), true);
+        same("nor ended", done("end", keys.end(odd).await), false);
+    }
     let wrong = keys.rotate("contract-2", &digest(1), &digest(3), at(100)).await;
     same("a key whose text is another one", done("rotate", wrong), false);
     same("ended", done("end", keys.end("contract-1").await), true);

@@ -35,7 +35,7 @@ impl Accounts {
         Email::parse(input.required("email")?).ok_or_else(wrong)
     }
     /// A password that is taken.
-    pub(super) fn new_password(
+    pub(super) async fn new_password(
         &self,
         input: &Input,
         email: &Email,
@@ -44,15 +44,46 @@ impl Accounts {
         let about = [email.as_str(), self.0.service.as_str()];
         let refused =
             |rule: crate::PasswordRule| Problem::new(PASSWORD_REFUSED).detail(rule.to_string());
-        self.0.rules.check(password.expose(), &about).map_err(refused)?;
+        // Which one is taken is no secret.
+        let looked_at = Secret::from(password.expose().clone());
+        self.0.passwords.check(&self.0.rules, looked_at, &about).await?.map_err(refused)?;
         Ok(password)
+    }
+    /// Whether a mail may go to an address. `false` where it has had enough of them, of which nobody but its owner need hear.
+    pub(super) fn may_write(&self, email: &Email, ask: &Ask<'_>) -> Result<bool, Problem> {
+        match self.0.mails.begin(email.spelled(), ask.client) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_of_account => {
+                tracing::warn!("an address is sent no more mails for a while");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+    /// Whether an account is as it was when its password was looked at. Whatever is made on the strength of a password is made before this look, and taken back after it: a change
+    /// that comes later finds it, and ends it itself.
+    pub(super) async fn is_still(&self, account: &Account) -> Result<bool, Problem> {
+        let now = self.0.users.by_id(account.id()).await.map_err(store)?;
+        Ok(now.is_some_and(|now| !now.is_disabled && now.kept() == account.kept()))
     }
     /// Room for a mail, before anything is done for which one is due.
     pub(super) fn room(&self) -> Result<Room, Problem> {
         self.0.post.room().ok_or_else(|| Problem::new(MAIL_BUSY).retry_is_safe())
     }
     pub(super) fn send(&self, room: Room, kind: MailKind, to: Email, link: Option<String>) {
-        self.0.post.send(room, mail(kind, to, &self.0.service, link));
+        self.send_if(true, room, kind, to, link);
+    }
+    /// Sends a mail, or does as much and sends none.
+    pub(super) fn send_if(
+        &self,
+        is_sent: bool,
+        room: Room,
+        kind: MailKind,
+        to: Email,
+        link: Option<String>,
+    ) {
+        let mail = mail(kind, to, &self.0.service, link);
+        self.0.post.send(room, is_sent.then_some(mail));
     }
     /// A token for a mail, and the link with it.
     pub(super) async fn link(
@@ -95,8 +126,8 @@ impl Accounts {
     /// Sends a mail to an address, whoever has it: the account is made when its link is followed. What is done costs the same for an address that has an account.
     pub(super) async fn register(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
         let email = Self::email(input)?;
-        let password = self.new_password(input, &email)?;
-        self.0.mails.begin(email.spelled(), ask.client)?;
+        let may_write = self.may_write(&email, ask)?;
+        let password = self.new_password(input, &email).await?;
         let room = self.room()?;
         let kept = self.0.passwords.hash(password).await?;
         let known = self.0.users.by_email(&email).await.map_err(store)?;
@@ -107,16 +138,18 @@ impl Accounts {
                 (MailKind::Register, email, link)
             }
             Some(account) => {
-                let link = self.link(ask, Purpose::Reset, account.id(), String::new()).await?;
+                let address = account.email.spelled().to_owned();
+                let link = self.link(ask, Purpose::Reset, account.id(), address).await?;
                 // To the address as its owner has written it, and not as somebody else does who knows how to make it look the same.
                 (MailKind::RegisteredAlready, account.email, link)
             }
         };
-        self.send(room, kind, to, Some(link));
+        self.send_if(may_write, room, kind, to, Some(link));
         Ok(sent())
     }
     /// Makes the account of somebody who has the link and knows the password that was chosen with it: who has only one of both is somebody else.
     pub(super) async fn verify(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
+        let place = self.place(input)?;
         let token = self.token(ask, input, Purpose::Register).await?;
         let data: serde_json::Value = serde_json::from_str(&token.data).unwrap_or_default();
         let text = |name: &str| data.get(name)?.as_str();
@@ -138,7 +171,7 @@ impl Accounts {
         self.enter(ask.session, &account, ask).await?;
         audit("registered", account.id(), "done");
         let json = json!({ "subject": account.id() });
-        Ok(Done { status: StatusCode::CREATED, ..Done::of(json, Shown::See(self.place(input)?)) })
+        Ok(Done { status: StatusCode::CREATED, ..Done::of(json, Shown::See(place)) })
     }
     /// Logs somebody in. Everything that leads to a session of an account leads through here.
     async fn enter(
@@ -153,7 +186,7 @@ impl Accounts {
     }
     /// Logs in by address and password. Whether it is the address or the password that is wrong, nobody learns.
     pub(super) async fn log_in(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
-        let email = Self::email(input)?;
+        let (email, place) = (Self::email(input)?, self.place(input)?);
         let password = input.secret("password")?;
         self.0.attempts.begin(email.spelled(), ask.client)?;
         let account = self.0.users.by_email(&email).await.map_err(store)?;
@@ -165,6 +198,13 @@ impl Accounts {
             audit("log-in", account.id(), outcome);
             return Err(wrong());
         }
+        self.enter(ask.session, &account, ask).await?;
+        if !self.is_still(&account).await? {
+            // The password has changed while it was looked at, and whoever sends the old one is too late.
+            ask.session.log_out().await?;
+            audit("log-in", account.id(), "wrong-password");
+            return Err(wrong());
+        }
         audit("log-in", account.id(), "done");
         self.0.attempts.succeeded(email.spelled());
         if let Some(rehashed) = looked.rehashed {
@@ -174,9 +214,8 @@ impl Accounts {
                 tracing::warn!("a password is kept as weakly as before: {error}");
             }
         }
-        self.enter(ask.session, &account, ask).await?;
         let json = json!({ "subject": account.id() });
-        Ok(Done::of(json, Shown::See(self.place(input)?)))
+        Ok(Done::of(json, Shown::See(place)))
     }
     pub(super) async fn log_out(&self, ask: &Ask<'_>) -> Result<Done, Problem> {
         ask.session.log_out().await?;
@@ -185,14 +224,16 @@ impl Accounts {
     /// Sends a link to somebody who has forgotten the password. For an address without an account a token is made too, that nobody gets.
     pub(super) async fn reset(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
         let email = Self::email(input)?;
-        self.0.mails.begin(email.spelled(), ask.client)?;
+        let may_write = self.may_write(&email, ask)?;
         let room = self.room()?;
         let account = self.0.users.by_email(&email).await.map_err(store)?;
         let owner = account.as_ref().map_or(email.spelled(), Account::id);
-        let link = self.link(ask, Purpose::Reset, owner, String::new()).await?;
-        if let Some(account) = account {
-            self.send(room, MailKind::Reset, account.email, Some(link));
-        }
+        // It is good for as long as the account has this address.
+        let address = account.as_ref().map_or(&email, |account| &account.email);
+        let address = address.spelled().to_owned();
+        let link = self.link(ask, Purpose::Reset, owner, address).await?;
+        let (is_known, to) = (account.is_some(), account.map_or(email, |account| account.email));
+        self.send_if(is_known && may_write, room, MailKind::Reset, to, Some(link));
         Ok(sent())
     }
     /// Puts another password, ends all sessions, and logs nobody in: who has the link has not shown anything else that a log-in may ask for.
@@ -203,8 +244,9 @@ impl Accounts {
     ) -> Result<Done, Problem> {
         let token = self.token(ask, input, Purpose::Reset).await?;
         let account = self.0.users.by_id(&token.owner).await.map_err(store)?;
-        let account = account.filter(|it| !it.is_disabled).ok_or_else(link_invalid)?;
-        let password = self.new_password(input, &account.email)?;
+        let is_theirs = |it: &Account| !it.is_disabled && *token.data == *it.email.spelled();
+        let account = account.filter(is_theirs).ok_or_else(link_invalid)?;
+        let password = self.new_password(input, &account.email).await?;
         let room = self.room()?;
         let kept = self.0.passwords.hash(password).await?;
         self.take(ask, &token).await?;
@@ -215,11 +257,11 @@ impl Accounts {
         let owner: Arc<str> = account.id().into();
         self.0.tokens.forget(&owner).await.map_err(store)?;
         ask.session.end_all_of(&account.identity).await.map_err(store)?;
+        self.end_keys(input, account.id()).await?;
         self.0.attempts.succeeded(account.email.spelled());
         audit("password-reset", account.id(), "done");
         self.send(room, MailKind::PasswordChanged, account.email, None);
-        let said = "Your password has changed. Keys for programs are as good as before: look whether you know them all.";
-        Ok(Done::of(json!({}), Shown::LogIn(said)))
+        Ok(Done::of(json!({}), Shown::LogIn("Your password has changed: log in with it.")))
     }
 }
 

@@ -1,4 +1,6 @@
 //! What is sent to the endpoints: forms of browsers, and JSON.
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
@@ -6,7 +8,8 @@ use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use portcullis_core::problem::kinds::{BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED, REQUEST_INVALID};
 use portcullis_core::{BoxError, Problem, Secret};
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::page::PageKind;
 use crate::kinds::CREDENTIALS_INVALID;
@@ -22,12 +25,37 @@ pub(super) struct Input {
 
 /// How something is sent, by its `Content-Type`: what a form can send that is not ours is none of both (CSRF by `text/plain`).
 pub(super) fn is_form(headers: &HeaderMap) -> Option<bool> {
-    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return None };
+    let kind = kind.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Some(true);
     }
     kind.eq_ignore_ascii_case("application/json").then_some(false)
+}
+
+/// The members of an object, also those that are there twice.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        from.deserialize_map(Object)
+    }
 }
 
 impl Input {
@@ -61,8 +89,11 @@ impl Input {
             pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect()
         } else {
             let wrong = |detail: &'static str| Problem::new(REQUEST_INVALID).detail(detail);
-            let object: Map<String, Value> = serde_json::from_slice(&body)
-                .map_err(|error| wrong("it is no JSON object").cause(error))?;
+            let Members(object) = serde_json::from_slice(&body).map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                let detail = format!("it is no JSON object, at line {line}, column {column}");
+                Problem::new(REQUEST_INVALID).detail(detail).cause(error)
+            })?;
             let text = |(name, value)| match value {
                 Value::String(text) => Ok((name, text.into())),
                 Value::Number(number) => Ok((name, number.to_string().into())),

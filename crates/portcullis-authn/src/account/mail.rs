@@ -88,10 +88,11 @@ impl Post {
     pub(super) fn room(&self) -> Option<Room> {
         Arc::clone(&self.room).try_acquire_owned().ok().map(Room)
     }
-    /// Sends a mail in the background.
-    pub(super) fn send(&self, Room(room): Room, mail: Mail) {
+    /// Sends a mail in the background; without one, as much is done as with one.
+    pub(super) fn send(&self, Room(room): Room, mail: Option<Mail>) {
         let mailer = Arc::clone(&self.mailer);
         tokio::spawn(async move {
+            let Some(mail) = mail else { return };
             let mut pauses = PAUSES.into_iter();
             while let Err(error) = mailer.send(&mail).await {
                 let (kind, to) = (mail.kind, &mail.to);
@@ -124,7 +125,7 @@ pub(super) fn mail(kind: MailKind, to: Email, service: &str, link: Option<String
         ),
         MailKind::PasswordChanged => (
             "Your password has changed",
-            "The password of your account has changed, and all other browsers are logged out. Keys for programs are as good as before. If it was not you, choose another password at once, end the keys that you do not know, and tell us.",
+            "The password of your account has changed, and all other browsers are logged out. If it was not you, choose another password at once, end the keys for programs that you do not know, and tell us.",
         ),
         MailKind::ConfirmEmail => (
             "Confirm your new address",

@@ -46,8 +46,8 @@ use crate::stored_key::KeyStore;
 /// | `/login` | `email`, `password`, `next?` | logs in | 200 `{"subject"}` |
 /// | `/logout` | | ends the session | 200 `{}` |
 /// | `/reset` | `email` | sends a mail | 202 `{}` |
-/// | `/reset/confirm` | `token`, `password` | puts another password, and ends all sessions | 200 `{}` |
-/// | `/password` | `current`, `password` | puts another password, and ends all other sessions | 200 `{}` |
+/// | `/reset/confirm` | `token`, `password`, `keys?` | puts another password, and ends all sessions; with `keys` = `end` all keys too | 200 `{}` |
+/// | `/password` | `current`, `password`, `keys?` | puts another password, and ends all other sessions; with `keys` = `end` all keys too | 200 `{}` |
 /// | `/email` | `current`, `email` | sends a mail to the new address | 202 `{}` |
 /// | `/email/confirm` | `token` | puts the new address | 200 `{}` |
 /// | `/sessions` | | GET alone: the own sessions | 200 `[{"name", "is_current", "created", "used", "expires", "agent"}]` |

@@ -19,9 +19,9 @@ pub enum PageKind {
     LogOut,
     /// The address of somebody who has forgotten the password: `email`.
     Reset,
-    /// Another password, behind the link of a mail: `token`, `password`.
+    /// Another password, behind the link of a mail: `token`, `password`, and `keys` with the value `end`.
     ResetConfirm,
-    /// Another password, of somebody who has logged in: `current`, `password`.
+    /// Another password, of somebody who has logged in: `current`, `password`, and `keys` with the value `end`.
     Password,
     /// Another address, of somebody who has logged in: `current`, `email`.
     Email,
@@ -144,7 +144,7 @@ fn escape(text: &str) -> String {
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:3rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}\
-h1{font-size:1.5rem}label{display:block;margin:1rem 0 .25rem}input{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;border:1px solid #767676;border-radius:4px}\
+h1{font-size:1.5rem}label{display:block;margin:1rem 0 .25rem}.check input{width:auto}input{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;border:1px solid #767676;border-radius:4px}\
 button{font:inherit;margin-top:1rem;padding:.5rem 1rem;border:1px solid #1a4f8b;border-radius:4px;background:#1a4f8b;color:#fff}\
 td button{margin:0}td,th{text-align:left;padding:.25rem .75rem .25rem 0;vertical-align:top}td form{margin:0}\
 .error{border-left:4px solid #b3261e;padding:.5rem .75rem;background:#fdecea}.message{border-left:4px solid #1e7a3c;padding:.5rem .75rem;background:#e9f6ee}\
@@ -167,6 +167,9 @@ fn hidden(name: &str, value: &str) -> String {
     }
     format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">")
 }
+
+/// Asked of whoever chooses another password: somebody else may have made keys.
+const END_KEYS: &str = "<label class=\"check\"><input type=\"checkbox\" name=\"keys\" value=\"end\"> End my keys for programs too</label>";
 
 fn current() -> String {
     field("current", "Your password", "password", "current-password", "")
@@ -272,8 +275,8 @@ fn content(page: &Page<'_>) -> String {
         }
         PageKind::LogOut => form(page, "", "Log out"),
         PageKind::Reset => form(page, &email, "Send me a link"),
-        PageKind::ResetConfirm => form(page, &(token + &new), "Change"),
-        PageKind::Password => form(page, &(current() + &new), "Change"),
+        PageKind::ResetConfirm => form(page, &(token + &new + END_KEYS), "Change"),
+        PageKind::Password => form(page, &(current() + &new + END_KEYS), "Change"),
         PageKind::Email => {
             let email = field("email", "New e-mail", "email", "email", page.email);
             form(page, &(email + &current()), "Change")

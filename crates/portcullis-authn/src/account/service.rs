@@ -217,9 +217,11 @@ impl Accounts {
         B::Error: Into<BoxError>,
     {
         let mount = self.0.mount.as_str();
-        let path = parts.uri.path();
-        let path = path.strip_prefix(mount).unwrap_or(path);
-        if context.target().is_some_and(|target| !target.path().starts_with(mount)) {
+        // As it was asked for; a router may have taken what it is mounted at away.
+        let path = context.target().map_or(parts.uri.path(), |target| target.path());
+        let own = path.strip_prefix(mount).filter(|rest| rest.starts_with('/') || rest.is_empty());
+        let path = own.unwrap_or(path);
+        if own.is_none() && context.target().is_some() {
             let cause = format!(
                 "the endpoints for accounts are elsewhere than their forms and links lead to, `{mount}`: say where by `mounted_at`"
             );
@@ -447,7 +449,7 @@ fn html(status: StatusCode, text: String) -> Response<Body> {
     let policy = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
     let headers = answer.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     answer
 }
 

@@ -14,7 +14,7 @@ use super::mail::MailKind;
 use super::one_time::Purpose;
 use super::service::{Ask, Done, Shown, audit, nobody, wrong};
 use super::users::Account;
-use crate::kinds::{PASSWORD_REFUSED, SESSION_CONFLICT};
+use crate::kinds::{KEY_CONFLICT, PASSWORD_REFUSED, SESSION_CONFLICT};
 use crate::new_key::NewApiKey;
 use crate::secret_id::SecretId;
 use crate::session::SessionInfo;
@@ -70,13 +70,15 @@ impl Accounts {
     async fn shown_again(&self, ask: &Ask<'_>, input: &Input) -> Result<Account, Problem> {
         let (_, account) = self.own(ask).await?;
         let current = input.secret("current")?;
-        self.0.attempts.begin(account.email.spelled(), ask.client)?;
+        // By itself: what strangers try for the address takes nothing from who has a session.
+        let own = format!("session of {}", account.id());
+        self.0.attempts.begin(&own, ask.client)?;
         let looked = self.0.passwords.verify(current, account.kept()).await?;
         if !looked.is_right {
             audit("password-asked-again", account.id(), "wrong-password");
             return Err(wrong());
         }
-        self.0.attempts.succeeded(account.email.spelled());
+        self.0.attempts.succeeded(&own);
         Ok(account)
     }
 
@@ -86,7 +88,7 @@ impl Accounts {
         input: &Input,
     ) -> Result<Done, Problem> {
         let account = self.shown_again(ask, input).await?;
-        let password = self.new_password(input, &account.email)?;
+        let password = self.new_password(input, &account.email).await?;
         if input.required("current")? == password.expose() {
             return Err(Problem::new(PASSWORD_REFUSED).detail("it is the one from before"));
         }
@@ -99,6 +101,7 @@ impl Accounts {
         self.0.tokens.forget(account.id()).await.map_err(store)?;
         ask.session.end_others().await?;
         ask.session.renew().await?;
+        self.end_keys(input, account.id()).await?;
         audit("password-change", account.id(), "done");
         self.send(room, MailKind::PasswordChanged, account.email, None);
         Ok(Done::of(json!({}), Shown::Said("Your password has changed.")))
@@ -107,14 +110,17 @@ impl Accounts {
     pub(super) async fn change_email(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
         let account = self.shown_again(ask, input).await?;
         let email = Self::email(input)?;
-        self.0.mails.begin(email.spelled(), ask.client)?;
+        let may_write = self.may_write(&email, ask)?;
         let room = self.room()?;
         let other = self.0.users.by_email(&email).await.map_err(store)?;
         let data = email.as_str().to_owned();
         let link = self.link(ask, Purpose::Email, account.id(), data).await?;
-        if other.is_none_or(|other| other.id() == account.id()) {
-            self.send(room, MailKind::ConfirmEmail, email, Some(link));
+        if !self.is_still(&account).await? {
+            self.0.tokens.forget(account.id()).await.map_err(store)?;
+            return Err(wrong());
         }
+        let is_free = other.is_none_or(|other| other.id() == account.id());
+        self.send_if(is_free && may_write, room, MailKind::ConfirmEmail, email, Some(link));
         let said = "If nobody has this address here, a mail is on its way to it.";
         Ok(Done { status: StatusCode::ACCEPTED, ..Done::of(json!({}), Shown::Said(said)) })
     }
@@ -155,6 +161,16 @@ impl Accounts {
         Ok(Done::of(json!({ "ended": ended }), Shown::See(place)))
     }
 
+    /// Ends all keys of a user who wants it, with another password.
+    pub(super) async fn end_keys(&self, input: &Input, user: &str) -> Result<(), Problem> {
+        let (Some("end"), Some(keys)) = (input.optional("keys")?, &self.0.keys) else {
+            return Ok(());
+        };
+        for key in keys.list(Some(user)).await.map_err(store)? {
+            keys.end(&key.id).await.map_err(store)?;
+        }
+        Ok(())
+    }
     fn key_store(&self) -> Result<&dyn KeyStore, Problem> {
         self.0.keys.as_deref().ok_or_else(|| Problem::new(ROUTE_NOT_FOUND))
     }
@@ -196,6 +212,10 @@ impl Accounts {
         if !keys.add(record.clone()).await.map_err(store)? {
             return Err(Problem::new(INTERNAL_ERROR).cause("two keys of one id"));
         }
+        if !self.is_still(&account).await? {
+            keys.end(&record.id).await.map_err(store)?;
+            return Err(wrong());
+        }
         audit("key-made", account.id(), "done");
         self.send(room, MailKind::KeyMade, account.email.clone(), None);
         self.said_once(&account, &record, &made, StatusCode::CREATED).await
@@ -230,13 +250,21 @@ impl Accounts {
         let account = self.shown_again(ask, input).await?;
         let none = || Problem::new(ROUTE_NOT_FOUND).detail("there is no such key");
         let mut record = self.own_key(&account, input).await?.ok_or_else(none)?;
+        if record.previous.is_some_and(|(_, until)| ask.now < until) {
+            // Twice would end what is good for a day at once.
+            return Err(Problem::new(KEY_CONFLICT));
+        }
         let room = self.room()?;
         let made = NewApiKey::generate(&self.0.key_prefix);
         let until = ask.now.checked_add(OVERLAP).unwrap_or(ask.now);
         let keys = self.key_store()?;
         let put = keys.rotate(&record.id, &record.digest, &made.digest(), until).await;
         if !put.map_err(store)? {
-            return Err(Problem::new(SESSION_CONFLICT));
+            return Err(Problem::new(KEY_CONFLICT));
+        }
+        if !self.is_still(&account).await? {
+            keys.end(&record.id).await.map_err(store)?;
+            return Err(wrong());
         }
         record.previous = Some((record.digest, until));
         audit("key-rotated", account.id(), "done");

@@ -34,10 +34,13 @@ struct Allowance {
 
 /// There have been too many tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("too many tries; there is another one in {} s", .after.as_secs().max(1))]
 pub struct TooMany {
     /// When there is another one.
     pub after: Duration,
+    /// Whether it is the account that has none left, and not the address.
+    pub is_of_account: bool,
 }
 
 impl From<TooMany> for Problem {
@@ -94,14 +97,15 @@ impl Attempts {
     /// Counts a try, before its password is looked at.
     ///
     /// # Errors
-    /// There is none left. Nothing is counted then.
+    /// There is none left. Where it is the account that has none, it counts for the address.
     pub fn begin(&self, account: &str, address: Option<ClientAddr>) -> Result<(), TooMany> {
         let inner = &*self.0;
-        let account = self.take(inner.name("account", &spelled(account)), inner.account);
-        let before = account?;
-        let Some(address) = address else { return Ok(()) };
-        let by_address = inner.name("address", &address.key());
-        self.take(by_address, inner.address).map(drop).inspect_err(|_| self.give_back(before))
+        // The address first: whoever has none left takes none from an account.
+        if let Some(address) = address {
+            self.take(inner.name("address", &address.key()), inner.address)?;
+        }
+        let allowed = self.take(inner.name("account", &spelled(account)), inner.account);
+        allowed.map_err(|error| TooMany { is_of_account: true, ..error })
     }
     /// A try was right: the account has all its tries again.
     pub fn succeeded(&self, account: &str) {
@@ -115,14 +119,15 @@ impl Attempts {
         Some(self.0.shards.get(at)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
     /// Takes one try (the generic cell rate algorithm, ITU-T I.371): what is kept is when all would be back.
-    fn take(&self, name: u64, allowance: Allowance) -> Result<(u64, Option<Instant>), TooMany> {
+    fn take(&self, name: u64, allowance: Allowance) -> Result<(), TooMany> {
         let now = self.0.clock.now();
-        let Some(mut shard) = self.shard(name) else { return Ok((name, None)) };
+        let Some(mut shard) = self.shard(name) else { return Ok(()) };
         let before = shard.get(&name).copied();
         let next = before.map_or(now, |all_back| all_back.max(now)) + allowance.every;
         let most = now + allowance.every * allowance.burst;
         if next > most {
-            return Err(TooMany { after: next.saturating_duration_since(most).max(SECOND) });
+            let after = next.saturating_duration_since(most).max(SECOND);
+            return Err(TooMany { after, is_of_account: false });
         }
         if shard.len() >= ROOM && before.is_none() {
             shard.retain(|_, all_back| *all_back > now);
@@ -137,14 +142,7 @@ impl Attempts {
             }
         }
         shard.insert(name, next);
-        Ok((name, before))
-    }
-    fn give_back(&self, (name, before): (u64, Option<Instant>)) {
-        let Some(mut shard) = self.shard(name) else { return };
-        match before {
-            Some(before) => drop(shard.insert(name, before)),
-            None => drop(shard.remove(&name)),
-        }
+        Ok(())
     }
 }
 

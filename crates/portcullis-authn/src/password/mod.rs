@@ -146,6 +146,24 @@ impl Passwords {
         let inner = Arc::clone(&self.0);
         self.0.pool.run(move || inner.hash(password.expose())).await?
     }
+    /// Whether a password is taken, looked at on the threads that hash: it may take as long.
+    ///
+    /// # Errors
+    /// Too many wait for a thread.
+    pub async fn check(
+        &self,
+        rules: &PasswordRules,
+        password: Secret<String>,
+        about: &[&str],
+    ) -> Result<Result<(), PasswordRule>, PasswordError> {
+        let rules = rules.clone();
+        let about: Vec<String> = about.iter().map(|text| (*text).to_owned()).collect();
+        let look = move || {
+            let about: Vec<&str> = about.iter().map(String::as_str).collect();
+            rules.check(password.expose(), &about)
+        };
+        self.0.pool.run(look).await
+    }
     /// Whether a password is that of which this is kept. `None` is for a user who is not there: it is never right, and takes as long.
     ///
     /// # Errors
@@ -182,13 +200,13 @@ impl Inner {
         }
     }
     fn hash(&self, password: &str) -> Result<String, PasswordError> {
-        if password.len() > LONGEST {
+        let text = rules::normal(password);
+        if text.len() > LONGEST {
             return Err(PasswordError::Failed("it is too long".to_owned()));
         }
         let mut salt = [0; SALT];
         let no_chance = |_| PasswordError::Failed("there is no chance to be had".to_owned());
         SystemRandom::new().fill(&mut salt).map_err(no_chance)?;
-        let text = rules::normal(password);
         let hashed = self.argon2(self.cost)?.hash_password_with_salt(text.as_bytes(), &salt);
         let hashed = hashed.map_err(|error| PasswordError::Failed(error.to_string()))?;
         Ok(hashed.to_string())
@@ -204,11 +222,11 @@ impl Inner {
         if cost.memory > MOST.memory || cost.passes > MOST.passes || cost.lanes > MOST.lanes {
             return Err(no_hash(&"it costs more than any that was made here"));
         }
-        if password.len() > LONGEST {
+        let text = rules::normal(password);
+        if text.len() > LONGEST {
             // No password that is kept is as long: nobody hears from the time what this one is like.
             return Ok(wrong);
         }
-        let text = rules::normal(password);
         let looked = self.argon2(cost)?.verify_password(text.as_bytes(), &hash);
         match looked {
             Ok(()) if kept.is_some() => {}

@@ -66,8 +66,8 @@ pub struct PasswordRules {
 
 /// How many characters a password may have.
 const MOST: usize = 128;
-/// Beyond this the first characters decide how common it is.
-const LOOKED_AT: usize = 64;
+/// Beyond this the first characters decide how common it is: what can be read as letters and as signs takes the longer the more of it there is.
+const LOOKED_AT: usize = 32;
 
 impl Default for PasswordRules {
     fn default() -> Self {
@@ -90,7 +90,7 @@ impl PasswordRules {
     pub fn breached(self, is_breached: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { breached: Some(Arc::new(is_breached)), ..self }
     }
-    /// Whether a password is taken. `about` is what everybody knows of its user: name, address, the name of the service.
+    /// Whether a password is taken. Made to take long, it takes some tens of milliseconds: where clients choose passwords, [`Passwords::check`](crate::Passwords::check) does it on threads of its own. `about` is what everybody knows of its user: name, address, the name of the service.
     ///
     /// # Errors
     /// Why it is not.

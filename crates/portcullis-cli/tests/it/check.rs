@@ -40,6 +40,63 @@ const ROWS: &[Row] = &[
         "duplicate key",
         "the file is TOML",
     ),
+    // Stores.
+    (
+        "[server]",
+        "[stores.main]\n[server]",
+        1,
+        "stores.main: it says not where it is",
+        "say `sql = \"sqlite://portcullis.db\"` or `redis = \"redis://127.0.0.1:6379\"`",
+    ),
+    (
+        "[server]",
+        "[stores.main]\nsql = \"oracle://x\"\n[server]",
+        2,
+        "stores.main.sql: it is no address of a database",
+        "",
+    ),
+    (
+        "[server]",
+        "[stores.main]\nredis = \"127.0.0.1\"\n[server]",
+        2,
+        "stores.main.redis: it is no address of Redis",
+        "",
+    ),
+    (
+        "[server]",
+        "[stores.main]\nsql = \"sqlite://a.db\"\nredis = \"redis://a\"\n[server]",
+        1,
+        "stores.main: it is in two places",
+        "say `sql",
+    ),
+    (
+        "[server]",
+        "[stores.main]\nsql = \"sqlite://a.db\"\n[auth.session]\nstore = \"mian\"\n[server]",
+        4,
+        "auth.session.store: there is no store `mian`",
+        "did you mean `main`?",
+    ),
+    (
+        "[server]",
+        "[auth.session]\nidle = \"1h\"\n[server]",
+        1,
+        "auth.session: `store` is missing",
+        "add `store = \"main\"`",
+    ),
+    (
+        "[server]",
+        "[stores.main]\nsql = \"sqlite://a.db\"\n[auth.session]\nstore = \"main\"\nidle = \"24h\"\n[server]",
+        3,
+        "a session is over before it can be idle",
+        "",
+    ),
+    (
+        "[server]",
+        "[stores.main]\nredis = \"redis://127.0.0.1\"\n[auth.api_key]\nstore = \"main\"\n[server]",
+        3,
+        "auth.api_key: Redis keeps no keys",
+        "name a store with `sql`",
+    ),
     // Keys.
     ("[server]", "[sever]", 1, "sever: there is no key `sever`", "did you mean `server`?"),
     ("listen =", "lisen =", 2, "server.lisen: there is no key `lisen`", "did you mean `listen`?"),
@@ -956,7 +1013,8 @@ async fn the_page_in_docs_says_what_the_program_does() {
 async fn the_schema_knows_every_table() {
     let done = program().arg("schema").output().await.unwrap();
     let schema: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
-    for table in ["server", "telemetry", "auth", "roles", "limits", "upstreams", "routes"] {
+    for table in ["server", "telemetry", "stores", "auth", "roles", "limits", "upstreams", "routes"]
+    {
         assert!(schema["properties"][table].is_object(), "{table}");
     }
     let route = &schema["properties"]["routes"]["items"];

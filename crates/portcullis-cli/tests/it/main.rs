@@ -26,4 +26,5 @@ mod reload;
 #[cfg(test)]
 mod resilience;
 #[cfg(test)]
+mod stores;
 mod support;

@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, Touch};
+use portcullis_authn::{
+    MemoryKeys, MemoryUsers, SessionDigest, SessionRecord, SessionStore, Touch,
+};
 use portcullis_core::Clock;
-use portcullis_redis::RedisSessions;
-use portcullis_testkit::session_store_contract;
+use portcullis_redis::{RedisSessions, RedisTokens};
+use portcullis_testkit::{
+    account_endpoints_contract, one_time_tokens_contract, session_store_contract,
+};
 use redis::aio::ConnectionManager;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,7 +19,22 @@ async fn redis_keeps_the_contract() {
     let prefix = format!("portcullis-test-{}", std::process::id());
     let store = RedisSessions::connect("redis://127.0.0.1:6379", &prefix).await;
     let store = store.expect("Redis answers: `cargo xtask services`");
-    session_store_contract(Arc::new(store)).await;
+    session_store_contract(Arc::new(store.clone())).await;
+    one_time_tokens_contract(Arc::new(RedisTokens::beside(&store))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_does_once_what_may_be_done_once() {
+    let prefix = format!("portcullis-test-once-{}", std::process::id());
+    let store = RedisSessions::connect("redis://127.0.0.1:6379", &prefix).await;
+    let store = store.expect("Redis answers: `cargo xtask services`");
+    let (users, tokens) = (MemoryUsers::new(), RedisTokens::beside(&store));
+    account_endpoints_contract(users, tokens, MemoryKeys::new(), store).await;
+    let client = redis::Client::open("redis://127.0.0.1:6379").unwrap();
+    let mut other = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{{{prefix}}}*")).query_async(&mut other).await.unwrap();
+    let _: () = redis::cmd("DEL").arg(keys).query_async(&mut other).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

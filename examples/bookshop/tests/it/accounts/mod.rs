@@ -2,6 +2,7 @@
 mod cookies;
 mod mails;
 mod passwords;
+mod races;
 mod secrets;
 mod strangers;
 mod visits;

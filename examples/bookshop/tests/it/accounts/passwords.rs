@@ -83,7 +83,7 @@ async fn an_account_has_so_many_tries() {
         "ada@acme.example",
         "ADA@ACME.EXAMPLE",
         " ada@acme.example ",
-        "\u{ff41}da@acme.example",
+        "ada@ACME\u{3002}example",
         "Ada@Acme.Example",
     ];
     let all = (0..200).map(|number| {
@@ -102,10 +102,16 @@ async fn an_account_has_so_many_tries() {
         }
     }
     assert_eq!(looked, 10);
-    // The right one hears the same, and so does whoever tries elsewhere; whoever is logged in goes on.
+    // The right one hears the same. Whoever is logged in goes on, and has as many tries of the own password.
     shop.browser().log_in(ADA, PASSWORD).await.assert_status(429);
-    let body = json!({ "current": PASSWORD, "password": "another one it is" });
-    ada.post("/account/password", body).await.assert_status(429);
+    let mut looked = 0;
+    for _ in 0..20 {
+        let status = change(&mut ada, "wrong", "another one it is").await;
+        assert!([401, 429].contains(&status), "{status}");
+        looked += usize::from(status == 401);
+    }
+    assert_eq!(looked, 10);
+    assert_eq!(change(&mut ada, PASSWORD, "another one it is").await, 429);
     assert!(ada.is_known().await);
     // Nobody is locked out for good.
     shop.time.advance(Duration::from_secs(31));

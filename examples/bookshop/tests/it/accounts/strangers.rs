@@ -103,7 +103,7 @@ async fn a_browser_finds_its_way() {
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
-        assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
+        assert_eq!(answer.header("referrer-policy"), Some("strict-origin"));
         assert!(answer.text().starts_with("<!DOCTYPE html>") && !answer.text().contains("<script"));
     }
     let fields = [("label", "till"), ("current", PASSWORD)];
