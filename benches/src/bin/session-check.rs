@@ -5,11 +5,14 @@
 use std::alloc::System;
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{COOKIE, HOST, SET_COOKIE};
 use axum::http::{HeaderValue, Request, Response};
-use portcullis::authn::{AuthenticateLayer, MemorySessions, Session, Sessions};
+use portcullis::authn::{
+    AuthenticateLayer, CachedSessions, MemorySessions, Session, SessionStore, Sessions,
+};
 use portcullis::{Body, BoxError, Clock, Identity};
 use portcullis_redis::RedisSessions;
 use portcullis_sqlx::{PgStores, SqliteStores};
@@ -24,19 +27,35 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
-const VARIANTS: [&str; 5] = ["no cookie", "memory", "SQLite", "PostgreSQL", "Redis"];
+const VARIANTS: [&str; 8] = [
+    "no cookie",
+    "memory",
+    "SQLite",
+    "PostgreSQL",
+    "Redis",
+    "SQLite, cached",
+    "PostgreSQL, cached",
+    "Redis, cached",
+];
 
 fn main() -> Result<(), BoxError> {
     portcullis_benches::timed("session-check", &VARIANTS, run)
 }
 
 async fn sessions(variant: &str) -> Result<Sessions, BoxError> {
+    if let Some(store) = variant.strip_suffix(", cached") {
+        return Ok(Sessions::new(CachedSessions::from_store(store_of(store).await?)));
+    }
+    Ok(Sessions::from_store(store_of(variant).await?))
+}
+
+async fn store_of(variant: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
     Ok(match variant {
         "SQLite" => {
             let options = SqliteConnectOptions::new().filename(file()).create_if_missing(true);
             let stores = SqliteStores::from_pool(SqlitePool::connect_with(options).await?);
             stores.migrate().await?;
-            Sessions::new(stores.sessions().await?)
+            Arc::new(stores.sessions().await?)
         }
         "PostgreSQL" => {
             let options: PgConnectOptions = POSTGRES.parse()?;
@@ -45,13 +64,13 @@ async fn sessions(variant: &str) -> Result<Sessions, BoxError> {
             let options = options.options([("search_path", "portcullis_bench")]);
             let stores = PgStores::from_pool(PgPool::connect_with(options).await?);
             stores.migrate().await?;
-            Sessions::new(stores.sessions().await?)
+            Arc::new(stores.sessions().await?)
         }
         "Redis" => {
             let server = "redis://127.0.0.1:6379";
-            Sessions::new(RedisSessions::connect(server, "portcullis-session-check").await?)
+            Arc::new(RedisSessions::connect(server, "portcullis-session-check").await?)
         }
-        _ => Sessions::new(MemorySessions::new()),
+        _ => Arc::new(MemorySessions::new()),
     })
 }
 

@@ -40,8 +40,8 @@ pub use password::{
 };
 pub use proof::SeenProofs;
 pub use session::{
-    MemorySessions, Session, SessionDigest, SessionError, SessionInfo, SessionRecord, SessionStore,
-    Sessions, StoreError, Touch,
+    CachedSessions, MemorySessions, Session, SessionDigest, SessionError, SessionInfo,
+    SessionRecord, SessionStore, Sessions, StoreError, Touch,
 };
 pub use stored_key::{KeyRecord, KeyStore, MemoryKeys, StoredKeys};
 pub use token::{

@@ -201,6 +201,11 @@ pub(crate) const SESSION: &[Key] = &[
         "Where a browser logs in: `/account/login`. A page that needs somebody is answered with a redirect there. Default: nowhere.",
     ),
     key(
+        "cache",
+        Kind::Duration,
+        "For how long what the store says of a session is remembered, 1s at most; one that has ended elsewhere goes on for so long. Default: 0s, and the store is asked about each request.",
+    ),
+    key(
         "insecure_plain_http",
         Kind::Flag,
         "For development: the cookie also goes over plain HTTP, and is called `insecure-session`. Default: false.",

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bookshop::{Front, Shop, Store, app, banner, of_this_machine, replicas};
-use portcullis::authn::LogMailer;
+use portcullis::authn::{LogMailer, SmtpMailer};
 use portcullis::server::{Limits, OpenServer, Server};
 use portcullis::telemetry::{Metrics, Operations};
-use portcullis::{BoxError, Clock, Readiness};
+use portcullis::{BoxError, Clock, Readiness, Secret};
 
 /// How long requests may take to finish once the shop closes.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -32,7 +32,14 @@ async fn main() -> Result<(), BoxError> {
     };
     let base = env::var("BOOKSHOP_SITE");
     let base = base.unwrap_or_else(|_| format!("https://localhost:{}", pages.port()));
-    let front = Front::new(&store, &base, LogMailer, Clock::system()).await?;
+    let front = match env::var("BOOKSHOP_SMTP") {
+        Ok(server) => {
+            let sender = variable("BOOKSHOP_SENDER", "The bookshop <shop@localhost>");
+            let mailer = SmtpMailer::new(&Secret::new(server), &sender)?;
+            Front::new(&store, &base, mailer, Clock::system()).await?
+        }
+        Err(_) => Front::new(&store, &base, LogMailer, Clock::system()).await?,
+    };
     let Shop { router, table } = app(store, metrics, &catalogue, front)?;
     let text = banner(shop, pages, operators, &table);
     #[expect(clippy::print_stdout, reason = "it is what the shop is started for")]
@@ -42,9 +49,12 @@ async fn main() -> Result<(), BoxError> {
     Ok(server.serve(router).await?)
 }
 
+fn variable(name: &str, default: &str) -> String {
+    env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
 /// The shop's listeners, and one for operators only: health, readiness, metrics.
 fn open(metrics: &Metrics, readiness: &Readiness) -> Result<OpenServer, BoxError> {
-    let variable = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     // Pages need TLS: their cookies go over nothing else.
     let folder = variable("BOOKSHOP_CERTIFICATE", "target/bookshop");
     let pages = variable("BOOKSHOP_TLS_ADDR", "127.0.0.1:3443");

@@ -3,6 +3,7 @@ use crate::args::Args;
 use crate::command::Cmd;
 use crate::{Failure, Result, Workspace};
 
+mod accounts;
 mod build;
 mod gateway;
 mod instructions;
@@ -21,12 +22,13 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
         Some("tokens") => tokens::main(workspace, args),
         Some("resilience") => resilience::main(workspace, args),
         Some("sessions") => sessions::main(workspace, args),
+        Some("accounts") => accounts::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
         Some("routes") => routes::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
         _ => Err(Failure::new(
-            "say `cargo xtask bench instructions|resilience|tokens|sessions|server|proxy|routes|build`",
+            "say `cargo xtask bench instructions|resilience|tokens|sessions|accounts|server|proxy|routes|build`",
         )),
     }
 }

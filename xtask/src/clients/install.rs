@@ -6,7 +6,8 @@ use crate::{Failure, Result, tools};
 
 const PYTHON_PACKAGES: [&str; 4] =
     ["websockets==17.4", "kosoku==0.1.0", "joserfc==1.8.0", "cryptography==50.0.2"];
-const NODE_PACKAGES: [&str; 3] = ["ws@8.23.0", "jose@6.2.18", "oidc-provider@9.13.3"];
+const NODE_PACKAGES: [&str; 5] =
+    ["ws@8.23.0", "jose@6.2.18", "oidc-provider@9.13.3", "smtp-server@3.21.6", "mailparser@3.14.2"];
 
 /// Says whether this Python can make a virtual environment that works, and is new enough for the packages.
 const CAPABLE: &str = "import ensurepip, ssl, sys; sys.exit(sys.version_info < (3, 11))";

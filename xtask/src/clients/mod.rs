@@ -20,6 +20,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result {
     let tools = install::provide(&dir)?;
     let stage = Stage { tools, scripts, dir };
     let program = gateway_program(workspace)?;
+    Cmd::new("cargo build --package bookshop").run()?;
+    let shop = workspace.debug_program("bookshop");
 
     // Each of them is killed at the end of this function, however it ends.
     let echo = stage.server("echo", &stage.python("websocket_server.py"))?;
@@ -40,6 +42,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result {
         // These start gateways of their own, with keys that do not exist yet.
         ("jose", stage.with_own_gateway("jose.py", &program)),
         ("oidc-provider", stage.with_own_gateway("oidc.py", &program)),
+        ("smtp-server", stage.with_own_gateway("smtp.py", &shop)),
     ];
     let mut failed = Vec::new();
     for (name, client) in clients {

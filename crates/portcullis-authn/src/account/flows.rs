@@ -20,6 +20,9 @@ use crate::session::{Session, SessionError};
 /// What is said to everybody who asks for a mail.
 const SENT: &str = "If this is the address of somebody whom we may write to, a mail is on its way.";
 
+/// How long a request for another password takes at least.
+const REST: std::time::Duration = std::time::Duration::from_millis(100);
+
 pub(super) fn store(error: crate::session::StoreError) -> Problem {
     SessionError::from(error).into()
 }
@@ -223,6 +226,13 @@ impl Accounts {
     }
     /// Sends a link to somebody who has forgotten the password. For an address without an account a token is made too, that nobody gets.
     pub(super) async fn reset(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
+        // Some microseconds more for one who is known would tell of them: nobody hears sooner than this.
+        let rest = tokio::time::sleep(REST);
+        let done = self.ask_for_reset(ask, input).await;
+        rest.await;
+        done
+    }
+    async fn ask_for_reset(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
         let email = Self::email(input)?;
         let may_write = self.may_write(&email, ask)?;
         let room = self.room()?;

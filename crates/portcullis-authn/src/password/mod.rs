@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use portcullis_core::{ConfigError, ConfigErrors, Problem, Secret};
+use subtle::ConstantTimeEq;
 
 pub use self::attempts::{Attempts, TooMany};
-use self::pool::Pool;
+use self::pool::{Pool, Scratch};
 #[cfg(feature = "accounts")]
 pub(crate) use self::rules::spelled;
 pub use self::rules::{PasswordRule, PasswordRules};
@@ -61,6 +64,7 @@ const MOST: Cost = Cost { memory: 1024 * 1024, passes: 20, lanes: 16 };
 /// How long a password may be to be looked at at all, in bytes.
 const LONGEST: usize = 1024;
 const SALT: usize = 16;
+const TAG: usize = 32;
 
 /// Builds [`Passwords`].
 #[derive(Debug)]
@@ -144,7 +148,7 @@ impl Passwords {
     /// Too many are hashed at once, or it is longer than 1,024 bytes.
     pub async fn hash(&self, password: Secret<String>) -> Result<String, PasswordError> {
         let inner = Arc::clone(&self.0);
-        self.0.pool.run(move || inner.hash(password.expose())).await?
+        self.0.pool.run(move |scratch| inner.hash(password.expose(), scratch)).await?
     }
     /// Whether a password is taken, looked at on the threads that hash: it may take as long.
     ///
@@ -158,7 +162,7 @@ impl Passwords {
     ) -> Result<Result<(), PasswordRule>, PasswordError> {
         let rules = rules.clone();
         let about: Vec<String> = about.iter().map(|text| (*text).to_owned()).collect();
-        let look = move || {
+        let look = move |_: &mut Scratch| {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
             rules.check(password.expose(), &about)
         };
@@ -175,7 +179,10 @@ impl Passwords {
     ) -> Result<Looked, PasswordError> {
         let inner = Arc::clone(&self.0);
         let kept = kept.map(str::to_owned);
-        self.0.pool.run(move || inner.verify(password.expose(), kept.as_deref())).await?
+        self.0
+            .pool
+            .run(move |scratch| inner.verify(password.expose(), kept.as_deref(), scratch))
+            .await?
     }
 }
 
@@ -188,18 +195,32 @@ fn panic_of(errors: &ConfigErrors) -> ! {
 }
 
 impl Inner {
-    fn argon2(&self, cost: Cost) -> Result<Argon2<'_>, PasswordError> {
+    /// The tag of a password.
+    fn tag(
+        &self,
+        (algorithm, version, cost): (Algorithm, Version, Cost),
+        (password, salt): (&str, &[u8]),
+        tag: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<(), PasswordError> {
         let failed = |error: argon2::Error| PasswordError::Failed(error.to_string());
-        let params = Params::new(cost.memory, cost.passes, cost.lanes, None).map_err(failed)?;
-        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
-        match &self.pepper {
-            None => Ok(Argon2::new(algorithm, version, params)),
+        let params = Params::new(cost.memory, cost.passes, cost.lanes, Some(tag.len()));
+        let params = params.map_err(failed)?;
+        let blocks = params.block_count();
+        let argon2 = match &self.pepper {
+            None => Argon2::new(algorithm, version, params),
             Some(pepper) => {
-                Argon2::new_with_secret(pepper.expose(), algorithm, version, params).map_err(failed)
+                let with = Argon2::new_with_secret(pepper.expose(), algorithm, version, params);
+                with.map_err(failed)?
             }
-        }
+        };
+        let most = usize::try_from(self.cost.memory).unwrap_or(usize::MAX);
+        let hash = |memory: &mut [Block]| {
+            argon2.hash_password_into_with_memory(password.as_bytes(), salt, tag, memory)
+        };
+        scratch.with(blocks, most, hash).map_err(failed)
     }
-    fn hash(&self, password: &str) -> Result<String, PasswordError> {
+    fn hash(&self, password: &str, scratch: &mut Scratch) -> Result<String, PasswordError> {
         let text = rules::normal(password);
         if text.len() > LONGEST {
             return Err(PasswordError::Failed("it is too long".to_owned()));
@@ -207,11 +228,23 @@ impl Inner {
         let mut salt = [0; SALT];
         let no_chance = |_| PasswordError::Failed("there is no chance to be had".to_owned());
         SystemRandom::new().fill(&mut salt).map_err(no_chance)?;
-        let hashed = self.argon2(self.cost)?.hash_password_with_salt(text.as_bytes(), &salt);
-        let hashed = hashed.map_err(|error| PasswordError::Failed(error.to_string()))?;
-        Ok(hashed.to_string())
+        let mut tag = [0; TAG];
+        self.tag(
+            (Algorithm::Argon2id, Version::V0x13, self.cost),
+            (&text, &salt),
+            &mut tag,
+            scratch,
+        )?;
+        let Cost { memory, passes, lanes } = self.cost;
+        let (salt, tag) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(tag));
+        Ok(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${tag}"))
     }
-    fn verify(&self, password: &str, kept: Option<&str>) -> Result<Looked, PasswordError> {
+    fn verify(
+        &self,
+        password: &str,
+        kept: Option<&str>,
+        scratch: &mut Scratch,
+    ) -> Result<Looked, PasswordError> {
         let wrong = Looked { is_right: false, rehashed: None };
         let no_hash = |why: &dyn fmt::Display| PasswordError::NoHash(why.to_string());
         let hash =
@@ -222,21 +255,27 @@ impl Inner {
         if cost.memory > MOST.memory || cost.passes > MOST.passes || cost.lanes > MOST.lanes {
             return Err(no_hash(&"it costs more than any that was made here"));
         }
+        let algorithm =
+            Algorithm::try_from(hash.algorithm.as_str()).map_err(|error| no_hash(&error))?;
+        let version = hash.version.map_or(Ok(Version::V0x10), Version::try_from);
+        let version = version.map_err(|error| no_hash(&error))?;
+        let (Some(salt), Some(known)) = (&hash.salt, &hash.hash) else {
+            return Err(no_hash(&"it has no salt, or nothing behind it"));
+        };
         let text = rules::normal(password);
         if text.len() > LONGEST {
             // No password that is kept is as long: nobody hears from the time what this one is like.
             return Ok(wrong);
         }
-        let looked = self.argon2(cost)?.verify_password(text.as_bytes(), &hash);
-        match looked {
-            Ok(()) if kept.is_some() => {}
-            Ok(()) | Err(argon2::password_hash::Error::PasswordInvalid) => return Ok(wrong),
-            Err(error) => return Err(no_hash(&error)),
+        let mut tag = vec![0; known.len()];
+        self.tag((algorithm, version, cost), (&text, salt), &mut tag, scratch)?;
+        if kept.is_none() || !bool::from(tag.ct_eq(known.as_ref())) {
+            return Ok(wrong);
         }
         let is_weaker = cost.memory < self.cost.memory
             || cost.passes < self.cost.passes
-            || hash.algorithm.as_str() != "argon2id";
-        let rehashed = if is_weaker { Some(self.hash(password)?) } else { None };
+            || algorithm != Algorithm::Argon2id;
+        let rehashed = if is_weaker { Some(self.hash(password, scratch)?) } else { None };
         Ok(Looked { is_right: true, rehashed })
     }
 }
@@ -257,7 +296,7 @@ impl PasswordsBuilder {
     pub fn pepper(self, pepper: Secret<Vec<u8>>) -> Self {
         Self { pepper: Some(pepper), ..self }
     }
-    /// How many are hashed at once, each on a thread of its own and with the memory of a hash. Default: as many as there are processors.
+    /// How many are hashed at once, each on a thread of its own and with the memory of a hash, which the thread keeps. Default: as many as there are processors.
     pub fn at_once(self, threads: usize) -> Self {
         Self { at_once: threads, ..self }
     }
@@ -293,7 +332,7 @@ impl PasswordsBuilder {
         let (pool, nobody) = (Pool::new(at_once, waiting), String::new());
         let mut inner = Inner { cost, pepper, nobody, pool };
         // Of a password that nobody has.
-        let made = Unknown::new().and_then(|secret| inner.hash(&secret.0));
+        let made = Unknown::new().and_then(|secret| inner.hash(&secret.0, &mut Scratch::default()));
         match made {
             Ok(nobody) => inner.nobody = nobody,
             Err(error) => {
@@ -311,7 +350,6 @@ struct Unknown(String);
 
 impl Unknown {
     fn new() -> Result<Self, PasswordError> {
-        use base64::Engine;
         let mut bytes = [0; 32];
         let no_chance = |_| PasswordError::Failed("there is no chance to be had".to_owned());
         SystemRandom::new().fill(&mut bytes).map_err(no_chance)?;

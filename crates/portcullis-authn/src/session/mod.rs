@@ -1,4 +1,5 @@
 //! Sessions of browsers: a cookie that says nothing, and what is known of it here.
+mod cached;
 mod cross_site;
 mod handle;
 mod live;
@@ -15,6 +16,7 @@ use http::{HeaderMap, HeaderValue};
 use portcullis_core::{Clock, ConfigError, Identity, Revocation};
 use tokio::runtime::Handle;
 
+pub use self::cached::CachedSessions;
 use self::handle::State;
 pub use self::handle::{Session, SessionError, SessionInfo};
 use self::live::Live;

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "accounts")]
 mod accounts;
+mod cached;
 mod certificates;
 mod contract;
 mod introspection;

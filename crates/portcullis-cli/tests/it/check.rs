@@ -92,6 +92,13 @@ const ROWS: &[Row] = &[
     ),
     (
         "[server]",
+        "[stores.main]\nsql = \"sqlite://a.db\"\n[auth.session]\nstore = \"main\"\ncache = \"5s\"\n[server]",
+        3,
+        "`cache` is longer than 1s",
+        "write `cache = \"500ms\"`",
+    ),
+    (
+        "[server]",
         "[stores.main]\nredis = \"redis://127.0.0.1\"\n[auth.api_key]\nstore = \"main\"\n[server]",
         3,
         "auth.api_key: Redis keeps no keys",

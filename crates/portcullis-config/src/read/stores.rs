@@ -1,8 +1,9 @@
 //! `[stores.NAME]`, `[auth.session]`, and who else keeps something in a store.
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::HeaderValue;
-use portcullis_authn::Sessions;
+use portcullis_authn::{CachedSessions, Sessions};
 
 use crate::keys;
 use crate::reader::{Span, Table, nearest};
@@ -74,7 +75,16 @@ pub(super) fn sessions(
         HeaderValue::try_from(text).map_err(|_| format!("`{text}` is no origin"))
     });
     let log_in = table.text("log_in_page");
-    let mut sessions = Sessions::new(store?);
+    let cache = table.duration("cache").filter(|time| !time.is_zero());
+    if cache.is_some_and(|time| time > Duration::from_secs(1)) {
+        let error =
+            table.error("`cache` is longer than 1s: what has ended would go on for so long");
+        table.push(error.hint("write `cache = \"500ms\"`"));
+    }
+    let mut sessions = match (store?, cache) {
+        (store, Some(time)) => Sessions::new(CachedSessions::new(store).lasting(time)),
+        (store, None) => Sessions::new(store),
+    };
     if plain {
         sessions = sessions.insecure_plain_http();
     }
