@@ -33,3 +33,29 @@ impl SecretId {
         self.0.expose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn of_a_hundred_thousand_no_two_are_the_same() {
+        let all: HashSet<_> =
+            (0..100_000).map(|_| SecretId::new().unwrap().text().to_owned()).collect();
+        assert_eq!(all.len(), 100_000);
+        // Each of 256 bits is chance: about half of all ids have it.
+        let mut set = [0_u32; 256];
+        for id in &all {
+            let bytes = URL_SAFE_NO_PAD.decode(id).unwrap();
+            for (at, count) in set.iter_mut().enumerate() {
+                *count += u32::from(bytes[at / 8] >> (at % 8) & 1);
+            }
+        }
+        assert!(set.iter().all(|count| (48_500..51_500).contains(count)), "{set:?}");
+        let id = SecretId::new().unwrap();
+        assert_eq!(SecretId::read(id.text()).unwrap().digest(), id.digest());
+        assert!(SecretId::read(&id.text()[1..]).is_none());
+    }
+}

@@ -27,4 +27,5 @@ mod reload;
 mod resilience;
 #[cfg(test)]
 mod stores;
+#[cfg(test)]
 mod support;
