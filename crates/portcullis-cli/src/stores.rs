@@ -11,6 +11,7 @@ use portcullis_authn::{
 use portcullis_config::{Gateway, OpenStore, Store};
 use portcullis_core::{Clock, Identity, IdentityBuilder, IdentityKind, Secret};
 use portcullis_sqlx::{ManagedUsers, Rights, SchemaError};
+use tokio::time::timeout;
 
 use crate::{Failure, File, print};
 
@@ -40,7 +41,7 @@ pub(crate) struct RightsOf {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
-    /// Adds a user; the first line of standard input is the password.
+    /// Adds a user; the first line of standard input is the password. Not for an application whose passwords have a pepper.
     Add {
         /// The address.
         email: String,
@@ -56,7 +57,7 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         rights: RightsOf,
     },
-    /// Gives a user another password, which is the first line of standard input, and ends their sessions.
+    /// Gives a user another password, which is the first line of standard input, and ends their sessions. Not for an application whose passwords have a pepper.
     Password {
         /// The address.
         email: String,
@@ -90,7 +91,7 @@ pub(crate) enum KeyCommand {
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<String>,
         /// For how many days it is good. Default: until somebody ends it.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3650))]
         days: Option<u64>,
         #[command(flatten)]
         which: Which,
@@ -116,6 +117,8 @@ pub(crate) enum KeyCommand {
     },
 }
 
+/// How long is waited at the start for what a store says of its tables.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the text of a key is good that has another one.
 const OVERLAP: Duration = Duration::from_hours(24);
 
@@ -123,8 +126,13 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-fn store(which: &Which) -> Result<Store, Failure> {
+/// The store that is meant, and all that the file has.
+fn stores(which: &Which) -> Result<(Store, Vec<Store>), Failure> {
     let gateway = Gateway::read(&which.file.config)?;
+    Ok((store(which, &gateway)?, gateway.stores().cloned().collect()))
+}
+
+fn store(which: &Which, gateway: &Gateway) -> Result<Store, Failure> {
     let found = match &which.store {
         Some(name) => gateway.stores().find(|store| store.name() == name.as_str()).cloned(),
         None => gateway.main_store().cloned(),
@@ -177,7 +185,8 @@ pub(crate) fn migrate(file: &File, only_print: bool) -> Result<(), Failure> {
 /// Says at once what would keep the gateway from ever being ready: tables that are not those of this program, a file that is not there. A server that does not answer is waited for.
 pub(crate) fn check(gateway: &Gateway) -> Result<(), Failure> {
     for store in gateway.stores().filter(|store| store.has_tables()) {
-        let Err(error) = runtime()?.block_on(store.open()) else { continue };
+        let opened = async { timeout(PATIENCE, store.open()).await };
+        let Ok(Err(error)) = runtime()?.block_on(opened) else { continue };
         let is_old = error
             .downcast_ref::<SchemaError>()
             .is_some_and(|error| !matches!(error, SchemaError::Database(_)));
@@ -222,10 +231,14 @@ async fn kept(email: &Email) -> Result<String, Failure> {
     Ok(Passwords::new().hash(password).await?)
 }
 
-fn rights(of: RightsOf) -> Rights {
+fn rights(of: RightsOf) -> Result<Rights, Failure> {
+    if let Some(role) = of.roles.iter().find(|it| it.is_empty() || it.contains(char::is_whitespace))
+    {
+        return Err(format!("`{role}` is no role: a word without spaces").into());
+    }
     let mut rights = Rights::of(of.roles);
     (rights.tenant, rights.plan) = (of.tenant, of.plan);
-    rights
+    Ok(rights)
 }
 
 fn email(text: &str) -> Result<Email, Failure> {
@@ -260,24 +273,25 @@ fn tell_users(all: &[Account]) -> String {
 
 /// Does what is to be done with users.
 pub(crate) fn user(command: UserCommand, which: &Which) -> Result<(), Failure> {
-    let store = store(which)?;
+    let (store, others) = stores(which)?;
     runtime()?.block_on(async {
-        let open = open(&store).await?;
-        let users = open.users.clone().ok_or("the store has no users")?;
-        let sessions = Sessions::from_store(Arc::clone(&open.sessions));
+        let users = open(&store).await?.users.ok_or("the store has no users")?;
+        // Sessions and links may be anywhere: what is to end ends everywhere, or nobody is told that it has.
+        let all = Everywhere::open(&others).await?;
         let told = match command {
             UserCommand::List => tell_users(&users.all().await?),
             UserCommand::Add { email: text, rights: of } => {
-                let email = email(&text)?;
+                let (email, rights) = (email(&text)?, rights(of)?);
                 let made = users.add(&email, &kept(&email).await?).await?;
                 let made = made.ok_or_else(|| format!("`{email}` has an account already"))?;
-                users.set_rights(made.id(), &rights(of)).await?;
+                users.set_rights(made.id(), &rights).await?;
                 format!("{email} is {}\n", made.id())
             }
             UserCommand::Rights { email, rights: of } => {
+                let rights = rights(of)?;
                 let user = known(&*users, &email).await?;
-                users.set_rights(user.id(), &rights(of)).await?;
-                ended(&sessions, &user).await?
+                users.set_rights(user.id(), &rights).await?;
+                all.end_sessions(&user).await?
             }
             UserCommand::Password { email } => {
                 let user = known(&*users, &email).await?;
@@ -285,15 +299,13 @@ pub(crate) fn user(command: UserCommand, which: &Which) -> Result<(), Failure> {
                 if !users.set_password(user.id(), user.kept(), &kept).await? {
                     return Err("the password has changed meanwhile: try again".into());
                 }
-                if let Some(tokens) = &open.tokens {
-                    tokens.forget(user.id()).await?;
-                }
-                ended(&sessions, &user).await?
+                all.forget_links(&user).await?;
+                all.end_sessions(&user).await?
             }
             UserCommand::Disable { email } => {
                 let user = known(&*users, &email).await?;
                 users.set_disabled(user.id(), true).await?;
-                ended(&sessions, &user).await?
+                all.end_sessions(&user).await?
             }
             UserCommand::Enable { email } => {
                 let user = known(&*users, &email).await?;
@@ -302,16 +314,38 @@ pub(crate) fn user(command: UserCommand, which: &Which) -> Result<(), Failure> {
             }
             UserCommand::LogOut { email } => {
                 let user = known(&*users, &email).await?;
-                ended(&sessions, &user).await?
+                all.end_sessions(&user).await?
             }
         };
         print(&told)
     })
 }
 
-async fn ended(sessions: &Sessions, user: &Account) -> Result<String, Failure> {
-    let count = sessions.end_all(&user.identity).await?;
-    Ok(format!("{count} sessions have ended\n"))
+/// Every store of the file.
+struct Everywhere(Vec<OpenStore>);
+
+impl Everywhere {
+    async fn open(stores: &[Store]) -> Result<Self, Failure> {
+        let mut all = Vec::new();
+        for store in stores {
+            all.push(open(store).await?);
+        }
+        Ok(Self(all))
+    }
+    async fn end_sessions(&self, user: &Account) -> Result<String, Failure> {
+        let mut count = 0;
+        for store in &self.0 {
+            let sessions = Sessions::from_store(Arc::clone(&store.sessions));
+            count += sessions.end_all(&user.identity).await?;
+        }
+        Ok(format!("{count} sessions have ended\n"))
+    }
+    async fn forget_links(&self, user: &Account) -> Result<(), Failure> {
+        for store in &self.0 {
+            store.tokens.forget(user.id()).await?;
+        }
+        Ok(())
+    }
 }
 
 impl KeyCommand {
@@ -353,7 +387,7 @@ fn tell_keys(all: &[KeyRecord], now: SystemTime) -> String {
 
 /// Does what is to be done with keys.
 pub(crate) fn key(command: KeyCommand, prefix: &str) -> Result<(), Failure> {
-    let store = store(command.which())?;
+    let (store, _) = stores(command.which())?;
     runtime()?.block_on(async {
         let open = open(&store).await?;
         let keys: Arc<dyn KeyStore> = open.keys.clone().ok_or("the store has no keys")?;

@@ -15,8 +15,10 @@ use crate::source::FileErrors;
 /// Keys of `[server]` that a running gateway follows; all others are read when it starts.
 const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
 /// Keys whose values nobody need see.
-const SECRET: [&str; 7] = [
+const SECRET: [&str; 9] = [
     "hash",
+    "sql",
+    "redis",
     "admin_token",
     "client_secret",
     "request_headers",
@@ -25,8 +27,18 @@ const SECRET: [&str; 7] = [
     "query",
 ];
 /// Keys that say whom a server takes a caller for, and whose pages may read: whatever changes there may let somebody do more.
-const TRUST: [&str; 7] =
-    ["identity", "request_headers", "cors", "client_ca", "jwt", "certificates", "basic"];
+const TRUST: [&str; 10] = [
+    "identity",
+    "request_headers",
+    "cors",
+    "client_ca",
+    "jwt",
+    "certificates",
+    "basic",
+    "session",
+    "store",
+    "stores",
+];
 
 /// What a gateway does differently from another one.
 ///
@@ -140,14 +152,16 @@ pub(crate) fn fixed(before: &Gateway, after: &Gateway) -> Result<(), FileErrors>
             .flat_map(|table| table.keys())
             .collect();
         for key in keys {
-            if FOLLOWED.contains(&key.as_str()) || of(before, key) == of(after, key) {
+            let is_followed = section == "server" && FOLLOWED.contains(&key.as_str());
+            if is_followed || of(before, key) == of(after, key) {
                 continue;
             }
             // Of who is known, what is open for it: the rest is followed.
             let store = |gateway: &Gateway| {
                 gateway.document.pointer(&format!("/auth/{key}/store")).cloned()
             };
-            if section == "auth" && key != "session" && store(before) == store(after) {
+            let keeps_its_store = key != "api_key" || store(before) == store(after);
+            if section == "auth" && key != "session" && keeps_its_store {
                 continue;
             }
             let message = "it is read only when the gateway starts, and differs from what runs";

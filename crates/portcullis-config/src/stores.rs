@@ -9,16 +9,19 @@ use portcullis_authn::{
     StoreError, Touch, Users,
 };
 use portcullis_core::{BoxError, Secret};
-use portcullis_redis::RedisSessions;
+use portcullis_redis::{RedisSessions, RedisTokens};
 use portcullis_sqlx::{ManagedUsers, MySqlStores, PgStores, SchemaError, SqliteStores};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 /// How long a request waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a store may take to open before it is tried again.
+const PATIENCE_AT_START: Duration = Duration::from_secs(5);
 /// How long is waited before an open is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -45,8 +48,8 @@ pub struct OpenStore {
     pub users: Option<Arc<dyn ManagedUsers>>,
     /// The API keys; `None` in Redis, which has none.
     pub keys: Option<Arc<dyn KeyStore>>,
-    /// The tokens of mails; `None` in Redis, which has none.
-    pub tokens: Option<Arc<dyn OneTimeTokens>>,
+    /// The tokens of mails.
+    pub tokens: Arc<dyn OneTimeTokens>,
     /// The sessions.
     pub sessions: Arc<dyn SessionStore>,
 }
@@ -58,7 +61,7 @@ macro_rules! open {
         Ok(OpenStore {
             users: Some(Arc::new(stores.users().await?)),
             keys: Some(Arc::new(stores.keys().await?)),
-            tokens: Some(Arc::new(stores.tokens().await?)),
+            tokens: Arc::new(stores.tokens().await?),
             sessions: Arc::new(stores.sessions().await?),
         })
     }};
@@ -163,8 +166,9 @@ impl Store {
             }
             Place::Redis { url, prefix } => {
                 let sessions = RedisSessions::connect(url.expose(), prefix).await?;
+                let tokens = Arc::new(RedisTokens::beside(&sessions));
                 let sessions = Arc::new(sessions);
-                Ok(OpenStore { users: None, keys: None, tokens: None, sessions })
+                Ok(OpenStore { users: None, keys: None, tokens, sessions })
             }
         }
     }
@@ -201,9 +205,10 @@ impl Later {
     pub(crate) async fn start(&self) {
         let name = &self.store.name;
         let open = loop {
-            match self.store.open().await {
-                Ok(open) => break open,
-                Err(error) => tracing::warn!("store `{name}` is not open: {error}"),
+            match timeout(PATIENCE_AT_START, self.store.open()).await {
+                Ok(Ok(open)) => break open,
+                Ok(Err(error)) => tracing::warn!("store `{name}` is not open: {error}"),
+                Err(_) => tracing::warn!("store `{name}` is not open: it does not answer"),
             }
             tokio::time::sleep(PAUSE).await;
         };

@@ -23,8 +23,8 @@ fn inheritance(member: &Manifest, lowest: &str) -> Findings {
     let mut findings: Findings =
         wrong.map(|key| format!("`{key}` does not come from the workspace")).collect();
     // What stands on sqlx needs the compiler that it needs, and what is not published may stand on anything.
-    let may_be_newer =
-        !member.is_published() || member.entries.iter().any(|it| it.key == "sqlx.workspace");
+    let is_sqlx = |key: &str| key.starts_with("sqlx") || key.starts_with("portcullis-sqlx");
+    let may_be_newer = !member.is_published() || member.entries.iter().any(|it| is_sqlx(&it.key));
     let newer = |version| may_be_newer && minor(version) > minor(lowest);
     let stated = member.get("package", "rust-version");
     if !member.inherits("rust-version") && !stated.is_some_and(newer) {

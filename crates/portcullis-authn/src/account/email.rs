@@ -44,6 +44,7 @@ impl Email {
         let is_name = (1..=64).contains(&name.len())
             && !name.chars().any(is_odd)
             && !name.starts_with('-')
+            && name.split('.').all(|part| !part.is_empty())
             && is_nfkc(&name);
         let host = idna::domain_to_ascii_strict(host).ok()?;
         let labels = host.split('.').all(|label| {
@@ -131,6 +132,9 @@ mod tests {
             "ada\u{200b}@acme.example",
             "ada\u{fe0f}@acme.example",
             "-oq/tmp@acme.example",
+            ".ada@acme.example",
+            "a..da@acme.example",
+            "ada.@acme.example",
             "ada@127.0.0.1",
             "ada@acme|b.example",
             &format!("{long}@acme.example"),

@@ -25,6 +25,7 @@ use super::input::{Input, is_form, words};
 use super::next::own_path;
 use super::page::{Page, PageKind};
 use crate::kinds::REQUEST_CROSS_SITE;
+use crate::secret_id::SecretId;
 use crate::session::{Session, SessionInfo};
 use crate::stored_key::KeyRecord;
 
@@ -384,7 +385,10 @@ impl Accounts {
     ) -> Response<Body> {
         let mount = &self.0.mount;
         if problem.kind() == AUTHENTICATION_REQUIRED {
-            let back = format!("{mount}{}", action.page().path());
+            let mut back = format!("{mount}{}", action.page().path());
+            if SecretId::read(&kept.token).is_some() {
+                back = format!("{back}?token={}", kept.token);
+            }
             let back: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
             return see(format!("{mount}/login?next={back}"));
         }

@@ -87,6 +87,7 @@ impl Accounts {
         ask: &Ask<'_>,
         input: &Input,
     ) -> Result<Done, Problem> {
+        Self::ends_keys(input)?;
         let account = self.shown_again(ask, input).await?;
         let password = self.new_password(input, &account.email).await?;
         if input.required("current")? == password.expose() {
@@ -98,10 +99,15 @@ impl Accounts {
         if !put.map_err(store)? {
             return Err(Problem::new(SESSION_CONFLICT));
         }
-        self.0.tokens.forget(account.id()).await.map_err(store)?;
-        ask.session.end_others().await?;
-        ask.session.renew().await?;
-        self.end_keys(input, account.id()).await?;
+        // Each of these whatever comes of the others.
+        let others = ask.session.end_others().await;
+        let keys = self.end_keys(input, account.id()).await;
+        let links = self.0.tokens.forget(account.id()).await.map_err(store);
+        let renewed = ask.session.renew().await;
+        others?;
+        keys?;
+        links?;
+        renewed?;
         audit("password-change", account.id(), "done");
         self.send(room, MailKind::PasswordChanged, account.email, None);
         Ok(Done::of(json!({}), Shown::Said("Your password has changed.")))
@@ -115,7 +121,7 @@ impl Accounts {
         let other = self.0.users.by_email(&email).await.map_err(store)?;
         let data = email.as_str().to_owned();
         let link = self.link(ask, Purpose::Email, account.id(), data).await?;
-        if !self.is_still(&account).await? {
+        if self.still(&account, input.secret("current")?).await?.is_none() {
             self.0.tokens.forget(account.id()).await.map_err(store)?;
             return Err(wrong());
         }
@@ -141,6 +147,12 @@ impl Accounts {
         if !self.0.users.set_email(account.id(), &email).await.map_err(store)? {
             return Err(link_invalid());
         }
+        let now = self.0.users.by_id(account.id()).await.map_err(store)?;
+        if now.is_none_or(|now| now.is_disabled || now.kept() != account.kept()) {
+            // Another password was put meanwhile: the link was worth nothing any more.
+            self.0.users.set_email(account.id(), &account.email).await.map_err(store)?;
+            return Err(link_invalid());
+        }
         self.0.tokens.forget(account.id()).await.map_err(store)?;
         ask.session.renew().await?;
         audit("email-change", account.id(), "done");
@@ -161,9 +173,19 @@ impl Accounts {
         Ok(Done::of(json!({ "ended": ended }), Shown::See(place)))
     }
 
+    /// Whether all keys are to end with the password.
+    pub(super) fn ends_keys(input: &Input) -> Result<bool, Problem> {
+        match input.optional("keys")? {
+            None => Ok(false),
+            Some("end") => Ok(true),
+            Some(_) => Err(Problem::new(REQUEST_INVALID).detail("`keys` is not `end`")),
+        }
+    }
     /// Ends all keys of a user who wants it, with another password.
     pub(super) async fn end_keys(&self, input: &Input, user: &str) -> Result<(), Problem> {
-        let (Some("end"), Some(keys)) = (input.optional("keys")?, &self.0.keys) else {
+        let Some(keys) =
+            self.0.keys.as_ref().filter(|_| Self::ends_keys(input).is_ok_and(|ends| ends))
+        else {
             return Ok(());
         };
         for key in keys.list(Some(user)).await.map_err(store)? {
@@ -212,7 +234,7 @@ impl Accounts {
         if !keys.add(record.clone()).await.map_err(store)? {
             return Err(Problem::new(INTERNAL_ERROR).cause("two keys of one id"));
         }
-        if !self.is_still(&account).await? {
+        if self.still(&account, input.secret("current")?).await?.is_none() {
             keys.end(&record.id).await.map_err(store)?;
             return Err(wrong());
         }
@@ -228,7 +250,8 @@ impl Accounts {
         made: &NewApiKey,
         status: StatusCode,
     ) -> Result<Done, Problem> {
-        let list = self.key_store()?.list(Some(account.id())).await.map_err(store)?;
+        // The key is made, and said now or never.
+        let list = self.key_store()?.list(Some(account.id())).await.unwrap_or_default();
         let text = made.key().expose().clone();
         let mut json = key(record);
         if let Some(object) = json.as_object_mut() {
@@ -262,7 +285,7 @@ impl Accounts {
         if !put.map_err(store)? {
             return Err(Problem::new(KEY_CONFLICT));
         }
-        if !self.is_still(&account).await? {
+        if self.still(&account, input.secret("current")?).await?.is_none() {
             keys.end(&record.id).await.map_err(store)?;
             return Err(wrong());
         }

@@ -274,6 +274,8 @@ impl Inner {
         }
         let is_weaker = cost.memory < self.cost.memory
             || cost.passes < self.cost.passes
+            || tag.len() < TAG
+            || version != Version::V0x13
             || algorithm != Algorithm::Argon2id;
         let rehashed = if is_weaker { Some(self.hash(password, scratch)?) } else { None };
         Ok(Looked { is_right: true, rehashed })

@@ -84,7 +84,13 @@ impl CachedSessions {
         self.shard(id).map_or(0, |shard| shard.forgotten)
     }
     /// Remembers what was asked for when so much had been forgotten.
-    fn remember(&self, record: &SessionRecord, now: SystemTime, forgotten: u64) {
+    fn remember(&self, record: &SessionRecord, touch: Touch, forgotten: u64) {
+        let now = touch.now;
+        let mut record = record.clone();
+        if touch.marks(record.used) {
+            // As the store has it by now.
+            record.used = now;
+        }
         let Some(until) = now.checked_add(self.0.life) else { return };
         let Some(mut shard) = self.shard(&record.digest) else { return };
         if shard.forgotten != forgotten {
@@ -97,13 +103,22 @@ impl CachedSessions {
                 shard.known.clear();
             }
         }
-        shard.known.insert(record.digest, Remembered { record: record.clone(), until });
+        shard.known.insert(record.digest, Remembered { record, until });
     }
     fn forget(&self, id: &SessionDigest) {
         if let Some(mut shard) = self.shard(id) {
             shard.known.remove(id);
             shard.forgotten += 1;
         }
+    }
+}
+
+/// Forgets a session when it is dropped, also where nobody waits for the store any more, which may have done it.
+struct Forgets<'a>(&'a CachedSessions, &'a SessionDigest);
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.0.forget(self.1);
     }
 }
 
@@ -127,7 +142,7 @@ impl SessionStore for CachedSessions {
         let forgotten = self.forgotten(id);
         let record = self.0.store.open(id, touch).await?;
         match &record {
-            Some(record) => self.remember(record, touch.now, forgotten),
+            Some(record) => self.remember(record, touch, forgotten),
             None => self.forget(id),
         }
         Ok(record)
@@ -141,9 +156,8 @@ impl SessionStore for CachedSessions {
         record: SessionRecord,
         keeps_data: bool,
     ) -> Result<bool, StoreError> {
-        let replaced = self.0.store.replace(id, record, keeps_data).await;
-        self.forget(id);
-        replaced
+        let _forgets = Forgets(self, id);
+        self.0.store.replace(id, record, keeps_data).await
     }
     async fn write(
         &self,
@@ -151,14 +165,12 @@ impl SessionStore for CachedSessions {
         version: u64,
         data: &str,
     ) -> Result<bool, StoreError> {
-        let written = self.0.store.write(id, version, data).await;
-        self.forget(id);
-        written
+        let _forgets = Forgets(self, id);
+        self.0.store.write(id, version, data).await
     }
     async fn end(&self, id: &SessionDigest) -> Result<bool, StoreError> {
-        let ended = self.0.store.end(id).await;
-        self.forget(id);
-        ended
+        let _forgets = Forgets(self, id);
+        self.0.store.end(id).await
     }
     async fn list(&self, owner: &str) -> Result<Vec<SessionRecord>, StoreError> {
         self.0.store.list(owner).await

@@ -164,6 +164,11 @@ impl Session {
     fn current(&self) -> Option<SessionRecord> {
         self.lock().current.as_ref().map(|(_, record)| record.clone())
     }
+    /// Takes the cookie back, whatever becomes of its session.
+    #[cfg(feature = "accounts")]
+    pub(crate) fn take_back(&self) {
+        self.lock().said = Some(Said::TakeBack);
+    }
     /// Whether another site's page has sent the request, whatever it asks for.
     #[cfg(feature = "accounts")]
     pub(crate) fn is_cross_site(&self) -> bool {

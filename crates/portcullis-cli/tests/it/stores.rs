@@ -4,7 +4,7 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use portcullis_authn::{AuthenticateLayer, Session, SessionStore, Sessions};
+use portcullis_authn::{AuthenticateLayer, Session, Sessions};
 use portcullis_core::Identity;
 use portcullis_sqlx::SqliteStores;
 use portcullis_sqlx::sqlx::SqlitePool;
@@ -224,5 +224,30 @@ async fn a_gateway_knows_sessions_and_keys_of_its_store_as_they_are_now() {
         assert!(said.ends_with("sessions have ended\n"), "{said}");
         assert_eq!(ask(&gateway, &with_cookie).await.status, 401, "{words}");
     }
-    assert!(stores.sessions().await.unwrap().list("account||x").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_comparison_tells_no_password_and_says_who_else_is_known() {
+    let backend = Backend::hello().await;
+    let database = Database::new();
+    let with = |url: &str| file(&database, &backend).replace(&database.url(), url);
+    let old = TempFile::new("old.toml", &with("postgres://shop:first-secret@a/x"));
+    let new = TempFile::new("new.toml", &with("postgres://shop:other-secret@b/x"));
+    let diff = async |old: &TempFile, new: &TempFile| {
+        let output = program().arg("diff").arg(&old.0).arg(&new.0).output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = diff(&old, &new).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("widened: ") && said.contains("stores.main"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+    let text = with("postgres://shop:first-secret@a/x");
+    let without = text.replace(
+        "[auth.session]\nstore = \"main\"\ninsecure_plain_http = true\nlog_in_page = \"/account/login\"\n",
+        "",
+    );
+    assert_ne!(text, without);
+    let without = TempFile::new("without.toml", &without);
+    let (code, said) = diff(&without, &old).await;
+    assert_eq!(code, Some(2), "{said}");
 }

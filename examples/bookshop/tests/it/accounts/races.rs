@@ -1,4 +1,5 @@
 //! What is under way while a password changes.
+use portcullis_sqlx::{ManagedUsers, Rights};
 use serde_json::json;
 
 use crate::shop::{PASSWORD, Shop};
@@ -53,5 +54,37 @@ async fn what_an_old_password_began_ends_with_it() {
             let confirm = json!({ "token": token });
             eve.post("/account/email/confirm", confirm).await.assert_status(400);
         }
+    }
+}
+
+/// Many log in while an operator takes a role away and ends the sessions: whoever is in afterwards does not have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_keeps_a_role_that_was_taken_away_meanwhile() {
+    let shop = Shop::new().await;
+    shop.customer(ADA).await;
+    let stores = shop.store.stores();
+    let (users, id) = (stores.users().await.unwrap(), shop.id_of(ADA).await);
+    let sessions = portcullis::authn::Sessions::new(stores.sessions().await.unwrap());
+    for _ in 0..4 {
+        assert!(users.set_rights(&id, &Rights::of(["auditor"])).await.unwrap());
+        let all = (0..4).map(|_| {
+            let mut browser = shop.browser();
+            tokio::spawn(async move {
+                browser.log_in(ADA, PASSWORD).await.assert_status(200);
+                browser
+            })
+        });
+        let all: Vec<_> = all.collect();
+        // While passwords are looked at.
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        assert!(users.set_rights(&id, &Rights::default()).await.unwrap());
+        let user = portcullis::authn::Users::by_id(&users, &id).await.unwrap().unwrap();
+        sessions.end_all(&user.identity).await.unwrap();
+        for browser in all {
+            let mut browser = browser.await.unwrap();
+            let status = browser.get("/orders/all").await.status().as_u16();
+            assert!([401, 403].contains(&status), "{status}");
+        }
+        shop.time.advance(std::time::Duration::from_mins(10));
     }
 }
