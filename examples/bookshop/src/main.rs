@@ -60,7 +60,9 @@ fn open(metrics: &Metrics, readiness: &Readiness) -> Result<OpenServer, BoxError
     let pages = variable("BOOKSHOP_TLS_ADDR", "127.0.0.1:3443");
     let server = Server::bind(variable("BOOKSHOP_ADDR", "127.0.0.1:3000"))
         .listen(format!("https://{pages}").as_str())
-        .tls(of_this_machine(Path::new(&folder))?)
+        .tls(of_this_machine(Path::new(&folder)).map_err(|error| {
+            format!("BOOKSHOP_CERTIFICATE={folder}: the certificate cannot be kept there: {error}")
+        })?)
         .limits(Limits::default().drain(DRAIN))
         .readiness(readiness.clone())
         .drain_on_signals();

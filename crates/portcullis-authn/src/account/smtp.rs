@@ -14,7 +14,7 @@ use super::mail::{Mail, Mailer};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why mails cannot be sent in this way.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SmtpError {
     /// It is no address of a server.
@@ -25,6 +25,13 @@ pub enum SmtpError {
     /// Mails cannot come from there.
     #[error("`{0}` is no sender: write `Shop <shop@acme.example>`")]
     Sender(String),
+}
+
+/// As it is told to people: `main` prints it so.
+impl fmt::Debug for SmtpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Sends mails by SMTP (RFC 5321), over TLS as the address of the server says.
