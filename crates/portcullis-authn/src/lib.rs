@@ -10,6 +10,7 @@ mod certificate;
 mod jose;
 pub mod kinds;
 mod new_key;
+mod own_path;
 #[cfg(feature = "passwords")]
 mod password;
 mod proof;

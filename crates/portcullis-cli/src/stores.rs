@@ -119,8 +119,6 @@ pub(crate) enum KeyCommand {
 
 /// How long is waited at the start for what a store says of its tables.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the text of a key is good that has another one.
-const OVERLAP: Duration = Duration::from_hours(24);
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
@@ -412,7 +410,7 @@ pub(crate) fn key(command: KeyCommand, prefix: &str) -> Result<(), Failure> {
             KeyCommand::Rotate { id, .. } => {
                 let record = keys.by_id(&id).await?.ok_or_else(|| none(&id))?;
                 let made = NewApiKey::generate(prefix);
-                let until = now.checked_add(OVERLAP).unwrap_or(now);
+                let until = now.checked_add(KeyRecord::OVERLAP).unwrap_or(now);
                 if !keys.rotate(&id, &record.digest, &made.digest(), until).await? {
                     return Err("the key has changed meanwhile: try again".into());
                 }

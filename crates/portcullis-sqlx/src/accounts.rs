@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use portcullis_authn::{
-    Account, Email, KeyRecord, KeyStore, OneTimeToken, OneTimeTokens, Purpose, StoreError, Users,
+    Account, Email, KeyRecord, KeyStore, MemoryUsers, OneTimeToken, OneTimeTokens, Purpose,
+    StoreError, Users,
 };
 use portcullis_core::Identity;
 
@@ -13,7 +14,7 @@ use crate::row::{failed, micros, owner_digest, time};
 use crate::sql;
 
 /// The issuer of the identities of users in these tables.
-const ISSUER: &str = "account";
+const ISSUER: &str = MemoryUsers::ISSUER;
 
 /// Whether a text can be none that is kept here: some databases take no NUL, and some take no notice of spaces at an end.
 fn is_nothing(text: &str) -> bool {

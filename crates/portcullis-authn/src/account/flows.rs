@@ -14,7 +14,7 @@ use super::{Accounts, LINK};
 use crate::kinds::{LINK_INVALID, MAIL_BUSY, PASSWORD_REFUSED};
 use crate::password::{Looked, PasswordError};
 use crate::secret_id::SecretId;
-use crate::session::{Session, SessionError};
+use crate::session::Session;
 
 /// What is said to everybody who asks for a mail.
 const SENT: &str = "If this is the address of somebody whom we may write to, a mail is on its way.";
@@ -23,10 +23,6 @@ const SENT: &str = "If this is the address of somebody whom we may write to, a m
 const ROUNDS: u8 = 3;
 /// How long a request for another password takes at least.
 const REST: std::time::Duration = std::time::Duration::from_millis(100);
-
-pub(super) fn store(error: crate::session::StoreError) -> Problem {
-    SessionError::from(error).into()
-}
 
 pub(super) fn link_invalid() -> Problem {
     Problem::new(LINK_INVALID).detail("ask for another mail")
@@ -72,7 +68,7 @@ impl Accounts {
         account: &Account,
         password: Secret<String>,
     ) -> Result<Option<Account>, Problem> {
-        let now = self.0.users.by_id(account.id()).await.map_err(store)?;
+        let now = self.0.users.by_id(account.id()).await?;
         let Some(now) = now.filter(|now| !now.is_disabled) else { return Ok(None) };
         // The same password may be kept in another way since: somebody else has logged in with it.
         let is_same = now.kept() == account.kept()
@@ -126,7 +122,7 @@ impl Accounts {
         let secret = SecretId::new().ok_or_else(no_chance)?;
         let expires = ask.now.checked_add(LINK).unwrap_or(ask.now);
         let token = OneTimeToken::new(secret.digest(), purpose, owner, data, expires);
-        self.0.tokens.put(token).await.map_err(store)?;
+        self.0.tokens.put(token).await?;
         let path = match purpose {
             Purpose::Register => "/verify",
             Purpose::Reset => "/reset/confirm",
@@ -143,12 +139,12 @@ impl Accounts {
         purpose: Purpose,
     ) -> Result<OneTimeToken, Problem> {
         let secret = SecretId::read(input.required("token")?).ok_or_else(link_invalid)?;
-        let token = self.0.tokens.look(&secret.digest(), ask.now).await.map_err(store)?;
+        let token = self.0.tokens.look(&secret.digest(), ask.now).await?;
         token.filter(|token| token.purpose == purpose).ok_or_else(link_invalid)
     }
     /// Uses a token up; of all who do so with one token, one gets further.
     pub(super) async fn take(&self, ask: &Ask<'_>, token: &OneTimeToken) -> Result<(), Problem> {
-        let is_first = self.0.tokens.take(&token.digest, ask.now).await.map_err(store)?;
+        let is_first = self.0.tokens.take(&token.digest, ask.now).await?;
         if is_first { Ok(()) } else { Err(link_invalid()) }
     }
 
@@ -159,7 +155,7 @@ impl Accounts {
         let password = self.new_password(input, &email).await?;
         let room = self.room()?;
         let kept = self.0.passwords.hash(password).await?;
-        let known = self.0.users.by_email(&email).await.map_err(store)?;
+        let known = self.0.users.by_email(&email).await?;
         let (kind, to, link) = match known {
             None => {
                 let data = json!({ "email": email.as_str(), "password": kept }).to_string();
@@ -192,11 +188,11 @@ impl Accounts {
             return Err(wrong());
         }
         self.take(ask, &token).await?;
-        let made = self.0.users.add(&email, kept).await.map_err(store)?;
+        let made = self.0.users.add(&email, kept).await?;
         let account = made.ok_or_else(link_invalid)?;
         self.0.attempts.succeeded(email.spelled());
         // Whoever else has registered with it has not had the link.
-        self.0.tokens.forget(email.spelled()).await.map_err(store)?;
+        self.0.tokens.forget(email.spelled()).await?;
         self.enter(ask.session, &account, ask).await?;
         audit("registered", account.id(), "done");
         let json = json!({ "subject": account.id() });
@@ -218,7 +214,7 @@ impl Accounts {
         let (email, place) = (Self::email(input)?, self.place(input)?);
         let password = input.secret("password")?;
         self.0.attempts.begin(email.spelled(), ask.client)?;
-        let account = self.0.users.by_email(&email).await.map_err(store)?;
+        let account = self.0.users.by_email(&email).await?;
         let looked = self.look(&password, account.as_ref()).await?;
         let Some(mut account) = account else { return Err(wrong()) };
         if !looked.is_right || account.is_disabled {
@@ -271,7 +267,7 @@ impl Accounts {
         let email = Self::email(input)?;
         let may_write = self.may_write(&email, ask)?;
         let room = self.room()?;
-        let account = self.0.users.by_email(&email).await.map_err(store)?;
+        let account = self.0.users.by_email(&email).await?;
         let owner = account.as_ref().map_or(email.spelled(), Account::id);
         // It is good for as long as the account has this address.
         let address = account.as_ref().map_or(&email, |account| &account.email);
@@ -288,7 +284,7 @@ impl Accounts {
         input: &Input,
     ) -> Result<Done, Problem> {
         let token = self.token(ask, input, Purpose::Reset).await?;
-        let account = self.0.users.by_id(&token.owner).await.map_err(store)?;
+        let account = self.0.users.by_id(&token.owner).await?;
         let is_theirs = |it: &Account| !it.is_disabled && *token.data == *it.email.spelled();
         let account = account.filter(is_theirs).ok_or_else(link_invalid)?;
         Self::ends_keys(input)?;
@@ -297,13 +293,13 @@ impl Accounts {
         let kept = self.0.passwords.hash(password).await?;
         self.take(ask, &token).await?;
         let put = self.0.users.set_password(account.id(), account.kept(), &kept).await;
-        if !put.map_err(store)? {
+        if !put? {
             return Err(link_invalid());
         }
         // Each of these whatever comes of the others.
-        let sessions = ask.session.end_all_of(&account.identity).await.map_err(store);
+        let sessions = ask.session.end_all_of(&account.identity).await;
         let keys = self.end_keys(input, account.id()).await;
-        let links = self.0.tokens.forget(account.id()).await.map_err(store);
+        let links = self.0.tokens.forget(account.id()).await;
         sessions?;
         keys?;
         links?;

@@ -3,7 +3,6 @@ mod email;
 mod flows;
 mod input;
 mod mail;
-mod next;
 mod one_time;
 mod page;
 mod service;
@@ -28,6 +27,7 @@ pub use self::service::AccountsFuture;
 #[cfg(feature = "smtp")]
 pub use self::smtp::{SmtpError, SmtpMailer};
 pub use self::users::{Account, MemoryUsers, Users};
+use crate::own_path::own_path;
 use crate::password::{Attempts, PasswordRules, Passwords};
 use crate::stored_key::KeyStore;
 
@@ -216,13 +216,13 @@ impl AccountsBuilder {
             ));
         }
         let is_mount = self.mount.is_empty()
-            || (next::own_path(&self.mount).is_some() && !self.mount.ends_with('/'));
+            || (own_path(&self.mount).is_some() && !self.mount.ends_with('/'));
         if !is_mount {
             let mount = &self.mount;
             wrong(format!("`{mount}` is no path to mount anything at: write `/account`"));
         }
         for path in [&self.after_log_in, &self.after_log_out] {
-            if next::own_path(path).is_none() {
+            if own_path(path).is_none() {
                 wrong(format!("`{path}` is no path of this site"));
             }
         }

@@ -22,9 +22,9 @@ use tower_service::Service;
 
 use super::Accounts;
 use super::input::{Input, is_form, words};
-use super::next::own_path;
 use super::page::{Page, PageKind};
 use crate::kinds::REQUEST_CROSS_SITE;
+use crate::own_path::own_path;
 use crate::secret_id::SecretId;
 use crate::session::{Session, SessionInfo};
 use crate::stored_key::KeyRecord;
@@ -70,6 +70,12 @@ pub(super) struct Ask<'a> {
     pub(super) session: &'a Session,
     pub(super) client: Option<ClientAddr>,
     pub(super) now: SystemTime,
+}
+
+impl<'a> Ask<'a> {
+    fn of(context: &Context, session: &'a Session) -> Self {
+        Self { session, client: context.client(), now: context.clock().wall() }
+    }
 }
 
 /// What was done.
@@ -238,9 +244,9 @@ impl Accounts {
             None if reads && action.is_form() => true,
             None => context.dialect().format() == Format::Html,
         };
-        if reads && is_html && action.methods() == "OPTIONS, POST" {
+        if reads && is_html && !matches!(action, Action::Form(_)) {
             // A browser that looks again at what it has sent.
-            return private(see(format!("{mount}{}", action.page().path())));
+            return private(see(&format!("{mount}{}", action.page().path())));
         }
         if parts.method == Method::OPTIONS {
             let mut answer = answer(StatusCode::NO_CONTENT, "text/plain", String::new());
@@ -253,7 +259,7 @@ impl Accounts {
         let mut kept = Kept { token, next, ..Kept::default() };
         let done = self.handle(context, parts, body, action, &mut kept).await;
         let answer = match done {
-            Ok(done) if is_html => self.show(context, action, done, &kept),
+            Ok(done) if is_html => self.show(context, action, &done, &kept),
             Ok(Done { status, json, .. }) => answer(status, "application/json", json.to_string()),
             Err(problem) if is_html => {
                 let lists = self.lists(context, parts, action).await;
@@ -293,7 +299,7 @@ impl Accounts {
         if action.needs_somebody() && session.identity().is_none() {
             return Err(nobody());
         }
-        let ask = Ask { session, client: context.client(), now: context.clock().wall() };
+        let ask = Ask::of(context, session);
         if is_get {
             return self.get(&ask, action).await;
         }
@@ -332,7 +338,19 @@ impl Accounts {
             Action::EndKey => self.end_key(ask, input).await,
         }
     }
-    fn page<'a>(&'a self, context: &Context, kind: PageKind, kept: &'a Kept) -> Page<'a> {
+    /// A page, with what it shows beside its form.
+    fn page<'a>(
+        &'a self,
+        context: &Context,
+        kind: PageKind,
+        kept: &'a Kept,
+        shown: Option<&'a Shown>,
+    ) -> Page<'a> {
+        let (sessions, keys, new_key): (&[_], &[_], _) = match shown {
+            Some(Shown::Sessions(list)) => (list, &[], None),
+            Some(Shown::Keys(list, key)) => (&[], list, key.as_deref()),
+            _ => (&[], &[], None),
+        };
         Page {
             kind,
             service: &self.0.service,
@@ -343,36 +361,22 @@ impl Accounts {
             token: &kept.token,
             next: &kept.next,
             label: &kept.label,
-            sessions: &[],
-            keys: &[],
-            new_key: None,
+            sessions,
+            keys,
+            new_key,
             home: &self.0.after_log_in,
             now: context.clock().wall(),
         }
     }
-    fn show(&self, context: &Context, action: Action, done: Done, kept: &Kept) -> Response<Body> {
-        let (sessions, keys, new_key);
-        let mut page = self.page(context, action.page(), kept);
-        match done.shown {
-            Shown::Form => {}
-            Shown::LogIn(message) => {
-                page.kind = PageKind::LogIn;
-                page.message = Some(message);
-            }
-            Shown::See(place) => return see(place),
-            Shown::Said(message) => {
-                page.kind = PageKind::Done;
-                page.message = Some(message);
-            }
-            Shown::Sessions(list) => {
-                sessions = list;
-                page.sessions = &sessions;
-            }
-            Shown::Keys(list, key) => {
-                (keys, new_key) = (list, key);
-                (page.keys, page.new_key) = (&keys, new_key.as_deref());
-            }
-        }
+    fn show(&self, context: &Context, action: Action, done: &Done, kept: &Kept) -> Response<Body> {
+        let (kind, message) = match done.shown {
+            Shown::See(ref place) => return see(place),
+            Shown::LogIn(message) => (PageKind::LogIn, Some(message)),
+            Shown::Said(message) => (PageKind::Done, Some(message)),
+            Shown::Form | Shown::Sessions(_) | Shown::Keys(..) => (action.page(), None),
+        };
+        let mut page = self.page(context, kind, kept, Some(&done.shown));
+        page.message = message;
         html(done.status, self.0.pages.html(&page))
     }
     /// The page again, with what is wrong.
@@ -381,7 +385,7 @@ impl Accounts {
         context: &Context,
         action: Action,
         problem: Problem,
-        (kept, lists): (&Kept, Option<Done>),
+        (kept, lists): (&Kept, Option<Shown>),
     ) -> Response<Body> {
         let mount = &self.0.mount;
         if problem.kind() == AUTHENTICATION_REQUIRED {
@@ -390,23 +394,11 @@ impl Accounts {
                 back = format!("{back}?token={}", kept.token);
             }
             let back: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
-            return see(format!("{mount}/login?next={back}"));
+            return see(&format!("{mount}/login?next={back}"));
         }
         let message = words(&problem, action.page());
-        let (sessions, keys);
-        let mut page = self.page(context, action.page(), kept);
+        let mut page = self.page(context, action.page(), kept, lists.as_ref());
         page.error = Some(&message);
-        match lists.map(|done| done.shown) {
-            Some(Shown::Sessions(list)) => {
-                sessions = list;
-                page.sessions = &sessions;
-            }
-            Some(Shown::Keys(list, _)) => {
-                keys = list;
-                page.keys = &keys;
-            }
-            _ => {}
-        }
         let answer = problem.respond(context);
         let shown = html(answer.status(), self.0.pages.html(&page));
         let (shown, body) = shown.into_parts();
@@ -416,14 +408,15 @@ impl Accounts {
         Response::from_parts(parts, body)
     }
     /// What a page shows beside its form, also where that went wrong.
-    async fn lists(&self, context: &Context, parts: &Parts, action: Action) -> Option<Done> {
+    async fn lists(&self, context: &Context, parts: &Parts, action: Action) -> Option<Shown> {
         let session = parts.extensions.get::<Session>()?;
-        let ask = Ask { session, client: context.client(), now: context.clock().wall() };
-        match action.page() {
-            PageKind::Sessions => self.sessions(&ask).await.ok(),
-            PageKind::Keys => self.keys(&ask).await.ok(),
-            _ => None,
-        }
+        let ask = Ask::of(context, session);
+        let done = match action.page() {
+            PageKind::Sessions => self.sessions(&ask).await,
+            PageKind::Keys => self.keys(&ask).await,
+            _ => return None,
+        };
+        Some(done.ok()?.shown)
     }
     /// Where a browser goes after it has logged in.
     pub(super) fn place(&self, input: &Input) -> Result<String, Problem> {
@@ -439,7 +432,7 @@ fn answer(status: StatusCode, kind: &'static str, text: String) -> Response<Body
     answer
 }
 
-fn see(place: String) -> Response<Body> {
+fn see(place: &str) -> Response<Body> {
     let mut answer = answer(StatusCode::SEE_OTHER, "text/plain", String::new());
     if let Ok(place) = HeaderValue::try_from(place) {
         answer.headers_mut().insert(LOCATION, place);

@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use portcullis_core::problem::kinds::{INTERNAL_ERROR, REQUEST_INVALID, ROUTE_NOT_FOUND};
-use portcullis_core::{Identity, IdentityKind, Problem, is_scope};
+use portcullis_core::{IdentityKind, Problem, is_scope};
 use serde_json::{Value, json};
 
 use super::Accounts;
-use super::flows::{link_invalid, store};
+use super::flows::link_invalid;
 use super::input::Input;
 use super::mail::MailKind;
 use super::one_time::Purpose;
@@ -22,8 +22,6 @@ use crate::stored_key::{KeyRecord, KeyStore};
 
 /// How many keys a user may have.
 const KEYS: usize = 50;
-/// How long the text of a key is good that has another one.
-const OVERLAP: Duration = Duration::from_secs(86_400);
 /// How long the name of a key may be.
 const LABEL: usize = 100;
 /// For how many days a key may be good.
@@ -59,16 +57,16 @@ fn key(record: &KeyRecord) -> Value {
 
 impl Accounts {
     /// The account of whoever has logged in here, and not elsewhere.
-    async fn own(&self, ask: &Ask<'_>) -> Result<(Identity, Account), Problem> {
+    async fn own(&self, ask: &Ask<'_>) -> Result<Account, Problem> {
         let identity = ask.session.identity().ok_or_else(nobody)?;
-        let account = self.0.users.by_id(identity.subject()).await.map_err(store)?;
+        let account = self.0.users.by_id(identity.subject()).await?;
         let is_own =
             |account: &Account| account.identity.key() == identity.key() && !account.is_disabled;
-        Ok((identity.clone(), account.filter(is_own).ok_or_else(nobody)?))
+        account.filter(is_own).ok_or_else(nobody)
     }
     /// The account of whoever has logged in, and shows with this very request that they know the password.
     async fn shown_again(&self, ask: &Ask<'_>, input: &Input) -> Result<Account, Problem> {
-        let (_, account) = self.own(ask).await?;
+        let account = self.own(ask).await?;
         let current = input.secret("current")?;
         // By itself: what strangers try for the address takes nothing from who has a session.
         let own = format!("session of {}", account.id());
@@ -96,13 +94,13 @@ impl Accounts {
         let room = self.room()?;
         let kept = self.0.passwords.hash(password).await?;
         let put = self.0.users.set_password(account.id(), account.kept(), &kept).await;
-        if !put.map_err(store)? {
+        if !put? {
             return Err(Problem::new(SESSION_CONFLICT));
         }
         // Each of these whatever comes of the others.
         let others = ask.session.end_others().await;
         let keys = self.end_keys(input, account.id()).await;
-        let links = self.0.tokens.forget(account.id()).await.map_err(store);
+        let links = self.0.tokens.forget(account.id()).await;
         let renewed = ask.session.renew().await;
         others?;
         keys?;
@@ -118,11 +116,11 @@ impl Accounts {
         let email = Self::email(input)?;
         let may_write = self.may_write(&email, ask)?;
         let room = self.room()?;
-        let other = self.0.users.by_email(&email).await.map_err(store)?;
+        let other = self.0.users.by_email(&email).await?;
         let data = email.as_str().to_owned();
         let link = self.link(ask, Purpose::Email, account.id(), data).await?;
         if self.still(&account, input.secret("current")?).await?.is_none() {
-            self.0.tokens.forget(account.id()).await.map_err(store)?;
+            self.0.tokens.forget(account.id()).await?;
             return Err(wrong());
         }
         let is_free = other.is_none_or(|other| other.id() == account.id());
@@ -136,7 +134,7 @@ impl Accounts {
         ask: &Ask<'_>,
         input: &Input,
     ) -> Result<Done, Problem> {
-        let (_, account) = self.own(ask).await?;
+        let account = self.own(ask).await?;
         let token = self.token(ask, input, Purpose::Email).await?;
         let email = super::Email::parse(&token.data).ok_or_else(link_invalid)?;
         if &*token.owner != account.id() {
@@ -144,16 +142,16 @@ impl Accounts {
         }
         let room = self.room()?;
         self.take(ask, &token).await?;
-        if !self.0.users.set_email(account.id(), &email).await.map_err(store)? {
+        if !self.0.users.set_email(account.id(), &email).await? {
             return Err(link_invalid());
         }
-        let now = self.0.users.by_id(account.id()).await.map_err(store)?;
+        let now = self.0.users.by_id(account.id()).await?;
         if now.is_none_or(|now| now.is_disabled || now.kept() != account.kept()) {
             // Another password was put meanwhile: the link was worth nothing any more.
-            self.0.users.set_email(account.id(), &account.email).await.map_err(store)?;
+            self.0.users.set_email(account.id(), &account.email).await?;
             return Err(link_invalid());
         }
-        self.0.tokens.forget(account.id()).await.map_err(store)?;
+        self.0.tokens.forget(account.id()).await?;
         ask.session.renew().await?;
         audit("email-change", account.id(), "done");
         self.send(room, MailKind::EmailChanged, account.email, None);
@@ -188,8 +186,8 @@ impl Accounts {
         else {
             return Ok(());
         };
-        for key in keys.list(Some(user)).await.map_err(store)? {
-            keys.end(&key.id).await.map_err(store)?;
+        for key in keys.list(Some(user)).await? {
+            keys.end(&key.id).await?;
         }
         Ok(())
     }
@@ -197,8 +195,8 @@ impl Accounts {
         self.0.keys.as_deref().ok_or_else(|| Problem::new(ROUTE_NOT_FOUND))
     }
     pub(super) async fn keys(&self, ask: &Ask<'_>) -> Result<Done, Problem> {
-        let (_, account) = self.own(ask).await?;
-        let list = self.key_store()?.list(Some(account.id())).await.map_err(store)?;
+        let account = self.own(ask).await?;
+        let list = self.key_store()?.list(Some(account.id())).await?;
         Ok(Done::of(list.iter().map(key).collect(), Shown::Keys(list, None)))
     }
     /// Makes a key, and says it this once.
@@ -218,7 +216,7 @@ impl Accounts {
             return Err(invalid("`scopes` are no words of printable ASCII, or more than 50"));
         }
         let keys = self.key_store()?;
-        if keys.list(Some(account.id())).await.map_err(store)?.len() >= KEYS {
+        if keys.list(Some(account.id())).await?.len() >= KEYS {
             return Err(invalid("there are 50 keys already: end one first"));
         }
         let room = self.room()?;
@@ -231,11 +229,11 @@ impl Accounts {
         record.label = label.into();
         let life = days.map(|days| Duration::from_secs(days * 86_400));
         record.expires = life.and_then(|life| ask.now.checked_add(life));
-        if !keys.add(record.clone()).await.map_err(store)? {
+        if !keys.add(record.clone()).await? {
             return Err(Problem::new(INTERNAL_ERROR).cause("two keys of one id"));
         }
         if self.still(&account, input.secret("current")?).await?.is_none() {
-            keys.end(&record.id).await.map_err(store)?;
+            keys.end(&record.id).await?;
             return Err(wrong());
         }
         audit("key-made", account.id(), "done");
@@ -265,7 +263,7 @@ impl Accounts {
         account: &Account,
         input: &Input,
     ) -> Result<Option<KeyRecord>, Problem> {
-        let found = self.key_store()?.by_id(input.required("id")?).await.map_err(store)?;
+        let found = self.key_store()?.by_id(input.required("id")?).await?;
         Ok(found.filter(|key| key.user.as_deref() == Some(account.id())))
     }
     /// Gives a key another text, and says it this once.
@@ -279,14 +277,14 @@ impl Accounts {
         }
         let room = self.room()?;
         let made = NewApiKey::generate(&self.0.key_prefix);
-        let until = ask.now.checked_add(OVERLAP).unwrap_or(ask.now);
+        let until = ask.now.checked_add(KeyRecord::OVERLAP).unwrap_or(ask.now);
         let keys = self.key_store()?;
         let put = keys.rotate(&record.id, &record.digest, &made.digest(), until).await;
-        if !put.map_err(store)? {
+        if !put? {
             return Err(Problem::new(KEY_CONFLICT));
         }
         if self.still(&account, input.secret("current")?).await?.is_none() {
-            keys.end(&record.id).await.map_err(store)?;
+            keys.end(&record.id).await?;
             return Err(wrong());
         }
         record.previous = Some((record.digest, until));
@@ -295,11 +293,11 @@ impl Accounts {
         self.said_once(&account, &record, &made, StatusCode::OK).await
     }
     pub(super) async fn end_key(&self, ask: &Ask<'_>, input: &Input) -> Result<Done, Problem> {
-        let (_, account) = self.own(ask).await?;
+        let account = self.own(ask).await?;
         let ended = match self.own_key(&account, input).await? {
             Some(record) => {
                 audit("key-ended", account.id(), "done");
-                self.key_store()?.end(&record.id).await.map_err(store)?
+                self.key_store()?.end(&record.id).await?
             }
             None => false,
         };

@@ -21,6 +21,7 @@ use self::pool::{Pool, Scratch};
 pub(crate) use self::rules::spelled;
 pub use self::rules::{PasswordRule, PasswordRules};
 use crate::kinds::PASSWORDS_BUSY;
+use crate::secret_id::SecretId;
 
 /// Keeps passwords, and looks whether one is right: by Argon2id (RFC 9106), on threads of its own, so that no request waits for another one's hash. Cheap to clone; clones
 /// share the threads.
@@ -186,6 +187,10 @@ impl Passwords {
     }
 }
 
+fn no_chance() -> PasswordError {
+    PasswordError::Failed("there is no chance to be had".to_owned())
+}
+
 #[expect(
     clippy::panic,
     reason = "there is no chance to be had on this machine: nothing that is secret can be made"
@@ -226,8 +231,7 @@ impl Inner {
             return Err(PasswordError::Failed("it is too long".to_owned()));
         }
         let mut salt = [0; SALT];
-        let no_chance = |_| PasswordError::Failed("there is no chance to be had".to_owned());
-        SystemRandom::new().fill(&mut salt).map_err(no_chance)?;
+        SystemRandom::new().fill(&mut salt).map_err(|_| no_chance())?;
         let mut tag = [0; TAG];
         self.tag(
             (Algorithm::Argon2id, Version::V0x13, self.cost),
@@ -334,7 +338,8 @@ impl PasswordsBuilder {
         let (pool, nobody) = (Pool::new(at_once, waiting), String::new());
         let mut inner = Inner { cost, pepper, nobody, pool };
         // Of a password that nobody has.
-        let made = Unknown::new().and_then(|secret| inner.hash(&secret.0, &mut Scratch::default()));
+        let secret = SecretId::new().ok_or_else(no_chance);
+        let made = secret.and_then(|secret| inner.hash(secret.text(), &mut Scratch::default()));
         match made {
             Ok(nobody) => inner.nobody = nobody,
             Err(error) => {
@@ -344,18 +349,6 @@ impl PasswordsBuilder {
             }
         }
         Ok(Passwords(Arc::new(inner)))
-    }
-}
-
-/// A text that nobody knows.
-struct Unknown(String);
-
-impl Unknown {
-    fn new() -> Result<Self, PasswordError> {
-        let mut bytes = [0; 32];
-        let no_chance = |_| PasswordError::Failed("there is no chance to be had".to_owned());
-        SystemRandom::new().fill(&mut bytes).map_err(no_chance)?;
-        Ok(Self(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)))
     }
 }
 

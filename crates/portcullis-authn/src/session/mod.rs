@@ -22,6 +22,7 @@ pub use self::handle::{Session, SessionError, SessionInfo};
 use self::live::Live;
 pub use self::record::{SessionDigest, SessionRecord};
 pub use self::store::{MemorySessions, SessionStore, StoreError, Touch};
+use crate::own_path::own_path;
 use crate::proof::Asked;
 use crate::secret_id::SecretId;
 
@@ -229,10 +230,7 @@ impl Sessions {
         if settings.trusted.iter().any(|origin| !is_origin(origin)) {
             wrong("an origin that is trusted is none: write `https://app.example`, without a path");
         }
-        let is_own = |path: &str| {
-            let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\"\\?#".contains(&byte);
-            path.starts_with('/') && !path.starts_with("//") && !path.bytes().any(is_odd)
-        };
+        let is_own = |path: &str| own_path(path).is_some() && !path.contains(['"', '?', '#']);
         if settings.log_in.as_deref().is_some_and(|path| !is_own(path)) {
             wrong("the page to log in on is none of this site: write `/account/login`");
         }

@@ -4,7 +4,7 @@ mod scheme;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_core::Identity;
@@ -39,6 +39,9 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
+    /// How long the text of a key is good that has got another one.
+    pub const OVERLAP: Duration = Duration::from_secs(86_400);
+
     /// A key of a machine that is good until somebody ends it.
     pub fn new(
         id: impl Into<Arc<str>>,

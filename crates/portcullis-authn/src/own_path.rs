@@ -1,7 +1,7 @@
-//! Where a browser goes after it has logged in.
+//! Where a browser may be sent: paths of this site.
 
 /// A path of this very site, and nothing that a browser could read as another one (RFC 9700, section 4.11: open redirectors).
-pub(super) fn own_path(text: &str) -> Option<&str> {
+pub(crate) fn own_path(text: &str) -> Option<&str> {
     let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\' || !c.is_ascii();
     let own = text.starts_with('/') && !text.starts_with("//") && text.len() <= 2_000;
     (own && !text.chars().any(is_odd)).then_some(text)
