@@ -2,30 +2,33 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
-use portcullis_core::problem::kinds::{
-    AUTHENTICATION_MISSING, AUTHORIZATION_MISSING, CONTEXT_CONFLICT,
-};
+use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
 use portcullis_core::stack::{Enforcement, KnownCaller, KnownRoute, Plan, Staged};
 use portcullis_core::{
-    AuthState, Body, BoxError, ConfigError, Context, Decision, Identity, Problem, Refusable,
-    Requirement, Route, Verdict, is_scope, stage,
+    AuthState, Body, BoxError, ConfigError, Context, Decision, Problem, Requirement, Route,
+    RouteTable, StepUp, Verdict, is_scope, stage,
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::compiled::{Compiled, objection};
-use crate::kinds::{PERMISSION_DENIED, SCOPE_INSUFFICIENT, STEP_UP_REQUIRED};
-use crate::roles::{RoleSet, Roles};
-
-/// The assurance level that satisfies a step-up (NIST SP 800-63B: two factors).
-const STEPPED_UP: u8 = 2;
+use crate::authorizer::Authorizer;
+use crate::future::AuthorizeFuture;
+use crate::judge::{Head, Judge, Judged, Judgement, SCOPE_MISSING};
+use crate::kinds::{
+    AUTHORIZATION_UNAVAILABLE, PERMISSION_DENIED, SCOPE_INSUFFICIENT, STEP_UP_REQUIRED,
+};
+use crate::live::LiveRoles;
+use crate::log::DecisionLog;
+use crate::matrix::Matrix;
+use crate::policy::{Opinion, Policies, Policy};
+use crate::shadow::Shadow;
 
 /// As the kind of an [`AuthorizeLayer`]: it decides by the access of the matched route.
 #[derive(Clone, Copy, Debug)]
@@ -39,44 +42,87 @@ pub struct Fixed;
 /// [`new`](Self::new) decides by the access that each route states. With [`require`](Self::require) it also has a
 /// requirement of its own, and may then stand in front of a service that has no route table.
 pub struct AuthorizeLayer<K = ByRoute> {
-    policy: Arc<Policy>,
+    settings: Arc<Settings>,
     kind: PhantomData<fn() -> K>,
 }
 
-#[derive(Debug)]
-struct Policy {
-    roles: Roles,
-    fixed: Option<(Requirement, RoleSet)>,
-    compiled: OnceLock<Compiled>,
+/// What a layer decides by, and who is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) authorizer: Arc<Authorizer>,
+    fixed: Option<Requirement>,
+    shadow: Option<Shadow>,
 }
 
 impl AuthorizeLayer<ByRoute> {
-    /// Decides by the access that each route states.
-    pub fn new(roles: Roles) -> Self {
-        Self::of(Policy { roles, fixed: None, compiled: OnceLock::new() })
+    /// Decides by the access that each route states, and by these roles: [`Roles`](crate::Roles) that stay as they are, or [`LiveRoles`] that change.
+    pub fn new(roles: impl Into<LiveRoles>) -> Self {
+        let authorizer = Arc::new(Authorizer::new(roles));
+        Self::of(Settings { authorizer, fixed: None, shadow: None })
     }
     /// Also asks every caller for `permission`; needs no route table then.
     pub fn require(self, permission: impl Into<Arc<str>>) -> AuthorizeLayer<Fixed> {
-        let permission = permission.into();
-        let roles = self.policy.roles.clone();
-        let set = roles.granting(&permission);
-        AuthorizeLayer::of(Policy {
-            roles,
-            fixed: Some((Requirement::Permission(permission), set)),
-            compiled: OnceLock::new(),
-        })
+        let fixed = Some(Requirement::Permission(permission.into()));
+        AuthorizeLayer::of(Settings { fixed, ..Settings::clone(&self.settings) })
     }
 }
 
 impl<K> AuthorizeLayer<K> {
-    fn of(policy: Policy) -> Self {
-        Self { policy: Arc::new(policy), kind: PhantomData }
+    fn of(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), kind: PhantomData }
+    }
+    fn with(&self, edit: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::clone(&self.settings);
+        edit(&mut settings);
+        Self::of(settings)
+    }
+    /// A policy, which routes ask by this name, in place of any of the same name. Default: none.
+    #[must_use]
+    pub fn policy(self, name: impl Into<Arc<str>>, policy: impl Policy) -> Self {
+        self.shared_policy(name, Arc::new(policy))
+    }
+    /// The same of a policy that others have too.
+    #[must_use]
+    pub fn shared_policy(self, name: impl Into<Arc<str>>, policy: Arc<dyn Policy>) -> Self {
+        self.with(|settings| {
+            let Authorizer { judge, log } = &*settings.authorizer;
+            let mut judge = Judge::clone(judge);
+            judge.policies.put(name.into(), policy);
+            let authorizer = Authorizer { judge: Arc::new(judge), log: log.clone() };
+            settings.authorizer = Arc::new(authorizer);
+        })
+    }
+    /// Where decisions are written. Default: nowhere.
+    #[must_use]
+    pub fn log(self, log: DecisionLog) -> Self {
+        self.with(|settings| {
+            let judge = Arc::clone(&settings.authorizer.judge);
+            settings.authorizer = Arc::new(Authorizer { judge, log: Some(log) });
+        })
+    }
+    /// Runs a candidate beside what decides. Default: none.
+    #[must_use]
+    pub fn shadow(self, shadow: Shadow) -> Self {
+        self.with(|settings| settings.shadow = Some(shadow))
+    }
+    /// What the application asks about objects.
+    pub fn authorizer(&self) -> Authorizer {
+        Authorizer::clone(&self.settings.authorizer)
+    }
+    /// Who may call what, for each route of a table and each role.
+    pub fn matrix(&self, table: &Arc<RouteTable>) -> Matrix {
+        Matrix::new(&self.settings.authorizer.judge, self.settings.fixed.as_ref(), table)
+    }
+    fn policies(&self) -> &Policies {
+        &self.settings.authorizer.judge.policies
     }
     fn check_table(&self, plan: &mut Plan) {
-        if let Some((requirement, _)) = &self.policy.fixed {
-            plan.errors(objection(&self.policy.roles, requirement, "AuthorizeLayer"));
+        let judge = &self.settings.authorizer.judge;
+        if let Some(requirement) = &self.settings.fixed {
+            plan.errors(judge.objection(requirement, false, "AuthorizeLayer"));
         }
-        let known: HashSet<_> = self.policy.roles.names().collect();
+        let roles = judge.roles.current();
+        let known: HashSet<_> = roles.names().collect();
         let unknown = plan.mentioned_roles().filter(|(_, role)| !known.contains(role));
         let unknown = unknown.map(|(place, role)| {
             ConfigError::new(
@@ -89,44 +135,59 @@ impl<K> AuthorizeLayer<K> {
         let Some(table) = plan.table().cloned() else { return };
         for route in table.routes() {
             let place = format!("route `{route}`");
-            plan.errors(objection(&self.policy.roles, route.access().requirement(), &place));
-            let asks = route.access().scopes().len() > 0 || route.access().issuers().len() > 0;
-            if asks && route.access().is_public() {
-                let message = "it is public, so nobody's credentials are looked at, and its scopes and issuers mean nothing: make it \
-                               `optional` or `authenticated`, or drop them";
-                plan.errors([ConfigError::new(&place, message)]);
-            }
-            plan.errors(route.access().scopes().filter(|scope| !is_scope(scope)).map(|scope| {
-                let message =
-                    "is no scope: a word of printable ASCII without spaces, `\"` and `\\`";
-                ConfigError::new(&place, format!("`{scope}` {message}"))
-            }));
-            if self.policy.fixed.is_some() && route.access().is_public() {
-                let message = "it is public, so nobody's credentials are looked at, but `AuthorizeLayer::require` asks \
-                               everybody for a permission: make the route `optional`, or drop `require`";
-                plan.errors([ConfigError::new(&place, message)]);
-            }
+            let by_object = route.access().checks_objects();
+            plan.errors(judge.objection(route.access().requirement(), by_object, &place));
+            plan.errors(self.objections(&route).map(|message| ConfigError::new(&place, message)));
         }
-        self.policy.compiled.get_or_init(|| Compiled::new(&table, &self.policy.roles));
+    }
+    /// What cannot be meant in what a route asks.
+    fn objections(&self, route: &Route) -> impl Iterator<Item = String> {
+        let access = route.access();
+        let mut messages = Vec::new();
+        let is_public = access.is_public();
+        let asks = access.scopes().len() > 0 || access.issuers().len() > 0;
+        if asks && is_public {
+            messages.push("it is public, so nobody's credentials are looked at, and its scopes and issuers mean nothing: make it \
+                           `optional` or `authenticated`, or drop them".to_owned());
+        }
+        for scope in access.scopes().filter(|scope| !is_scope(scope)) {
+            messages.push(format!(
+                "`{scope}` is no scope: a word of printable ASCII without spaces, `\"` and `\\`"
+            ));
+        }
+        if self.settings.fixed.is_some() && is_public {
+            messages.push("it is public, so nobody's credentials are looked at, but `AuthorizeLayer::require` asks \
+                           everybody for a permission: make the route `optional`, or drop `require`".to_owned());
+        }
+        if let Some(StepUp { level, max_age, .. }) = access.step_up()
+            && (level.is_some_and(|level| !(1..=3).contains(&level))
+                || max_age.is_some_and(|age| age.is_zero())
+                || (level, max_age) == (None, None))
+        {
+            messages.push("its step-up asks for nothing that somebody could do: a level is 1, 2 or 3, and an age is more than nothing".to_owned());
+        }
+        messages.into_iter()
     }
 }
 
 impl<K> Clone for AuthorizeLayer<K> {
     fn clone(&self) -> Self {
-        Self { policy: Arc::clone(&self.policy), kind: PhantomData }
+        Self { settings: Arc::clone(&self.settings), kind: PhantomData }
     }
 }
 
 impl<K> fmt::Debug for AuthorizeLayer<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthorizeLayer").field("policy", &self.policy).finish()
+        f.debug_struct("AuthorizeLayer").field("settings", &self.settings).finish()
     }
 }
 
 impl<S, K> Layer<S> for AuthorizeLayer<K> {
     type Service = Authorize<S>;
     fn layer(&self, inner: S) -> Self::Service {
-        Authorize { inner, policy: Arc::clone(&self.policy) }
+        let mut settings = Settings::clone(&self.settings);
+        settings.shadow = settings.shadow.map(|shadow| shadow.above(self.policies()));
+        Authorize { inner, settings: Arc::new(settings) }
     }
 }
 
@@ -148,24 +209,24 @@ impl Staged for AuthorizeLayer<Fixed> {
     }
 }
 
-/// Lets a request through only when its caller may: 401 for a caller nobody knows, 403 for one who may not.
+/// Lets a request through only when its caller may: 401 for a caller nobody knows, 403 for one who may not, 503 where it cannot be told.
 ///
 /// The [`Decision`] stays in the context, also when the answer is no.
 #[derive(Clone, Debug)]
 pub struct Authorize<S> {
     inner: S,
-    policy: Arc<Policy>,
+    settings: Arc<Settings>,
 }
 
 impl<S, ReqBody, B> Service<Request<ReqBody>> for Authorize<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<B>>,
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Refusable<S::Future>;
+    type Future = AuthorizeFuture<S, ReqBody>;
 
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -173,119 +234,71 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
-        match self.policy.admit(&context) {
-            Ok(()) => Refusable::calling(self.inner.call(request)),
-            Err(problem) => Refusable::answered(problem.respond(&context)),
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        match self.settings.admit(&context, Head { method, uri, headers }, None) {
+            Admitted::Yes => AuthorizeFuture::calling(&mut self.inner, request, context),
+            Admitted::No(problem) => AuthorizeFuture::refused(problem.respond(&context)),
+            Admitted::Ask(policy) => {
+                let settings = Arc::clone(&self.settings);
+                AuthorizeFuture::asking(&mut self.inner, request, context, settings, policy)
+            }
         }
     }
 }
 
-/// Why a caller is refused who lacks a scope.
-const SCOPE_MISSING: &str = "scope-missing";
+/// What becomes of a request.
+pub(crate) enum Admitted {
+    Yes,
+    No(Problem),
+    Ask(Arc<dyn Policy>),
+}
 
-/// A verdict, the rule behind it, and why.
-type Judgement<'a> = (Verdict, &'a Requirement, &'static str);
-
-impl Policy {
-    fn admit(&self, context: &Context) -> Result<(), Problem> {
-        let (verdict, rule, reason) = self.judge(context)?;
-        context.note("authorize", || format!("{verdict}: {rule}: {reason}"));
-        let decision = Decision::new(verdict, context.route().cloned(), rule.clone(), reason);
-        if !context.set_decision(decision) {
-            return Err(
-                Problem::new(CONTEXT_CONFLICT).cause("two layers decided about the same request")
-            );
-        }
-        match verdict {
-            Verdict::Allow => Ok(()),
-            Verdict::StepUp => Err(step_up()),
-            _ if reason == SCOPE_MISSING => Err(insufficient_scope(context)),
-            _ if context.identity().is_some() => Err(PERMISSION_DENIED.into()),
-            _ => Err(challenged(context)),
-        }
-    }
-
-    /// Decides, by the layer's own requirement and the route's; the first that does not allow counts.
-    fn judge<'a>(&'a self, context: &'a Context) -> Result<Judgement<'a>, Problem> {
-        let route = context.route();
-        let own = self.fixed.as_ref().map(|(requirement, set)| (requirement, Some(set)));
-        let routed = route.map(|route| (route.access().requirement(), self.granting(route)));
-        if own.is_none() && routed.is_none() {
-            let cause = "no route layer has seen the request: put one in front, or say `AuthorizeLayer::require`";
-            return Err(Problem::new(AUTHORIZATION_MISSING).cause(cause));
-        }
-        let mut judgement = (Verdict::Deny, &Requirement::Public, "no-rule");
-        for (requirement, set) in own.into_iter().chain(routed) {
-            judgement = self.judge_one(context, route, requirement, set)?;
-            if judgement.0 != Verdict::Allow {
-                return Ok(judgement);
-            }
-        }
-        if let (Some(route), Some(identity)) = (route, context.identity()) {
-            let access = route.access();
-            if !access.takes(identity.issuer()) {
-                return Ok((Verdict::Deny, judgement.1, "issuer-not-taken"));
-            }
-            if !access.scopes().all(|asked| identity.scopes().any(|scope| scope == asked)) {
-                return Ok((Verdict::Deny, judgement.1, SCOPE_MISSING));
-            }
-        }
-        let step_up = route.is_some_and(|route| route.access().step_up());
-        if step_up && context.identity().is_none() {
-            return Ok((Verdict::Deny, judgement.1, "not-authenticated"));
-        }
-        let level = context.identity().and_then(Identity::assurance);
-        if step_up && level.is_none_or(|level| level < STEPPED_UP) {
-            return Ok((Verdict::StepUp, judgement.1, "assurance-too-low"));
-        }
-        Ok(judgement)
-    }
-
-    fn judge_one<'a>(
+impl Settings {
+    /// What a policy thinks comes with it the second time.
+    pub(crate) fn admit(
         &self,
         context: &Context,
-        route: Option<&Route>,
-        requirement: &'a Requirement,
-        set: Option<&RoleSet>,
-    ) -> Result<Judgement<'a>, Problem> {
-        if *requirement == Requirement::Public {
-            return Ok((Verdict::Allow, requirement, "public"));
-        }
-        let Some(auth) = context.auth() else {
-            let cause = "no layer has found out who is calling: put `AuthenticateLayer` in front of `AuthorizeLayer`";
-            return Err(Problem::new(AUTHENTICATION_MISSING).cause(cause));
+        head: Head<'_>,
+        opinion: Option<Opinion>,
+    ) -> Admitted {
+        let own = self.fixed.as_ref();
+        let judged = match self.authorizer.judge.judge(own, context, Some(head), opinion) {
+            Ok(Judged::Judgement(judged)) => judged,
+            Ok(Judged::Ask(policy)) => return Admitted::Ask(policy),
+            Err(problem) => return Admitted::No(problem),
         };
-        let identity = AuthState::identity(auth);
-        Ok(match (requirement, identity) {
-            (Requirement::Optional, _) => (Verdict::Allow, requirement, "optional"),
-            (_, None) => (Verdict::Deny, requirement, "not-authenticated"),
-            (Requirement::Authenticated, Some(_)) => (Verdict::Allow, requirement, "authenticated"),
-            (Requirement::Permission(permission), Some(identity)) => {
-                // A table that the stack did not start with is asked by name.
-                let granted = match set {
-                    Some(set) => self.roles.any_in(identity, set),
-                    None => identity.roles().any(|role| self.roles.grants(role, permission)),
-                };
-                if granted {
-                    (Verdict::Allow, requirement, "permission-granted")
-                } else {
-                    (Verdict::Deny, requirement, "permission-missing")
+        if let Some(shadow) = &self.shadow {
+            shadow.compare(own, context, head, judged.verdict);
+        }
+        if let Some(log) = &self.authorizer.log {
+            log.request(context, head, &judged);
+        }
+        let Judgement { verdict, rule, reason, role } = judged;
+        context.note("authorize", || {
+            let by = role.map(|role| self.authorizer.by_role(role)).unwrap_or_default();
+            format!("{verdict}: {rule}: {reason}{by}")
+        });
+        let is_scope_missing = reason == SCOPE_MISSING;
+        let decision = Decision::new(verdict, context.route().cloned(), rule.clone(), reason);
+        if !context.set_decision(decision) {
+            let cause = "two layers decided about the same request";
+            return Admitted::No(Problem::new(CONTEXT_CONFLICT).cause(cause));
+        }
+        let problem = match verdict {
+            Verdict::Allow => {
+                if *rule != Requirement::Public {
+                    let authorizer = Arc::clone(&self.authorizer);
+                    context.set_authority(authorizer);
                 }
+                return Admitted::Yes;
             }
-            // Whatever cannot be evaluated is refused.
-            _ => {
-                context.note("authorize", || {
-                    format!("{route:?} has a requirement that nobody can evaluate")
-                });
-                (Verdict::Indeterminate, requirement, "not-evaluable")
-            }
-        })
-    }
-
-    fn granting(&self, route: &Route) -> Option<&RoleSet> {
-        self.compiled
-            .get_or_init(|| Compiled::new(route.table(), &self.roles))
-            .granting(route.table(), route.index())
+            Verdict::StepUp => step_up(context),
+            Verdict::Indeterminate => unavailable(context),
+            _ if is_scope_missing => insufficient_scope(context),
+            _ if context.identity().is_some() => PERMISSION_DENIED.into(),
+            _ => challenged(context),
+        };
+        Admitted::No(problem)
     }
 }
 
@@ -294,23 +307,41 @@ fn challenged(context: &Context) -> Problem {
     context.auth().and_then(AuthState::challenge).unwrap_or(PERMISSION_DENIED.into())
 }
 
-/// 403 that says which scopes would do (RFC 6750, section 3.1), by the scheme that the caller came with (RFC 9449, section 7.1).
-fn insufficient_scope(context: &Context) -> Problem {
-    let scopes = context.route().map(|route| route.access().scopes().collect::<Vec<_>>().join(" "));
-    let has_proof = context.identity().is_some_and(|it| it.methods().any(|how| how == "dpop"));
-    let scheme = if has_proof { "DPoP" } else { "Bearer" };
-    let scopes = scopes.unwrap_or_default();
-    let challenge = format!("{scheme} error=\"insufficient_scope\", scope=\"{scopes}\"");
-    let challenge = HeaderValue::try_from(challenge).into_iter();
-    challenge.fold(Problem::new(SCOPE_INSUFFICIENT), |problem, challenge| {
-        problem.header(WWW_AUTHENTICATE, challenge)
-    })
+/// 503: whoever could tell whether the caller may cannot be asked, or does not know.
+fn unavailable(context: &Context) -> Problem {
+    let reason = context.decision().map_or("", Decision::reason).to_owned();
+    let after = HeaderValue::from_static("5");
+    Problem::new(AUTHORIZATION_UNAVAILABLE).cause(reason).header(http::header::RETRY_AFTER, after)
 }
 
-/// 401 that asks for a stronger authentication (RFC 9470, section 3).
-fn step_up() -> Problem {
-    let challenge = HeaderValue::from_static(
-        "Bearer error=\"insufficient_user_authentication\", acr_values=\"2\"",
-    );
-    Problem::new(STEP_UP_REQUIRED).header(WWW_AUTHENTICATE, challenge)
+/// By which scheme the caller came (RFC 9449, section 7.1).
+fn scheme(context: &Context) -> &'static str {
+    let has_proof = context.identity().is_some_and(|it| it.methods().any(|how| how == "dpop"));
+    if has_proof { "DPoP" } else { "Bearer" }
+}
+
+fn with_challenge(problem: Problem, challenge: String) -> Problem {
+    let challenge = HeaderValue::try_from(challenge).into_iter();
+    challenge.fold(problem, |problem, challenge| problem.header(WWW_AUTHENTICATE, challenge))
+}
+
+/// 403 that says which scopes would do (RFC 6750, section 3.1).
+fn insufficient_scope(context: &Context) -> Problem {
+    let scopes = context.route().map(|route| route.access().scopes().collect::<Vec<_>>().join(" "));
+    let (scheme, scopes) = (scheme(context), scopes.unwrap_or_default());
+    let challenge = format!("{scheme} error=\"insufficient_scope\", scope=\"{scopes}\"");
+    with_challenge(Problem::new(SCOPE_INSUFFICIENT), challenge)
+}
+
+/// 401 that asks for a stronger authentication, or a fresher one (RFC 9470, section 3).
+fn step_up(context: &Context) -> Problem {
+    let asked = context.route().and_then(|route| route.access().step_up()).unwrap_or_default();
+    let mut challenge = format!("{} error=\"insufficient_user_authentication\"", scheme(context));
+    if let Some(level) = asked.level {
+        challenge.push_str(&format!(", acr_values=\"{level}\""));
+    }
+    if let Some(age) = asked.max_age {
+        challenge.push_str(&format!(", max_age=\"{}\"", age.as_secs()));
+    }
+    with_challenge(Problem::new(STEP_UP_REQUIRED), challenge)
 }

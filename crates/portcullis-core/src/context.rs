@@ -1,6 +1,7 @@
 //! What our layers know about one request.
+use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,9 @@ struct Facts {
     security_headers: OnceLock<Arc<SecurityHeaders>>,
     body_limit: OnceLock<BodyLimit>,
     explain: OnceLock<Explain>,
+    /// Whoever decides about objects.
+    authority: OnceLock<Arc<dyn Any + Send + Sync>>,
+    object_checked: AtomicBool,
 }
 
 /// Makes the getter and the setter of facts.
@@ -130,6 +134,8 @@ impl Context {
             security_headers: OnceLock::new(),
             body_limit: body_limit.map_or_else(OnceLock::new, OnceLock::from),
             explain: OnceLock::new(),
+            authority: OnceLock::new(),
+            object_checked: AtomicBool::new(false),
         }))
     }
 
@@ -255,6 +261,22 @@ impl Context {
     /// Sets [`scheme`](Self::scheme), unless it is set; says whether it did.
     pub fn set_scheme(&self, scheme: Scheme) -> bool {
         self.0.scheme.set(scheme).is_ok()
+    }
+    /// What the endpoint asks about objects. The authorization layer sets it, as a type of its own.
+    pub fn authority(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.0.authority.get().map(|authority| &**authority)
+    }
+    /// Sets [`authority`](Self::authority), unless it is set; says whether it did.
+    pub fn set_authority(&self, authority: Arc<dyn Any + Send + Sync>) -> bool {
+        self.0.authority.set(authority).is_ok()
+    }
+    /// Whether the endpoint has asked who may do something with an object.
+    pub fn is_object_checked(&self) -> bool {
+        self.0.object_checked.load(Ordering::Relaxed)
+    }
+    /// Says that the endpoint has asked who may do something with an object.
+    pub fn set_object_checked(&self) {
+        self.0.object_checked.store(true, Ordering::Relaxed);
     }
     /// Asks the layers further in to note what they decide and why.
     pub fn start_explaining(&self) -> &Explain {

@@ -1,4 +1,5 @@
 //! May they.
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::{Requirement, Route};
@@ -9,7 +10,7 @@ pub struct Decision {
     verdict: Verdict,
     route: Option<Route>,
     rule: Requirement,
-    reason: &'static str,
+    reason: Cow<'static, str>,
 }
 
 /// The outcome of a [`Decision`].
@@ -50,9 +51,9 @@ impl Decision {
         verdict: Verdict,
         route: Option<Route>,
         rule: Requirement,
-        reason: &'static str,
+        reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { verdict, route, rule, reason }
+        Self { verdict, route, rule, reason: reason.into() }
     }
     /// The outcome.
     pub fn verdict(&self) -> Verdict {
@@ -66,9 +67,9 @@ impl Decision {
     pub fn rule(&self) -> &Requirement {
         &self.rule
     }
-    /// Why, in a word or two.
-    pub fn reason(&self) -> &'static str {
-        self.reason
+    /// Why, in a word or two; of a policy, what it says of it.
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
     /// Whether this decision allows that very route of that very table.
     pub fn allows(&self, route: &Route) -> bool {

@@ -52,6 +52,16 @@ pub struct IdentityKey<'a> {
     pub subject: &'a str,
 }
 
+impl IdentityKey<'_> {
+    /// The key as a number, for tables in memory: hashed with a secret of this process.
+    pub fn fingerprint(&self) -> u128 {
+        static HASHERS: LazyLock<[RandomState; 2]> =
+            LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+        let [high, low] = HASHERS.each_ref().map(|hasher| u128::from(hasher.hash_one(self)));
+        high << 64 | low
+    }
+}
+
 impl fmt::Display for IdentityKey<'_> {
     /// The parts with `|` between them; a `|` or `\` inside a part is escaped, so that two keys never look alike.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,6 +93,7 @@ pub struct IdentityBuilder {
     kind: IdentityKind,
     tenant: Option<Arc<str>>,
     roles: Vec<Arc<str>>,
+    active_roles: Option<Vec<Arc<str>>>,
     scopes: Vec<Arc<str>>,
     plan: Option<Arc<str>>,
     methods: Vec<Arc<str>>,
@@ -102,6 +113,7 @@ impl Identity {
             kind: IdentityKind::default(),
             tenant: None,
             roles: Vec::new(),
+            active_roles: None,
             scopes: Vec::new(),
             plan: None,
             methods: Vec::new(),
@@ -148,6 +160,11 @@ impl Identity {
     pub fn roles(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.facts.roles.iter().map(|role| &**role)
     }
+    /// The roles that its session has activated, of those that it has (INCITS 359: a session has a subset of the roles of its user). `None`
+    /// where it has chosen none: then all are active.
+    pub fn active_roles(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
+        Some(self.0.facts.active_roles.as_ref()?.iter().map(|role| &**role))
+    }
     /// The scopes of its token.
     pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.facts.scopes.iter().map(|scope| &**scope)
@@ -189,15 +206,12 @@ impl Identity {
 impl IdentityBuilder {
     /// Finishes the identity.
     pub fn build(self) -> Identity {
-        static HASHERS: LazyLock<[RandomState; 2]> =
-            LazyLock::new(|| [RandomState::new(), RandomState::new()]);
         let key = IdentityKey {
             issuer: &self.issuer,
             tenant: self.tenant.as_deref(),
             subject: &self.subject,
         };
-        let [high, low] = HASHERS.each_ref().map(|hasher| u128::from(hasher.hash_one(key)));
-        Identity(Arc::new(Built { fingerprint: high << 64 | low, facts: self }))
+        Identity(Arc::new(Built { fingerprint: key.fingerprint(), facts: self }))
     }
     /// What kind of caller it is. Default: a user.
     pub fn kind(self, kind: IdentityKind) -> Self {
@@ -216,6 +230,11 @@ impl IdentityBuilder {
     pub fn roles<R: Into<Arc<str>>>(mut self, roles: impl IntoIterator<Item = R>) -> Self {
         self.roles.extend(roles.into_iter().map(Into::into));
         self
+    }
+    /// Which of its roles its session has activated. Whoever says it has seen to it that the caller may have them active:
+    /// `Roles::activate` of `portcullis-authz` does. Default: all roles are active.
+    pub fn active_roles<R: Into<Arc<str>>>(self, roles: impl IntoIterator<Item = R>) -> Self {
+        Self { active_roles: Some(roles.into_iter().map(Into::into).collect()), ..self }
     }
     /// Adds scopes. Default: none.
     pub fn scopes<R: Into<Arc<str>>>(mut self, scopes: impl IntoIterator<Item = R>) -> Self {

@@ -19,6 +19,7 @@ impl Identity {
             "tenant": self.tenant(),
             "plan": self.plan(),
             "roles": self.roles().collect::<Vec<_>>(),
+            "active_roles": self.active_roles().map(Iterator::collect::<Vec<_>>),
             "scopes": self.scopes().collect::<Vec<_>>(),
             "methods": self.methods().collect::<Vec<_>>(),
             "assurance": self.assurance(),
@@ -42,6 +43,10 @@ impl Identity {
             .kind(kind)
             .roles(texts("roles")?)
             .scopes(texts("scopes")?);
+        // What an older program has kept says nothing of them.
+        if value.get("active_roles").is_some_and(|roles| !roles.is_null()) {
+            builder = builder.active_roles(texts("active_roles")?);
+        }
         for method in texts("methods")? {
             builder = builder.method(method);
         }
@@ -83,6 +88,7 @@ mod tests {
             .tenant("acme")
             .plan("pro")
             .roles(["clerk", "buyer"])
+            .active_roles(["buyer"])
             .scopes(["orders"])
             .method("pwd")
             .assurance(2)

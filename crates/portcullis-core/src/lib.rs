@@ -65,7 +65,7 @@ pub use request_id::RequestId;
 pub use revocation::{Revocation, Revoked};
 pub use route::{
     Access, Methods, Requirement, Route, RouteExt, RouteLayer, RouteMatch, RouteOption, RouteTable,
-    Routes, Rule, WithOptions, authenticated, is_scope, optional, policy, public, require,
+    Routes, Rule, StepUp, WithOptions, authenticated, is_scope, optional, policy, public, require,
 };
 pub use secret::Secret;
 pub use stack::Stack;

@@ -44,7 +44,7 @@ async fn the_decision_says_what_was_decided_by_which_rule_and_why() {
         ("/keys", reader.clone(), 401, Verdict::StepUp, "assurance-too-low"),
         ("/keys", ada.clone(), 403, Verdict::Deny, "permission-missing"),
         // Assembled by hand, since no stack starts with a policy that nobody defines.
-        ("/rooms", reader, 403, Verdict::Indeterminate, "not-evaluable"),
+        ("/rooms", reader, 503, Verdict::Indeterminate, "policy-unknown"),
         ("/rooms", None, 401, Verdict::Deny, "not-authenticated"),
     ];
     for (path, caller, status, verdict, reason) in rows {
@@ -63,7 +63,8 @@ async fn the_decision_says_what_was_decided_by_which_rule_and_why() {
         assert_eq!(decision.allows(&route), status == 200, "{path} {reason}");
         let notes = context.explain().unwrap().notes();
         let note = notes.iter().rfind(|note| note.stage == "authorize").unwrap();
-        assert_eq!(note.text, format!("{verdict}: {}: {reason}", decision.rule()), "{path}");
+        let by = if reason == "permission-granted" { ", by role reader" } else { "" };
+        assert_eq!(note.text, format!("{verdict}: {}: {reason}{by}", decision.rule()), "{path}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a route asks of the caller.
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a route asks of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -8,7 +9,41 @@ pub struct Access {
     requirement: Requirement,
     scopes: Vec<Arc<str>>,
     issuers: Vec<Arc<str>>,
-    step_up: bool,
+    step_up: Option<StepUp>,
+    checks_objects: bool,
+}
+
+/// A stronger, or a fresher, proof of identity than somebody need have who is merely known (RFC 9470).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct StepUp {
+    /// The assurance level that is asked for (NIST SP 800-63B: 1 to 3). Default: 2, which is two factors. `None` asks for none.
+    pub level: Option<u8>,
+    /// How long ago the caller may have logged in. Default: at any time.
+    pub max_age: Option<Duration>,
+}
+
+impl Default for StepUp {
+    fn default() -> Self {
+        Self { level: Some(2), max_age: None }
+    }
+}
+
+impl StepUp {
+    /// Any level, and a log-in at most this long ago.
+    pub const fn fresh(max_age: Duration) -> Self {
+        Self { level: None, max_age: Some(max_age) }
+    }
+    /// Also a log-in at most this long ago.
+    #[must_use]
+    pub const fn within(self, max_age: Duration) -> Self {
+        Self { max_age: Some(max_age), ..self }
+    }
+    /// Asks for this assurance level.
+    #[must_use]
+    pub const fn at_level(self, level: u8) -> Self {
+        Self { level: Some(level), ..self }
+    }
 }
 
 /// Who may call a route.
@@ -30,7 +65,13 @@ pub enum Requirement {
 impl Access {
     /// Access by this requirement, with whatever scopes, by whatever issuer, without step-up.
     pub const fn new(requirement: Requirement) -> Self {
-        Self { requirement, scopes: Vec::new(), issuers: Vec::new(), step_up: false }
+        Self {
+            requirement,
+            scopes: Vec::new(),
+            issuers: Vec::new(),
+            step_up: None,
+            checks_objects: false,
+        }
     }
     /// Also asks for this scope (RFC 6749, section 3.3): whoever calls must have all that are asked for. Default: none.
     #[must_use]
@@ -45,10 +86,16 @@ impl Access {
         self.issuers.push(issuer.into());
         self
     }
-    /// Also asks for a recent, stronger proof of identity (RFC 9470). Default: no.
+    /// Also asks for a stronger, or a fresher, proof of identity (RFC 9470). Default: no.
     #[must_use]
-    pub fn with_step_up(self) -> Self {
-        Self { step_up: true, ..self }
+    pub fn with_step_up(self, asked: StepUp) -> Self {
+        Self { step_up: Some(asked), ..self }
+    }
+    /// Says that the endpoint looks at who may do something with the very object that it is about, so that a caller passes who may with some
+    /// objects, such as their own. Default: no.
+    #[must_use]
+    pub fn with_object_check(self) -> Self {
+        Self { checks_objects: true, ..self }
     }
     /// Who may call.
     pub fn requirement(&self) -> &Requirement {
@@ -66,9 +113,13 @@ impl Access {
     pub fn takes(&self, issuer: &str) -> bool {
         self.issuers.is_empty() || self.issuers().any(|own| own == issuer)
     }
-    /// Whether a recent, stronger proof of identity is asked for.
-    pub fn step_up(&self) -> bool {
+    /// Which stronger, or fresher, proof of identity is asked for.
+    pub fn step_up(&self) -> Option<StepUp> {
         self.step_up
+    }
+    /// Whether the endpoint looks at who may do something with its very object.
+    pub fn checks_objects(&self) -> bool {
+        self.checks_objects
     }
     /// Whether everybody may call and no credential is looked at.
     pub fn is_public(&self) -> bool {
@@ -102,6 +153,14 @@ impl fmt::Display for Access {
         for (at, issuer) in self.issuers.iter().enumerate() {
             write!(f, "{}{issuer}", if at == 0 { ", by " } else { " or " })?;
         }
-        f.write_str(if self.step_up { ", step-up" } else { "" })
+        if self.checks_objects {
+            f.write_str(", by object")?;
+        }
+        let Some(StepUp { level, max_age }) = self.step_up else { return Ok(()) };
+        f.write_str(", step-up")?;
+        if let Some(level) = level.filter(|level| Some(*level) != StepUp::default().level) {
+            write!(f, " to level {level}")?;
+        }
+        max_age.map_or(Ok(()), |age| write!(f, " within {age:?}"))
     }
 }

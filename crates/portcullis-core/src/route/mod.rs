@@ -16,7 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use access::{Access, Requirement, is_scope};
+pub use access::{Access, Requirement, StepUp, is_scope};
 pub use dispatch::{Dispatch, DispatchFuture};
 pub use example::Example;
 pub use front::{MaxBody, OnlyFrom, RouteExt, Streaming, TimeLimit};

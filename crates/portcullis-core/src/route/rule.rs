@@ -3,7 +3,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Access, Requirement, RouteOption, RouteOptions, WithOptions};
+use super::{Access, Requirement, RouteOption, RouteOptions, StepUp, WithOptions};
 
 /// A table or rule in which everything is public.
 #[derive(Clone, Copy, Debug)]
@@ -90,9 +90,20 @@ impl Rule<Restricted> {
     pub fn issuer(self, issuer: impl Into<Arc<str>>) -> Self {
         Self { access: self.access.with_issuer(issuer), ..self }
     }
-    /// Also asks for a recent, stronger proof of identity (RFC 9470).
+    /// Also asks for a stronger proof of identity (RFC 9470): two factors.
     pub fn step_up(self) -> Self {
-        Self { access: self.access.with_step_up(), ..self }
+        self.step_up_to(StepUp::default())
+    }
+    /// Also asks for a stronger, or a fresher, proof of identity (RFC 9470): `StepUp::fresh(Duration::from_secs(300))` asks for a log-in
+    /// of the last five minutes.
+    pub fn step_up_to(self, asked: StepUp) -> Self {
+        Self { access: self.access.with_step_up(asked), ..self }
+    }
+    /// Says that the handler looks at who may do something with the very object that the request is about, so that a caller passes who may with
+    /// some objects, such as their own, or those of a folder. A handler that has looked at nothing answers for nothing: where it answers without an
+    /// error and nobody has been asked about an object, the answer is 500 `object-unchecked`. Default: a caller passes who may with all objects.
+    pub fn object_checked(self) -> Self {
+        Self { access: self.access.with_object_check(), ..self }
     }
 }
 

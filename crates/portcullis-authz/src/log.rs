@@ -1,0 +1,236 @@
+//! Who was let in, who was not, and by which rule: the decision log.
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use portcullis_core::{Context, Identity, Requirement, Target, Verdict};
+use serde_json::{Value, json};
+
+use crate::Resource;
+use crate::judge::{Head, Judgement};
+
+/// Takes what is decided. It is called on the way of the request, so it keeps nobody waiting: what it cannot take at once it drops, and counts.
+pub trait DecisionSink: Send + Sync + 'static {
+    /// Takes one.
+    fn write(&self, record: DecisionRecord);
+}
+
+impl<F: Fn(DecisionRecord) + Send + Sync + 'static> DecisionSink for F {
+    fn write(&self, record: DecisionRecord) {
+        self(record);
+    }
+}
+
+/// What was decided about one request, or about one object. There is no credential in it and no query; `portcullis replay` judges it again by
+/// another file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DecisionRecord {
+    /// When.
+    pub time: SystemTime,
+    /// The name of the request, in every log.
+    pub request_id: Option<String>,
+    /// Who vouches for the caller; `None` for one nobody knows.
+    pub issuer: Option<String>,
+    /// The caller's tenant.
+    pub tenant: Option<String>,
+    /// The caller; `None` also where it is not to be kept ([`DecisionLog::without_subjects`]).
+    pub subject: Option<String>,
+    /// The roles that the caller came with.
+    pub roles: Vec<String>,
+    /// The scopes that the caller came with.
+    pub scopes: Vec<String>,
+    /// The assurance level.
+    pub assurance: Option<u8>,
+    /// The method.
+    pub method: String,
+    /// The host that was asked.
+    pub host: Option<String>,
+    /// The path, without the query; the template where paths are not to be kept ([`DecisionLog::without_paths`]).
+    pub path: String,
+    /// The template of the route.
+    pub route: Option<String>,
+    /// What it was about, where the application asked about an object: its kind and its name.
+    pub object: Option<String>,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// By which rule.
+    pub rule: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl DecisionRecord {
+    /// As an object of JSON, for a line of a file.
+    pub fn to_json(&self) -> Value {
+        let since = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        json!({
+            "time": since.as_secs_f64(),
+            "request_id": self.request_id,
+            "issuer": self.issuer,
+            "tenant": self.tenant,
+            "subject": self.subject,
+            "roles": self.roles,
+            "scopes": self.scopes,
+            "assurance": self.assurance,
+            "method": self.method,
+            "host": self.host,
+            "path": self.path,
+            "route": self.route,
+            "object": self.object,
+            "verdict": self.verdict.as_str(),
+            "rule": self.rule,
+            "reason": self.reason,
+        })
+    }
+}
+
+/// Where decisions are written, and which. Cheap to clone.
+///
+/// Everything that is not allowed is written; of what is allowed, [a share](Self::share_of_allowed).
+#[derive(Clone)]
+pub struct DecisionLog {
+    sink: Arc<dyn DecisionSink>,
+    allowed: f64,
+    subjects: bool,
+    paths: bool,
+}
+
+impl DecisionLog {
+    /// Writes to this sink.
+    pub fn new(sink: impl DecisionSink) -> Self {
+        Self { sink: Arc::new(sink), allowed: 1.0, subjects: true, paths: true }
+    }
+    /// Writes events of `tracing`, whose target is `portcullis::decision`, at level `INFO`.
+    pub fn to_tracing() -> Self {
+        Self::new(trace)
+    }
+    /// Which share of what is allowed is written, from 0 to 1. Default: all of it.
+    #[must_use]
+    pub fn share_of_allowed(self, share: f64) -> Self {
+        Self { allowed: share.clamp(0.0, 1.0), ..self }
+    }
+    /// Does not say who it was, but for their roles and tenant. Default: it says so.
+    #[must_use]
+    pub fn without_subjects(self) -> Self {
+        Self { subjects: false, ..self }
+    }
+    /// Says the template of the route instead of the path, in which there may be names. Default: the path, without its query.
+    #[must_use]
+    pub fn without_paths(self) -> Self {
+        Self { paths: false, ..self }
+    }
+    fn takes(&self, verdict: Verdict) -> bool {
+        verdict != Verdict::Allow
+            || self.allowed >= 1.0
+            || (self.allowed > 0.0 && chance() < self.allowed)
+    }
+    pub(crate) fn request(&self, context: &Context, head: Head<'_>, judged: &Judgement<'_>) {
+        if self.takes(judged.verdict) {
+            let mut record = self.record(context, context.identity(), judged.rule, judged.verdict);
+            head.method.as_str().clone_into(&mut record.method);
+            record.path = self.path(context, head.uri.path());
+            record.host = record.host.or_else(|| head.uri.host().map(str::to_owned));
+            judged.reason.as_ref().clone_into(&mut record.reason);
+            self.sink.write(record);
+        }
+    }
+    pub(crate) fn object(
+        &self,
+        context: &Context,
+        identity: &Identity,
+        rule: &Requirement,
+        resource: &Resource,
+        verdict: Verdict,
+        reason: &str,
+    ) {
+        if self.takes(verdict) {
+            let mut record = self.record(context, Some(identity), rule, verdict);
+            record.path = self.path(context, "");
+            let id = if self.paths { resource.id() } else { "" };
+            record.object = Some(format!("{} {id}", resource.kind()).trim_end().to_owned());
+            reason.clone_into(&mut record.reason);
+            self.sink.write(record);
+        }
+    }
+    fn path(&self, context: &Context, otherwise: &str) -> String {
+        let template = || context.route_template().unwrap_or_default();
+        let path = || context.target().map_or(otherwise, Target::path);
+        if self.paths { path() } else { template() }.to_owned()
+    }
+    fn record(
+        &self,
+        context: &Context,
+        identity: Option<&Identity>,
+        rule: &Requirement,
+        verdict: Verdict,
+    ) -> DecisionRecord {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let texts = |texts: Option<Vec<String>>| texts.unwrap_or_default();
+        DecisionRecord {
+            time: context.clock().wall(),
+            request_id: context.request_id().map(ToString::to_string),
+            issuer: text(identity.map(Identity::issuer)),
+            tenant: text(identity.and_then(Identity::tenant)),
+            subject: text(identity.map(Identity::subject).filter(|_| self.subjects)),
+            roles: texts(identity.map(|it| it.roles().map(str::to_owned).collect())),
+            scopes: texts(identity.map(|it| it.scopes().map(str::to_owned).collect())),
+            assurance: identity.and_then(Identity::assurance),
+            method: String::new(),
+            host: text(context.target().map(Target::authority).filter(|host| !host.is_empty())),
+            path: String::new(),
+            route: text(context.route_template()),
+            object: None,
+            verdict,
+            rule: rule.to_string(),
+            reason: String::new(),
+        }
+    }
+}
+
+impl fmt::Debug for DecisionLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecisionLog").field("allowed", &self.allowed).finish_non_exhaustive()
+    }
+}
+
+fn trace(record: DecisionRecord) {
+    let DecisionRecord { request_id, issuer, tenant, subject, host, route, object, .. } = &record;
+    let (roles, scopes) = (record.roles.join(" "), record.scopes.join(" "));
+    tracing::info!(
+        target: "portcullis::decision",
+        request_id,
+        issuer,
+        tenant,
+        subject,
+        roles,
+        scopes,
+        assurance = record.assurance,
+        method = record.method,
+        host,
+        path = record.path,
+        route,
+        object,
+        verdict = record.verdict.as_str(),
+        rule = record.rule,
+        reason = record.reason,
+        "decided"
+    );
+}
+
+/// A number from 0 to 1, that nobody need be unable to guess.
+fn chance() -> f64 {
+    thread_local!(static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) });
+    STATE.with(|state| {
+        // Marsaglia, "Xorshift RNGs" (2003).
+        let mut next = state.get();
+        next ^= next << 13;
+        next ^= next >> 7;
+        next ^= next << 17;
+        state.set(next);
+        #[expect(clippy::cast_precision_loss, reason = "what is lost is far below what counts")]
+        let share = (next >> 11) as f64 / (1_u64 << 53) as f64;
+        share
+    })
+}

@@ -1,0 +1,91 @@
+//! What somebody wants to do something with.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_core::Identity;
+use serde_json::Value;
+
+/// An object that somebody wants to do something with: what roles and policies look at. An application makes one of its own row.
+///
+/// ```
+/// use portcullis_authz::Resource;
+/// let order = Resource::new("order", "4711").tenant("acme").owner("https://id.example|acme|ada");
+/// assert_eq!(order.kind(), "order");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resource {
+    kind: Arc<str>,
+    id: Arc<str>,
+    tenant: Option<Arc<str>>,
+    owner: Option<Arc<str>>,
+    path: Option<Arc<str>>,
+    attributes: BTreeMap<Arc<str>, Value>,
+}
+
+impl Resource {
+    /// An object of this kind (`order`) and name (its number, say), which belongs to nobody.
+    pub fn new(kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
+        Self { kind: kind.into(), id: id.into(), ..Self::default() }
+    }
+    /// The tenant that it belongs to. A caller of another tenant may do nothing with it, unless a binding says so. Default: none.
+    #[must_use]
+    pub fn tenant(self, tenant: impl Into<Arc<str>>) -> Self {
+        Self { tenant: Some(tenant.into()), ..self }
+    }
+    /// Whose it is: the [key](Identity::key) of an identity as text, for a subject alone may be another one's at another issuer. Default: nobody's.
+    #[must_use]
+    pub fn owner(self, owner: impl Into<Arc<str>>) -> Self {
+        Self { owner: Some(owner.into()), ..self }
+    }
+    /// Where it is, for roles that somebody has at a path: `/acme/projects/7`. Default: nowhere.
+    #[must_use]
+    pub fn path(self, path: impl Into<Arc<str>>) -> Self {
+        Self { path: Some(path.into()), ..self }
+    }
+    /// What else a policy looks at. Default: nothing.
+    #[must_use]
+    pub fn attribute(mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
+        self.attributes.insert(name.into(), value.into());
+        self
+    }
+    /// Its kind.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+    /// Its name within its kind.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+    /// The tenant that it belongs to.
+    pub fn tenant_name(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+    /// Whose it is.
+    pub fn owner_key(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+    /// Where it is.
+    pub fn place(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+    /// What else a policy looks at.
+    pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
+        self.attributes.iter().map(|(name, value)| (&**name, value))
+    }
+    /// Whether it is the caller's own.
+    pub fn is_owned_by(&self, identity: &Identity) -> bool {
+        use std::fmt::Write;
+        /// Takes a text away from the front of another one as it comes, so that none need be made.
+        struct Rest<'a>(&'a str);
+        impl Write for Rest<'_> {
+            fn write_str(&mut self, text: &str) -> std::fmt::Result {
+                self.0 = self.0.strip_prefix(text).ok_or(std::fmt::Error)?;
+                Ok(())
+            }
+        }
+        self.owner.as_deref().is_some_and(|owner| {
+            let mut rest = Rest(owner);
+            write!(rest, "{}", identity.key()).is_ok() && rest.0.is_empty()
+        })
+    }
+}

@@ -1,0 +1,617 @@
+//! Roles as they are written: what each permits, inherits, excludes, and who has it. After INCITS 359 (the NIST model of roles).
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use portcullis_core::IdentityKey;
+use serde::{Deserialize, Serialize};
+
+/// Roles as they are written, before they are compiled into [`Roles`](crate::Roles): what a store keeps, and what administration changes.
+///
+/// Every change is checked as a whole: one that is refused changes nothing.
+///
+/// ```
+/// use portcullis_authz::{Binding, RoleEdit, RoleModel};
+/// let mut model = RoleModel::default();
+/// model.apply(&RoleEdit::add_role("requester"))?;
+/// model.apply(&RoleEdit::add_role("approver"))?;
+/// model.apply(&RoleEdit::permit("approver", "invoices:approve"))?;
+/// model.apply(&RoleEdit::separate_statically("invoices", ["requester", "approver"], 2))?;
+/// let ada = || Binding::of("https://id.example", None, "ada", "requester");
+/// model.apply(&RoleEdit::Assign(ada()))?;
+/// // Nobody asks for money and grants it.
+/// let refused = model.apply(&RoleEdit::Assign(ada().to_role("approver")));
+/// assert!(refused.unwrap_err().to_string().contains("invoices"));
+/// # Ok::<(), portcullis_authz::RoleError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleModel {
+    pub(crate) roles: BTreeMap<Arc<str>, RoleDefinition>,
+    pub(crate) separations: BTreeMap<Arc<str>, Separation>,
+    pub(crate) bindings: BTreeSet<Binding>,
+}
+
+/// What a role is, beside its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct RoleDefinition {
+    /// What it permits: names, `noun:*`, `*:verb`, or `*`.
+    pub permissions: BTreeSet<Arc<str>>,
+    /// What it permits with objects of the caller's own alone.
+    pub own: BTreeSet<Arc<str>>,
+    /// The roles whose permissions it has too.
+    pub inherits: BTreeSet<Arc<str>>,
+}
+
+/// Roles of which nobody may have, or use at once, more than a few.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Separation {
+    /// The roles.
+    pub roles: BTreeSet<Arc<str>>,
+    /// How many of them are too many: 2 or more.
+    pub too_many: usize,
+    /// When it counts.
+    pub kind: SeparationKind,
+}
+
+/// When a [`Separation`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum SeparationKind {
+    /// Nobody may have so many, inherited ones included: static separation of duty.
+    Static,
+    /// Nobody may have so many active in one session, inherited ones included: dynamic separation of duty.
+    Dynamic,
+}
+
+/// That somebody has a role, everywhere or somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Binding {
+    pub(crate) issuer: Arc<str>,
+    pub(crate) tenant: Option<Arc<str>>,
+    pub(crate) subject: Arc<str>,
+    pub(crate) role: Arc<str>,
+    pub(crate) scope: Scope,
+}
+
+/// Where somebody has a role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Scope {
+    /// With everything, of whatever tenant.
+    #[default]
+    Everywhere,
+    /// With what belongs to this tenant.
+    Tenant(Arc<str>),
+    /// With the object at this path, and with all below it: `/acme/projects/7` is also for `/acme/projects/7/plans`.
+    Path(Arc<str>),
+}
+
+impl Scope {
+    /// The scope as a word and a text, for stores: `everywhere`, `tenant`, `path`.
+    pub fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Everywhere => ("everywhere", ""),
+            Self::Tenant(tenant) => ("tenant", tenant),
+            Self::Path(path) => ("path", path),
+        }
+    }
+    /// The scope that a store has kept; `None` where it is none.
+    pub fn from_parts(word: &str, text: &str) -> Option<Self> {
+        match word {
+            "everywhere" => Some(Self::Everywhere),
+            "tenant" => Some(Self::Tenant(text.into())),
+            "path" => Some(Self::Path(text.into())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everywhere => f.write_str("everywhere"),
+            Self::Tenant(tenant) => write!(f, "in tenant {tenant}"),
+            Self::Path(path) => write!(f, "at {path}"),
+        }
+    }
+}
+
+impl Binding {
+    /// That the caller of this issuer, tenant and subject has `role`, everywhere.
+    pub fn of(
+        issuer: impl Into<Arc<str>>,
+        tenant: Option<&str>,
+        subject: impl Into<Arc<str>>,
+        role: impl Into<Arc<str>>,
+    ) -> Self {
+        let (tenant, scope) = (tenant.map(Arc::from), Scope::Everywhere);
+        Self { issuer: issuer.into(), tenant, subject: subject.into(), role: role.into(), scope }
+    }
+    /// That the caller of this key has `role`, everywhere.
+    pub fn for_key(key: IdentityKey<'_>, role: impl Into<Arc<str>>) -> Self {
+        Self::of(key.issuer, key.tenant, key.subject, role)
+    }
+    /// The same of another role.
+    #[must_use]
+    pub fn to_role(self, role: impl Into<Arc<str>>) -> Self {
+        Self { role: role.into(), ..self }
+    }
+    /// The same, but somewhere.
+    #[must_use]
+    pub fn within(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+    /// The same, but with what belongs to this tenant.
+    #[must_use]
+    pub fn in_tenant(self, tenant: impl Into<Arc<str>>) -> Self {
+        self.within(Scope::Tenant(tenant.into()))
+    }
+    /// The same, but with the object at this path, and with all below it.
+    #[must_use]
+    pub fn at(self, path: impl Into<Arc<str>>) -> Self {
+        self.within(Scope::Path(path.into()))
+    }
+    /// Who has the role.
+    pub fn key(&self) -> IdentityKey<'_> {
+        let tenant = self.tenant.as_deref();
+        IdentityKey { issuer: &self.issuer, tenant, subject: &self.subject }
+    }
+    /// The role.
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+    /// Where they have it.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.key(), self.role, self.scope)
+    }
+}
+
+/// One change of a [`RoleModel`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoleEdit {
+    /// A new role, which permits and inherits nothing.
+    AddRole(Arc<str>),
+    /// A role is gone, with whatever it permitted, whoever had it, and whoever inherited from it.
+    DeleteRole(Arc<str>),
+    /// The role permits something.
+    Permit {
+        /// The role.
+        role: Arc<str>,
+        /// What it permits.
+        permission: Arc<str>,
+        /// Whether it permits that with the caller's own objects alone.
+        own: bool,
+    },
+    /// The role no longer permits something, neither with all objects nor with the caller's own.
+    Forbid {
+        /// The role.
+        role: Arc<str>,
+        /// What it no longer permits, as it was written.
+        permission: Arc<str>,
+    },
+    /// The first role has what the second one permits.
+    Inherit {
+        /// Who has it.
+        senior: Arc<str>,
+        /// From whom.
+        junior: Arc<str>,
+    },
+    /// It has that no longer.
+    Disinherit {
+        /// Who has it no longer.
+        senior: Arc<str>,
+        /// From whom.
+        junior: Arc<str>,
+    },
+    /// A separation of this name, in place of any of the same name.
+    Separate {
+        /// The name.
+        name: Arc<str>,
+        /// What is separated.
+        separation: Separation,
+    },
+    /// The separation is gone.
+    Unseparate(Arc<str>),
+    /// Somebody has a role.
+    Assign(Binding),
+    /// They have it no longer.
+    Unassign(Binding),
+}
+
+impl RoleEdit {
+    /// [`AddRole`](Self::AddRole).
+    pub fn add_role(name: impl Into<Arc<str>>) -> Self {
+        Self::AddRole(name.into())
+    }
+    /// [`DeleteRole`](Self::DeleteRole).
+    pub fn delete_role(name: impl Into<Arc<str>>) -> Self {
+        Self::DeleteRole(name.into())
+    }
+    /// [`Permit`](Self::Permit) with all objects.
+    pub fn permit(role: impl Into<Arc<str>>, permission: impl Into<Arc<str>>) -> Self {
+        Self::Permit { role: role.into(), permission: permission.into(), own: false }
+    }
+    /// [`Permit`](Self::Permit) with the caller's own objects.
+    pub fn permit_own(role: impl Into<Arc<str>>, permission: impl Into<Arc<str>>) -> Self {
+        Self::Permit { role: role.into(), permission: permission.into(), own: true }
+    }
+    /// [`Forbid`](Self::Forbid).
+    pub fn forbid(role: impl Into<Arc<str>>, permission: impl Into<Arc<str>>) -> Self {
+        Self::Forbid { role: role.into(), permission: permission.into() }
+    }
+    /// [`Inherit`](Self::Inherit).
+    pub fn inherit(senior: impl Into<Arc<str>>, junior: impl Into<Arc<str>>) -> Self {
+        Self::Inherit { senior: senior.into(), junior: junior.into() }
+    }
+    /// [`Disinherit`](Self::Disinherit).
+    pub fn disinherit(senior: impl Into<Arc<str>>, junior: impl Into<Arc<str>>) -> Self {
+        Self::Disinherit { senior: senior.into(), junior: junior.into() }
+    }
+    /// A [`Separation`] of what somebody may have.
+    pub fn separate_statically<R: Into<Arc<str>>>(
+        name: impl Into<Arc<str>>,
+        roles: impl IntoIterator<Item = R>,
+        too_many: usize,
+    ) -> Self {
+        Self::separate(name.into(), roles, too_many, SeparationKind::Static)
+    }
+    /// A [`Separation`] of what somebody may have active at once.
+    pub fn separate_dynamically<R: Into<Arc<str>>>(
+        name: impl Into<Arc<str>>,
+        roles: impl IntoIterator<Item = R>,
+        too_many: usize,
+    ) -> Self {
+        Self::separate(name.into(), roles, too_many, SeparationKind::Dynamic)
+    }
+    fn separate<R: Into<Arc<str>>>(
+        name: Arc<str>,
+        roles: impl IntoIterator<Item = R>,
+        too_many: usize,
+        kind: SeparationKind,
+    ) -> Self {
+        let roles = roles.into_iter().map(Into::into).collect();
+        Self::Separate { name, separation: Separation { roles, too_many, kind } }
+    }
+}
+
+/// Why a change of roles is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoleError {
+    /// There is no role of this name.
+    Unknown(Arc<str>),
+    /// There is one already.
+    Exists(Arc<str>),
+    /// A text that cannot be what it should be: what it is, and what would do.
+    Malformed(String),
+    /// A role would inherit from itself, on this way.
+    Circle(Vec<Arc<str>>),
+    /// Somebody would have too many roles that are kept apart.
+    Separated {
+        /// The separation.
+        separation: Arc<str>,
+        /// Who: the key of an identity, or what stands in a session.
+        who: String,
+        /// Which of its roles they would have.
+        roles: Vec<Arc<str>>,
+    },
+    /// They do not have the role that they want to activate.
+    NotHeld(Arc<str>),
+}
+
+impl fmt::Display for RoleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(role) => {
+                write!(f, "no role is called `{role}`: add it, or correct the name")
+            }
+            Self::Exists(role) => write!(f, "there is a role `{role}` already"),
+            Self::Malformed(what) => f.write_str(what),
+            Self::Circle(way) => {
+                write!(f, "a role would inherit from itself: {}", way.join(" > "))
+            }
+            Self::Separated { separation, who, roles } => write!(
+                f,
+                "`{separation}` keeps roles apart, and {who} would have {} of them: {}",
+                roles.len(),
+                roles.join(", ")
+            ),
+            Self::NotHeld(role) => write!(f, "the caller does not have the role `{role}`"),
+        }
+    }
+}
+
+impl std::error::Error for RoleError {}
+
+/// Whether a text is a permission that a role may have: a name, `noun:*`, `*:verb`, or `*`.
+pub(crate) fn is_permission(text: &str) -> bool {
+    let is_plain = |text: &str| !text.is_empty() && !text.contains('*');
+    text == "*"
+        || is_plain(text)
+        || text.strip_suffix(":*").is_some_and(is_plain)
+        || text.strip_prefix("*:").is_some_and(is_plain)
+}
+
+impl RoleModel {
+    /// The roles.
+    pub fn roles(&self) -> impl ExactSizeIterator<Item = (&str, &RoleDefinition)> {
+        self.roles.iter().map(|(name, role)| (&**name, role))
+    }
+    /// The separations.
+    pub fn separations(&self) -> impl ExactSizeIterator<Item = (&str, &Separation)> {
+        self.separations.iter().map(|(name, separation)| (&**name, separation))
+    }
+    /// Who has which role where.
+    pub fn bindings(&self) -> impl ExactSizeIterator<Item = &Binding> {
+        self.bindings.iter()
+    }
+    /// Puts what a store has kept, without a look at whether it is sound: [`check`](Self::check) looks.
+    pub fn put_role(&mut self, name: impl Into<Arc<str>>, role: RoleDefinition) {
+        self.roles.insert(name.into(), role);
+    }
+    /// Puts what a store has kept.
+    pub fn put_separation(&mut self, name: impl Into<Arc<str>>, separation: Separation) {
+        self.separations.insert(name.into(), separation);
+    }
+    /// Puts what a store has kept.
+    pub fn put_binding(&mut self, binding: Binding) {
+        self.bindings.insert(binding);
+    }
+    /// This model with another one: a role that both have permits and inherits what either says.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let mut whole = self.clone();
+        for (name, role) in &other.roles {
+            let known = whole.roles.entry(Arc::clone(name)).or_default();
+            known.permissions.extend(role.permissions.iter().cloned());
+            known.own.extend(role.own.iter().cloned());
+            known.inherits.extend(role.inherits.iter().cloned());
+        }
+        whole.separations.extend(other.separations.clone());
+        whole.bindings.extend(other.bindings.iter().cloned());
+        whole
+    }
+    /// Makes a change.
+    ///
+    /// # Errors
+    /// Why it is refused; then nothing has changed.
+    pub fn apply(&mut self, edit: &RoleEdit) -> Result<(), RoleError> {
+        self.apply_above(&Self::default(), edit)
+    }
+    /// Makes a change of a model that is used together with another one, such as the roles that a program knows by itself. Names of either are known,
+    /// and what both say together is checked; what only the other one says is not changed.
+    ///
+    /// # Errors
+    /// Why it is refused; then nothing has changed.
+    pub fn apply_above(&mut self, base: &Self, edit: &RoleEdit) -> Result<(), RoleError> {
+        let mut changed = self.clone();
+        changed.put(base, edit)?;
+        base.with(&changed).check()?;
+        *self = changed;
+        Ok(())
+    }
+    fn put(&mut self, base: &Self, edit: &RoleEdit) -> Result<(), RoleError> {
+        let is_known = |model: &Self, role: &Arc<str>| {
+            model.roles.contains_key(role) || base.roles.contains_key(role)
+        };
+        let known = |model: &Self, role: &Arc<str>| {
+            if is_known(model, role) { Ok(()) } else { Err(RoleError::Unknown(Arc::clone(role))) }
+        };
+        match edit {
+            RoleEdit::AddRole(role) if is_known(self, role) => {
+                return Err(RoleError::Exists(Arc::clone(role)));
+            }
+            RoleEdit::AddRole(role) => {
+                self.roles.insert(Arc::clone(role), RoleDefinition::default());
+            }
+            RoleEdit::DeleteRole(role) => {
+                self.roles.remove(role).ok_or_else(|| RoleError::Unknown(Arc::clone(role)))?;
+                if !base.roles.contains_key(role) {
+                    self.bindings.retain(|binding| binding.role != *role);
+                    self.roles.values_mut().for_each(|other| {
+                        other.inherits.remove(role);
+                    });
+                    self.separations.values_mut().for_each(|it| {
+                        it.roles.remove(role);
+                    });
+                    self.separations.retain(|_, it| it.roles.len() >= it.too_many);
+                }
+            }
+            RoleEdit::Permit { role, permission, own } => {
+                known(self, role)?;
+                let definition = self.roles.entry(Arc::clone(role)).or_default();
+                let list = if *own { &mut definition.own } else { &mut definition.permissions };
+                list.insert(Arc::clone(permission));
+            }
+            RoleEdit::Forbid { role, permission } => {
+                known(self, role)?;
+                if let Some(definition) = self.roles.get_mut(role) {
+                    definition.permissions.remove(permission);
+                    definition.own.remove(permission);
+                }
+            }
+            RoleEdit::Inherit { senior, junior } => {
+                known(self, senior)?;
+                known(self, junior)?;
+                let definition = self.roles.entry(Arc::clone(senior)).or_default();
+                definition.inherits.insert(Arc::clone(junior));
+            }
+            RoleEdit::Disinherit { senior, junior } => {
+                known(self, senior)?;
+                if let Some(definition) = self.roles.get_mut(senior) {
+                    definition.inherits.remove(junior);
+                }
+            }
+            RoleEdit::Separate { name, separation } => {
+                self.separations.insert(Arc::clone(name), separation.clone());
+            }
+            RoleEdit::Unseparate(name) => {
+                self.separations.remove(name);
+            }
+            RoleEdit::Assign(binding) => {
+                known(self, &binding.role)?;
+                self.bindings.insert(binding.clone());
+            }
+            RoleEdit::Unassign(binding) => {
+                self.bindings.remove(binding);
+            }
+        }
+        Ok(())
+    }
+    /// Whether all of it is sound.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), RoleError> {
+        let malformed = |what: String| Err(RoleError::Malformed(what));
+        for (name, role) in &self.roles {
+            if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                return malformed(format!("`{name}` is no name of a role: a word without spaces"));
+            }
+            let mut all = role.permissions.iter().chain(&role.own);
+            if let Some(wrong) = all.find(|permission| !is_permission(permission)) {
+                return malformed(format!(
+                    "`{wrong}`, of role `{name}`, is no permission: write a name, `noun:*`, `*:verb`, or `*`"
+                ));
+            }
+            if let Some(wrong) = role.inherits.iter().find(|it| !self.roles.contains_key(*it)) {
+                return Err(RoleError::Unknown(Arc::clone(wrong)));
+            }
+        }
+        for binding in &self.bindings {
+            if !self.roles.contains_key(&binding.role) {
+                return Err(RoleError::Unknown(Arc::clone(&binding.role)));
+            }
+            if let Scope::Path(path) = &binding.scope
+                && !is_path(path)
+            {
+                return malformed(format!(
+                    "`{path}` is no path: it begins with `/`, does not end with one, and has no empty parts"
+                ));
+            }
+        }
+        if let Some(circle) = self.circle() {
+            return Err(RoleError::Circle(circle));
+        }
+        self.check_separations()
+    }
+    /// The roles that inherit from themselves in the end.
+    pub(super) fn in_circles(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.roles
+            .iter()
+            .filter(|(name, role)| {
+                let mut held = HashSet::new();
+                role.inherits.iter().for_each(|junior| self.closure(junior, &mut held));
+                held.contains(name)
+            })
+            .map(|(name, _)| name)
+    }
+    /// A way from a role to itself.
+    pub(super) fn circle(&self) -> Option<Vec<Arc<str>>> {
+        let mut done = HashSet::new();
+        for start in self.roles.keys() {
+            // The way so far, with what is still to be followed from each of its roles.
+            let mut way: Vec<(&Arc<str>, std::collections::btree_set::Iter<'_, Arc<str>>)> =
+                vec![(start, self.juniors(start))];
+            let mut on_way = HashSet::from([start]);
+            while let Some((at, rest)) = way.last_mut() {
+                let Some(next) = rest.next() else {
+                    on_way.remove(*at);
+                    done.insert(Arc::clone(at));
+                    way.pop();
+                    continue;
+                };
+                if on_way.contains(next) {
+                    let names = way.iter().map(|(name, _)| *name).skip_while(|name| *name != next);
+                    return Some(names.chain([next]).cloned().collect());
+                }
+                if !done.contains(next) {
+                    on_way.insert(next);
+                    way.push((next, self.juniors(next)));
+                }
+            }
+        }
+        None
+    }
+    fn juniors(&self, role: &Arc<str>) -> std::collections::btree_set::Iter<'_, Arc<str>> {
+        static NONE: BTreeSet<Arc<str>> = BTreeSet::new();
+        self.roles.get(role).map_or(&NONE, |role| &role.inherits).iter()
+    }
+    /// A role with all that it inherits from.
+    fn closure<'a>(&'a self, role: &'a Arc<str>, into: &mut HashSet<&'a Arc<str>>) {
+        let mut waiting = vec![role];
+        while let Some(role) = waiting.pop() {
+            if into.insert(role) {
+                waiting.extend(self.juniors(role));
+            }
+        }
+    }
+    fn check_separations(&self) -> Result<(), RoleError> {
+        if self.separations.is_empty() {
+            return Ok(());
+        }
+        for (name, it) in &self.separations {
+            if it.too_many < 2 || it.roles.len() < it.too_many {
+                return Err(RoleError::Malformed(format!(
+                    "the separation `{name}` keeps {} roles apart, and {} are too many: name more roles than that allows, and allow at least one",
+                    it.roles.len(),
+                    it.too_many
+                )));
+            }
+            if let Some(wrong) = it.roles.iter().find(|role| !self.roles.contains_key(*role)) {
+                return Err(RoleError::Unknown(Arc::clone(wrong)));
+            }
+        }
+        let fixed = || self.separations.iter().filter(|(_, it)| it.kind == SeparationKind::Static);
+        // A role that has too many of them by itself can be given to nobody.
+        for role in self.roles.keys() {
+            let mut held = HashSet::new();
+            self.closure(role, &mut held);
+            for (name, it) in &self.separations {
+                overstep(name, it, &held, || format!("whoever has `{role}`"))?;
+            }
+        }
+        let mut by_key: HashMap<IdentityKey<'_>, HashSet<&Arc<str>>> = HashMap::new();
+        if fixed().next().is_some() {
+            for binding in &self.bindings {
+                self.closure(&binding.role, by_key.entry(binding.key()).or_default());
+            }
+        }
+        for (key, held) in &by_key {
+            for (name, it) in fixed() {
+                overstep(name, it, held, || key.to_string())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn overstep(
+    name: &Arc<str>,
+    separation: &Separation,
+    held: &HashSet<&Arc<str>>,
+    who: impl FnOnce() -> String,
+) -> Result<(), RoleError> {
+    let roles: Vec<_> = separation.roles.iter().filter(|role| held.contains(*role)).collect();
+    if roles.len() < separation.too_many {
+        return Ok(());
+    }
+    let roles = roles.into_iter().cloned().collect();
+    Err(RoleError::Separated { separation: Arc::clone(name), who: who(), roles })
+}
+
+/// Whether a text is the path of an object: it begins with `/`, and has no empty parts.
+fn is_path(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !part.is_empty()))
+}
