@@ -12,15 +12,15 @@ use http_body::Body as HttpBody;
 use portcullis_core::problem::kinds::CONTEXT_CONFLICT;
 use portcullis_core::stack::{Enforcement, KnownCaller, KnownRoute, Plan, Staged};
 use portcullis_core::{
-    AuthState, Body, BoxError, ConfigError, Context, Decision, Problem, Requirement, Route,
-    RouteTable, StepUp, Verdict, is_scope, stage,
+    AuthState, Body, BoxError, ConfigError, Context, Decision, Identity, Problem, Requirement,
+    Route, RouteTable, StepUp, Verdict, is_scope, stage,
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::authorizer::Authorizer;
 use crate::future::AuthorizeFuture;
-use crate::judge::{Head, Judge, Judged, Judgement, SCOPE_MISSING};
+use crate::judge::{Head, Judge, Judged, Judgement, LOG_IN_TOO_LONG_AGO, SCOPE_MISSING};
 use crate::kinds::{
     AUTHORIZATION_UNAVAILABLE, PERMISSION_DENIED, SCOPE_INSUFFICIENT, STEP_UP_REQUIRED,
 };
@@ -293,7 +293,9 @@ impl Settings {
                 return Admitted::Yes;
             }
             Verdict::StepUp => step_up(context),
-            Verdict::Indeterminate => unavailable(context),
+            Verdict::Indeterminate => {
+                unavailable(context.decision().map_or("", Decision::reason).to_owned())
+            }
             _ if is_scope_missing => insufficient_scope(context),
             _ if context.identity().is_some() => PERMISSION_DENIED.into(),
             _ => challenged(context),
@@ -303,13 +305,12 @@ impl Settings {
 }
 
 /// 401 with the challenges that authentication left; 403 where there is no way to authenticate.
-fn challenged(context: &Context) -> Problem {
+pub(crate) fn challenged(context: &Context) -> Problem {
     context.auth().and_then(AuthState::challenge).unwrap_or(PERMISSION_DENIED.into())
 }
 
 /// 503: whoever could tell whether the caller may cannot be asked, or does not know.
-fn unavailable(context: &Context) -> Problem {
-    let reason = context.decision().map_or("", Decision::reason).to_owned();
+pub(crate) fn unavailable(reason: impl Into<BoxError>) -> Problem {
     let after = HeaderValue::from_static("5");
     Problem::new(AUTHORIZATION_UNAVAILABLE).cause(reason).header(http::header::RETRY_AFTER, after)
 }
@@ -343,5 +344,12 @@ fn step_up(context: &Context) -> Problem {
     if let Some(age) = asked.max_age {
         challenge.push_str(&format!(", max_age=\"{}\"", age.as_secs()));
     }
-    with_challenge(Problem::new(STEP_UP_REQUIRED), challenge)
+    let problem = with_challenge(Problem::new(STEP_UP_REQUIRED), challenge);
+    // Where another log-in would do, a browser is sent there; where it would not, it would be sent there again and again.
+    let would_do = context.decision().is_some_and(|it| it.reason() == LOG_IN_TOO_LONG_AGO);
+    let page = context.identity().and_then(Identity::log_in_page).filter(|_| would_do);
+    match page {
+        Some(page) => problem.log_in(page),
+        None => problem,
+    }
 }

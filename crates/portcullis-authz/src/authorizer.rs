@@ -4,12 +4,15 @@ use std::sync::Arc;
 use portcullis_core::{Context, Identity, Problem, Requirement, Verdict};
 
 use crate::Resource;
+use crate::authorize::{challenged, unavailable};
 use crate::filter::{Columns, Filter};
+use crate::future::in_time;
 use crate::judge::Judge;
-use crate::kinds::{AUTHORIZATION_UNAVAILABLE, PERMISSION_DENIED};
+use crate::kinds::PERMISSION_DENIED;
 use crate::live::LiveRoles;
 use crate::log::DecisionLog;
 use crate::policy::{Opinion, Question};
+use crate::roles::Granted;
 
 /// Tells who may do what with which object. Cheap to clone.
 ///
@@ -61,7 +64,7 @@ impl Authorizer {
         resource: &Resource,
     ) -> Result<(), Problem> {
         let (verdict, role) = self.verdict(identity, action, resource);
-        self.told(None, identity, action, resource, verdict, role)
+        self.told(None, identity, action, Some(resource), verdict, role)
     }
     /// The same for the caller of a request, in whose context it stays: as what the handler of a route has looked at that is
     /// [`object_checked`](portcullis_core::Rule::object_checked).
@@ -75,42 +78,55 @@ impl Authorizer {
         resource: &Resource,
     ) -> Result<(), Problem> {
         context.set_object_checked();
-        let Some(identity) = context.identity() else {
-            let auth = context.auth();
-            let challenge = auth.and_then(portcullis_core::AuthState::challenge);
-            return Err(challenge.unwrap_or(PERMISSION_DENIED.into()));
-        };
+        let Some(identity) = context.identity() else { return Err(challenged(context)) };
         let (verdict, role) = self.verdict(identity, action, resource);
-        self.told(Some(context), identity, action, resource, verdict, role)
+        self.told(Some(context), identity, action, Some(resource), verdict, role)
+    }
+    /// Whether the caller of a request has a permission without a look at any object: what a route asks by
+    /// [`require`](portcullis_core::require), asked by its handler. It is no look at an object.
+    ///
+    /// # Errors
+    /// As [`check_in`](Self::check_in).
+    pub fn require_in(&self, context: &Context, permission: &str) -> Result<(), Problem> {
+        let Some(identity) = context.identity() else { return Err(challenged(context)) };
+        let roles = &self.judge.roles;
+        let (verdict, role) = match roles.with(|roles| roles.granted(identity, permission)) {
+            _ if roles.is_stale() => (Verdict::Indeterminate, None),
+            Granted::By(role) => (Verdict::Allow, Some(role)),
+            Granted::WithSome | Granted::No => (Verdict::Deny, None),
+        };
+        self.told(Some(context), identity, permission, None, verdict, role)
     }
     fn told(
         &self,
         context: Option<&Context>,
         identity: &Identity,
         action: &str,
-        resource: &Resource,
+        resource: Option<&Resource>,
         verdict: Verdict,
         role: Option<u32>,
     ) -> Result<(), Problem> {
-        let reason = match verdict {
-            Verdict::Allow => "object-permitted",
-            Verdict::Indeterminate => "roles-stale",
-            _ => "object-not-permitted",
+        let reason = match (verdict, resource) {
+            (Verdict::Allow, Some(_)) => "object-permitted",
+            (Verdict::Allow, None) => "permission-granted",
+            (Verdict::Indeterminate, _) => "roles-stale",
+            (_, Some(_)) => "object-not-permitted",
+            (_, None) => "permission-missing",
         };
         if let Some(context) = context {
             context.note("authorize", || {
-                let (kind, id) = (resource.kind(), resource.id());
+                let on = resource.map(|it| format!(" on {} {}", it.kind(), it.id()));
                 let by = role.map(|role| self.by_role(role)).unwrap_or_default();
-                format!("{verdict}: {action} on {kind} {id}: {reason}{by}")
+                format!("{verdict}: {action}{}: {reason}{by}", on.unwrap_or_default())
             });
             if let Some(log) = &self.log {
-                let rule = Requirement::Permission(action.into());
-                log.object(context, identity, &rule, resource, verdict, reason);
+                let asked = Requirement::Permission(action.into());
+                log.object(context, identity, &asked, resource, verdict, reason);
             }
         }
         match verdict {
             Verdict::Allow => Ok(()),
-            Verdict::Indeterminate => Err(AUTHORIZATION_UNAVAILABLE.into()),
+            Verdict::Indeterminate => Err(unavailable(reason)),
             _ => Err(PERMISSION_DENIED.into()),
         }
     }
@@ -131,7 +147,8 @@ impl Authorizer {
             None => (Verdict::Deny, None),
         }
     }
-    /// What a policy thinks of what somebody wants to do with an object.
+    /// What a policy thinks of what somebody wants to do with an object. One that has not answered in the time that the request has, or in five
+    /// seconds, cannot tell.
     ///
     /// # Cancellation
     /// The policy is dropped where it waits.
@@ -154,7 +171,7 @@ impl Authorizer {
         };
         match policy.decide_now(&question) {
             Some(opinion) => opinion,
-            None => policy.decide(&question).await,
+            None => in_time(&**policy, &question).await,
         }
     }
     /// Which rows of a table the caller may do `action` with: what [`check`](Self::check) says of each, as one condition of SQL.
@@ -168,7 +185,7 @@ impl Authorizer {
         columns: Columns,
     ) -> Result<Filter, Problem> {
         if self.judge.roles.is_stale() {
-            return Err(AUTHORIZATION_UNAVAILABLE.into());
+            return Err(unavailable("roles-stale"));
         }
         Ok(self.judge.roles.with(|roles| Filter::new(roles, identity, action, columns)))
     }

@@ -18,6 +18,8 @@ use crate::roles::Granted;
 const HEADER: HeaderName = HeaderName::from_static("portcullis-explain");
 /// How long the answer may be, in bytes.
 const LONGEST: usize = 4_096;
+/// How much of what one layer says is told, in characters, so that it leaves room for the others.
+const LONGEST_NOTE: usize = 500;
 
 /// Applies [`ExplainService`]: tells callers who may know it what each layer decided about their request, why, and how long that took.
 ///
@@ -97,7 +99,8 @@ where
         self.inner.poll_ready(cx)
     }
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let is_asked = request.headers_mut().remove(HEADER).is_some();
+        // `?0` is a way to say no.
+        let is_asked = request.headers_mut().remove(HEADER).is_some_and(|said| said == "?1");
         let asked = is_asked.then(|| {
             let context = Context::of(&mut request);
             context.start_explaining();
@@ -153,12 +156,13 @@ fn explanation(context: &Context) -> Option<HeaderValue> {
         text.push_str(&member);
         before = after;
     }
-    HeaderValue::try_from(text).ok()
+    // A list without members is not sent (RFC 9651, section 3.1).
+    if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
 }
 
 /// As what a string of a structured field may hold (RFC 9651, section 3.3.3).
 fn quotable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut all, c| {
+    text.chars().take(LONGEST_NOTE).fold(String::with_capacity(text.len()), |mut all, c| {
         match c {
             '"' | '\\' => all.extend(['\\', c]),
             ' '..='~' => all.push(c),

@@ -59,8 +59,8 @@ pub enum SqlDialect {
 /// let ada = Identity::builder("https://id.example", "ada").role("reader").build();
 /// let columns = Columns::new().owner("customer");
 /// let filter = Authorizer::new(roles).filter(&ada, "orders:read", columns)?;
-/// let (condition, values) = filter.sql(SqlDialect::Postgres, 1);
-/// assert_eq!(condition, "(customer = $1)");
+/// let (condition, values) = filter.sql(SqlDialect::Sqlite, 1);
+/// assert_eq!(condition, "(customer = $1 COLLATE BINARY)");
 /// assert_eq!(values, ["https://id.example||ada"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -69,6 +69,16 @@ pub struct Filter {
     /// One of these, with all that it asks for. None is nothing; one that asks for nothing is everything.
     any: Vec<Vec<Term>>,
     columns: [Option<&'static str>; 3],
+}
+
+/// A piece of a condition of SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "who leaves a piece out has another condition")]
+pub enum SqlPiece {
+    /// What is written as it is.
+    Text(String),
+    /// What is bound, as text.
+    Value(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +134,24 @@ impl Filter {
     }
     /// The condition, in brackets, and what is to be bound in its order; `first` is the number of the first value (`$1`). Bind each as text.
     pub fn sql(&self, dialect: SqlDialect, first: usize) -> (String, Vec<String>) {
-        let mut writer = Writer { dialect, next: first, text: String::new(), values: Vec::new() };
+        let (mut condition, mut values) = (String::new(), Vec::new());
+        for piece in self.pieces(dialect) {
+            match piece {
+                SqlPiece::Text(text) => condition.push_str(&text),
+                SqlPiece::Value(value) => {
+                    match dialect {
+                        SqlDialect::MySql => condition.push('?'),
+                        _ => _ = write!(condition, "${}", first + values.len()),
+                    }
+                    values.push(value);
+                }
+            }
+        }
+        (condition, values)
+    }
+    /// The condition, in brackets, in pieces: for who writes what is bound in a way of its own.
+    pub fn pieces(&self, dialect: SqlDialect) -> Vec<SqlPiece> {
+        let mut writer = Writer { dialect, text: String::new(), pieces: Vec::new() };
         writer.text.push('(');
         if self.any.is_empty() {
             writer.text.push_str("1 = 0");
@@ -150,15 +177,15 @@ impl Filter {
             }
         }
         writer.text.push(')');
-        (writer.text, writer.values)
+        writer.end_text();
+        writer.pieces
     }
 }
 
 struct Writer {
     dialect: SqlDialect,
-    next: usize,
     text: String,
-    values: Vec<String>,
+    pieces: Vec<SqlPiece>,
 }
 
 impl Writer {
@@ -175,7 +202,7 @@ impl Writer {
                 self.text.push(')');
             }
             (Term::Tenant(value), Some(column), ..) | (Term::Owner(value), _, Some(column), _) => {
-                self.equals(column, value)
+                self.equals(column, value);
             }
             (Term::Below(path), .., Some(column)) => {
                 self.text.push('(');
@@ -189,30 +216,39 @@ impl Writer {
             _ => self.text.push_str("1 = 0"),
         }
     }
-    /// Whether two texts are the same, and not alike.
+    /// Whether two texts are the same, and not alike. Where a column may take them for alike, the first comparison finds the row by an index, and the
+    /// second one is exact.
     fn equals(&mut self, what: &str, value: &str) {
-        // No database keeps it, and one does not take it.
-        if value.contains('\0') {
-            self.text.push_str("1 = 0");
-            return;
-        }
         match self.dialect {
+            // It keeps no such text, and takes none.
+            SqlDialect::Postgres if value.contains('\0') => self.text.push_str("1 = 0"),
             SqlDialect::Postgres => {
-                _ = write!(self.text, "{what} = ${}", self.next);
+                _ = write!(self.text, "({what} = ");
+                self.value(value);
+                _ = write!(self.text, " AND CAST({what} AS text) COLLATE \"C\" = ");
+                self.value(value);
+                self.text.push(')');
             }
             SqlDialect::Sqlite => {
-                _ = write!(self.text, "{what} = ${} COLLATE BINARY", self.next);
+                _ = write!(self.text, "{what} = ");
+                self.value(value);
+                self.text.push_str(" COLLATE BINARY");
             }
             SqlDialect::MySql => {
-                // The first finds it by an index; the second is exact.
-                _ = write!(
-                    self.text,
-                    "({what} = ? AND CAST(CONVERT({what} USING utf8mb4) AS BINARY) = CAST(CONVERT(? USING utf8mb4) AS BINARY))"
-                );
-                self.values.push(value.to_owned());
+                _ = write!(self.text, "({what} = ");
+                self.value(value);
+                _ = write!(self.text, " AND CAST(CONVERT({what} USING utf8mb4) AS BINARY) = ");
+                self.text.push_str("CAST(CONVERT(");
+                self.value(value);
+                self.text.push_str(" USING utf8mb4) AS BINARY))");
             }
         }
-        self.next += 1;
-        self.values.push(value.to_owned());
+    }
+    fn value(&mut self, value: &str) {
+        self.end_text();
+        self.pieces.push(SqlPiece::Value(value.to_owned()));
+    }
+    fn end_text(&mut self) {
+        self.pieces.push(SqlPiece::Text(std::mem::take(&mut self.text)));
     }
 }

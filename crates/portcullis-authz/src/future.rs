@@ -23,6 +23,14 @@ use crate::policy::{Opinion, Policy, Question};
 /// How long a policy may take.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// What a policy thinks that has to ask somebody, if it says so in the time that the request has.
+pub(crate) async fn in_time(policy: &dyn Policy, question: &Question<'_>) -> Opinion {
+    let context = question.context();
+    let left = context.deadline().remaining(context.clock().now()).unwrap_or(LONGEST);
+    let opinion = timeout(left.min(LONGEST), policy.decide(question)).await;
+    opinion.unwrap_or_else(|_| Opinion::indeterminate("the policy has not answered in time"))
+}
+
 type Asking = Pin<Box<dyn Future<Output = (Parts, Opinion)> + Send>>;
 
 /// A request about which a policy is being asked.
@@ -72,16 +80,12 @@ impl<S: Service<Request<R>>, R> AuthorizeFuture<S, R> {
         let clone = inner.clone();
         let inner = mem::replace(inner, clone);
         let (head, body) = request.into_parts();
-        let left = context.deadline().remaining(context.clock().now()).unwrap_or(LONGEST);
         let about = context.clone();
         let asking = Box::pin(async move {
             let opinion = match about.identity() {
                 Some(identity) => {
                     let question = Question::about(&about, identity, &head);
-                    let opinion = timeout(left.min(LONGEST), policy.decide(&question)).await;
-                    opinion.unwrap_or_else(|_| {
-                        Opinion::indeterminate("the policy has not answered in time")
-                    })
+                    in_time(&*policy, &question).await
                 }
                 None => Opinion::deny("not-authenticated"),
             };

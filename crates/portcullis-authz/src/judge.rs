@@ -46,6 +46,8 @@ pub(crate) enum Judged<'a> {
 
 /// Why a caller is refused who lacks a scope.
 pub(crate) const SCOPE_MISSING: &str = "scope-missing";
+/// Why a caller must log in once more.
+pub(crate) const LOG_IN_TOO_LONG_AGO: &str = "log-in-too-long-ago";
 
 fn judgement<'a>(verdict: Verdict, rule: &'a Requirement, reason: &'static str) -> Judgement<'a> {
     Judgement { verdict, rule, reason: Cow::Borrowed(reason), role: None }
@@ -70,7 +72,10 @@ impl Judge {
         for (requirement, route) in
             own.map(|own| (own, None)).into_iter().chain(routed.map(|routed| (routed, route)))
         {
-            match self.judge_one(context, route, requirement, head, opinion.take())? {
+            // Only a policy has one, and the layer's own requirement comes first.
+            let is_asked = matches!(requirement, Requirement::Policy(_));
+            let opinion = if is_asked { opinion.take() } else { None };
+            match self.judge_one(context, route, requirement, head, opinion)? {
                 Judged::Judgement(judged) if judged.verdict == Verdict::Allow => latest = judged,
                 other => return Ok(other),
             }
@@ -215,5 +220,5 @@ fn too_weak(context: &Context, identity: &Identity, asked: StepUp) -> Option<&'s
         // Whoever comes from the future has just logged in.
         context.clock().wall().duration_since(at).unwrap_or_default()
     });
-    age.is_none_or(|age| age > max_age).then_some("log-in-too-long-ago")
+    age.is_none_or(|age| age > max_age).then_some(LOG_IN_TOO_LONG_AGO)
 }

@@ -3,6 +3,9 @@
 
 mod authorize;
 mod authorizer;
+#[cfg(feature = "cedar")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cedar")))]
+pub mod cedar;
 mod explain;
 mod filter;
 mod future;
@@ -20,7 +23,7 @@ mod stored;
 pub use authorize::{Authorize, AuthorizeLayer, ByRoute, Fixed};
 pub use authorizer::Authorizer;
 pub use explain::{ExplainFuture, ExplainLayer, ExplainService};
-pub use filter::{Columns, Filter, SqlDialect};
+pub use filter::{Columns, Filter, SqlDialect, SqlPiece};
 pub use future::AuthorizeFuture;
 pub use live::LiveRoles;
 pub use log::{DecisionLog, DecisionRecord, DecisionSink};

@@ -49,15 +49,14 @@ impl LiveRoles {
         let _one = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.current.store(Arc::new(roles));
     }
-    /// Changes the roles, all of it or nothing.
+    /// Changes the roles, all of it or nothing. What the changes come to is checked, and takes its time where there are many roles and bindings: make many changes at once.
     ///
     /// # Errors
     /// Why a change is refused.
     pub fn change(&self, edits: &[RoleEdit]) -> Result<(), RoleError> {
         let _one = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut model = self.current().model().clone();
-        edits.iter().try_for_each(|edit| model.apply(edit))?;
-        self.0.current.store(Arc::new(Roles::try_from(model)?));
+        let changed = self.current().model().changed(edits)?;
+        self.0.current.store(Arc::new(Roles::try_from(changed)?));
         Ok(())
     }
     /// Calls `look` with the roles as they are now.

@@ -2,7 +2,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use portcullis_core::{Context, Identity, Requirement, Target, Verdict};
 use serde_json::{Value, json};
@@ -84,6 +84,55 @@ impl DecisionRecord {
             "reason": self.reason,
         })
     }
+    /// What [`to_json`](Self::to_json) has written, or what [`DecisionLog::to_tracing`] has, as the JSON of `tracing-subscriber` with flat fields; `None` where
+    /// it is something else. Times are kept to the microsecond; an event of `tracing` has none, and says the beginning of 1970.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let time = value.get("time").map_or(Some(0.0), Value::as_f64)?;
+        let time = Duration::try_from_secs_f64(time).ok()?;
+        // A float has not all the digits of a time.
+        let micros = (time.as_nanos() + 500) / 1_000;
+        let time = Duration::from_micros(u64::try_from(micros).ok()?);
+        let maybe = |name: &str| match value.get(name) {
+            None | Some(Value::Null) => Some(None),
+            Some(text) => text.as_str().map(|text| Some(text.to_owned())),
+        };
+        let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+        let list = |name: &str| -> Option<Vec<String>> {
+            match value.get(name)? {
+                // Neither roles nor scopes have spaces in them.
+                Value::String(text) => {
+                    Some(text.split(' ').filter(|it| !it.is_empty()).map(str::to_owned).collect())
+                }
+                list => {
+                    list.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+                }
+            }
+        };
+        let assurance = match value.get("assurance") {
+            None | Some(Value::Null) => None,
+            Some(number) => Some(u8::try_from(number.as_u64()?).ok()?),
+        };
+        let verdict = text("verdict")?;
+        let verdicts = [Verdict::Allow, Verdict::Deny, Verdict::StepUp, Verdict::Indeterminate];
+        Some(Self {
+            time: SystemTime::UNIX_EPOCH.checked_add(time)?,
+            request_id: maybe("request_id")?,
+            issuer: maybe("issuer")?,
+            tenant: maybe("tenant")?,
+            subject: maybe("subject")?,
+            roles: list("roles")?,
+            scopes: list("scopes")?,
+            assurance,
+            method: text("method")?,
+            host: maybe("host")?,
+            path: text("path")?,
+            route: maybe("route")?,
+            object: maybe("object")?,
+            verdict: verdicts.into_iter().find(|it| it.as_str() == verdict)?,
+            rule: text("rule")?,
+            reason: text("reason")?,
+        })
+    }
 }
 
 /// Where decisions are written, and which. Cheap to clone.
@@ -104,7 +153,7 @@ impl DecisionLog {
     }
     /// Writes events of `tracing`, whose target is `portcullis::decision`, at level `INFO`.
     pub fn to_tracing() -> Self {
-        Self::new(trace)
+        Self::new(|record: DecisionRecord| trace(&record))
     }
     /// Which share of what is allowed is written, from 0 to 1. Default: all of it.
     #[must_use]
@@ -141,15 +190,17 @@ impl DecisionLog {
         context: &Context,
         identity: &Identity,
         rule: &Requirement,
-        resource: &Resource,
+        resource: Option<&Resource>,
         verdict: Verdict,
         reason: &str,
     ) {
         if self.takes(verdict) {
             let mut record = self.record(context, Some(identity), rule, verdict);
             record.path = self.path(context, "");
-            let id = if self.paths { resource.id() } else { "" };
-            record.object = Some(format!("{} {id}", resource.kind()).trim_end().to_owned());
+            record.object = resource.map(|resource| {
+                let id = if self.paths { resource.id() } else { "" };
+                format!("{} {id}", resource.kind()).trim_end().to_owned()
+            });
             reason.clone_into(&mut record.reason);
             self.sink.write(record);
         }
@@ -195,8 +246,8 @@ impl fmt::Debug for DecisionLog {
     }
 }
 
-fn trace(record: DecisionRecord) {
-    let DecisionRecord { request_id, issuer, tenant, subject, host, route, object, .. } = &record;
+fn trace(record: &DecisionRecord) {
+    let DecisionRecord { request_id, issuer, tenant, subject, host, route, object, .. } = record;
     let (roles, scopes) = (record.roles.join(" "), record.scopes.join(" "));
     tracing::info!(
         target: "portcullis::decision",
@@ -233,4 +284,62 @@ fn chance() -> f64 {
         let share = (next >> 11) as f64 / (1_u64 << 53) as f64;
         share
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let full = DecisionRecord {
+            time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_999_999_999_123_457),
+            request_id: Some("r-1".to_owned()),
+            issuer: Some("https://id.example".to_owned()),
+            tenant: Some("acme".to_owned()),
+            subject: Some("ada \0 \u{1f600} \"'".to_owned()),
+            roles: vec!["clerk".to_owned(), "reader".to_owned()],
+            scopes: vec!["orders".to_owned()],
+            assurance: Some(2),
+            method: "GET".to_owned(),
+            host: Some("shop.example".to_owned()),
+            path: "/orders/7".to_owned(),
+            route: Some("/orders/{id}".to_owned()),
+            object: Some("order 7".to_owned()),
+            verdict: Verdict::StepUp,
+            rule: "permission orders:read".to_owned(),
+            reason: "too weak".to_owned(),
+        };
+        let verdicts = [Verdict::Allow, Verdict::Deny, Verdict::StepUp, Verdict::Indeterminate];
+        let bare = verdicts.map(|verdict| DecisionRecord {
+            time: SystemTime::UNIX_EPOCH,
+            request_id: None,
+            issuer: None,
+            tenant: None,
+            subject: None,
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            assurance: None,
+            host: None,
+            route: None,
+            object: None,
+            verdict,
+            ..full.clone()
+        });
+        for record in bare.into_iter().chain([full.clone()]) {
+            let text = record.to_json().to_string();
+            let read = DecisionRecord::from_json(&serde_json::from_str(&text).unwrap());
+            assert_eq!(read, Some(record), "{text}");
+        }
+        for micros in (1_700_000_000_000_000..).step_by(7_919).take(2_000) {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
+            let record = DecisionRecord { time, ..full.clone() };
+            assert_eq!(DecisionRecord::from_json(&record.to_json()), Some(record));
+        }
+        for name in ["time", "roles", "scopes", "method", "path", "verdict", "rule", "reason"] {
+            let mut odd = full.to_json();
+            odd[name] = Value::Bool(true);
+            assert_eq!(DecisionRecord::from_json(&odd), None, "{name}");
+        }
+    }
 }

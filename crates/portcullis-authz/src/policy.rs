@@ -193,6 +193,10 @@ fn members(line: &str) -> Vec<String> {
         }
     }
     all.push(current);
+    if quoted {
+        // A quote that nobody closes hides nothing from whoever does not look at quotes either.
+        all = line.split(',').map(|member| member.replace('"', "")).collect();
+    }
     let all = all.into_iter().map(|member| member.trim().to_owned());
     all.filter(|member| !member.is_empty()).collect()
 }
@@ -246,6 +250,8 @@ mod tests {
             ("ad\"min\"", &["admin"]),
             (" , ,", &[]),
             ("\"open", &["open"]),
+            ("\"user, admin", &["user", "admin"]),
+            ("\"a\", \"user, admin", &["a", "user", "admin"]),
         ] {
             assert_eq!(members(line), parts, "{line}");
         }

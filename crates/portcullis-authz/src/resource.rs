@@ -74,18 +74,54 @@ impl Resource {
     }
     /// Whether it is the caller's own.
     pub fn is_owned_by(&self, identity: &Identity) -> bool {
-        use std::fmt::Write;
-        /// Takes a text away from the front of another one as it comes, so that none need be made.
-        struct Rest<'a>(&'a str);
-        impl Write for Rest<'_> {
-            fn write_str(&mut self, text: &str) -> std::fmt::Result {
-                self.0 = self.0.strip_prefix(text).ok_or(std::fmt::Error)?;
-                Ok(())
+        let key = identity.key();
+        let is_it = |owner: &str| {
+            let rest = behind(owner, key.issuer)?.strip_prefix('|')?;
+            let rest = behind(rest, key.tenant.unwrap_or_default())?.strip_prefix('|')?;
+            Some(behind(rest, key.subject)?.is_empty())
+        };
+        self.owner.as_deref().and_then(is_it).unwrap_or(false)
+    }
+}
+
+/// What stands behind a part of a key that a text begins with, in which `|` and `\` are escaped. No text is made of the key: a check allocates nothing.
+fn behind<'a>(text: &'a str, part: &str) -> Option<&'a str> {
+    let is_special = |byte: u8| matches!(byte, b'|' | b'\\');
+    if !part.bytes().any(is_special) {
+        return text.strip_prefix(part);
+    }
+    part.chars().try_fold(text, |rest, c| {
+        let rest = if matches!(c, '|' | '\\') { rest.strip_prefix('\\')? } else { rest };
+        rest.strip_prefix(c)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_ones_own_when_it_has_the_key_of_its_owner_as_text() {
+        let names = ["", "a", "ab", "b", "|", "a|b", "\\", "a\\", "\\|", "ä|", "|a"];
+        let mut callers = Vec::new();
+        for issuer in names {
+            for tenant in names.map(Some).into_iter().chain([None]) {
+                for subject in names {
+                    let caller = Identity::builder(issuer, subject);
+                    let caller =
+                        tenant.into_iter().fold(caller, portcullis_core::IdentityBuilder::tenant);
+                    callers.push(caller.build());
+                }
             }
         }
-        self.owner.as_deref().is_some_and(|owner| {
-            let mut rest = Rest(owner);
-            write!(rest, "{}", identity.key()).is_ok() && rest.0.is_empty()
-        })
+        for caller in callers.iter().step_by(7) {
+            for owner in &callers {
+                let owner = owner.key().to_string();
+                let is_own = owner == caller.key().to_string();
+                let resource = Resource::new("order", "1").owner(owner.as_str());
+                assert_eq!(resource.is_owned_by(caller), is_own, "{owner} {:?}", caller.key());
+            }
+        }
+        assert!(!Resource::new("order", "1").is_owned_by(&Identity::builder("", "").build()));
     }
 }

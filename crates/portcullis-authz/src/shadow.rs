@@ -96,6 +96,10 @@ impl Shadow {
         head: Head<'_>,
         verdict: Verdict,
     ) {
+        if self.judge.roles.is_stale() {
+            self.counts.skipped.fetch_add(1, Relaxed);
+            return;
+        }
         let judged = match self.judge.judge(own, context, Some(head), None) {
             Ok(Judged::Judgement(judged)) => judged,
             Ok(Judged::Ask(_)) => {

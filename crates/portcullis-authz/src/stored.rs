@@ -1,8 +1,8 @@
 //! Roles that a store keeps for several replicas.
 use std::fmt;
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -118,6 +118,8 @@ struct Inner {
     base: RoleModel,
     live: LiveRoles,
     version: AtomicU64,
+    /// What the store kept when it was last asked; `None` before it was.
+    stored: std::sync::Mutex<Option<RoleModel>>,
     /// One look or change at a time, so that an older answer never takes the place of a newer one.
     one: Mutex<()>,
     every: Duration,
@@ -132,18 +134,46 @@ impl StoredRoles {
     /// The store cannot answer, or what it keeps does not fit with `base`.
     pub async fn open(base: Roles, store: impl RoleStore) -> Result<Self, RoleStoreError> {
         let (version, stored) = store.load().await?;
-        let base = base.model().clone();
-        let live = LiveRoles::new(Roles::try_from(base.with(&stored))?);
-        Ok(Self(Arc::new(Inner {
-            store: Arc::new(store),
+        let live = LiveRoles::new(Roles::try_from(base.model().with(&stored))?);
+        Ok(Self::of(base.model().clone(), Arc::new(store), live, Some(stored), version))
+    }
+    /// The same without asking the store: nothing is decided by these roles (503) until it has been asked, which [`start`](Self::start) sees to.
+    pub fn later(base: Roles, store: impl RoleStore) -> Self {
+        let model = base.model().clone();
+        let live = LiveRoles::new(base);
+        live.set_stale(true);
+        Self::of(model, Arc::new(store), live, None, 0)
+    }
+    /// The same store with other roles that the program knows by itself, and with what is known of the store so far. [Start](Self::start) it too.
+    ///
+    /// # Errors
+    /// What the store keeps does not fit with `base`.
+    pub fn with_base(&self, base: Roles) -> Result<Self, RoleError> {
+        let stored = self.0.stored.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = stored.clone().unwrap_or_default();
+        let live = LiveRoles::new(Roles::try_from(base.model().with(&known))?);
+        live.set_stale(self.0.live.is_stale());
+        let version = self.0.version.load(Ordering::Relaxed);
+        Ok(Self::of(base.model().clone(), Arc::clone(&self.0.store), live, stored, version))
+    }
+    fn of(
+        base: RoleModel,
+        store: Arc<dyn RoleStore>,
+        live: LiveRoles,
+        stored: Option<RoleModel>,
+        version: u64,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
             base,
             live,
             version: AtomicU64::new(version),
+            stored: std::sync::Mutex::new(stored),
             one: Mutex::default(),
             every: Duration::from_secs(1),
             trusted: Duration::from_secs(30),
             clock: Clock::system(),
-        })))
+        }))
     }
     /// How often the store is asked whether something has changed. Default: every second. Longer than five means that a replica that hears no news is late.
     ///
@@ -177,6 +207,10 @@ impl StoredRoles {
     pub fn live(&self) -> &LiveRoles {
         &self.0.live
     }
+    /// Whether the store has been asked, and not for too long could not be.
+    pub fn is_known(&self) -> bool {
+        !self.0.live.is_stale()
+    }
     /// The roles as they are now.
     pub fn current(&self) -> Roles {
         self.0.live.current()
@@ -200,13 +234,15 @@ impl StoredRoles {
         let _one = self.0.one.lock().await;
         let (version, stored) = self.0.store.load().await?;
         self.0.live.replace(Roles::try_from(self.0.base.with(&stored))?);
+        *self.0.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
         self.0.version.store(version, Ordering::Relaxed);
         self.0.live.set_stale(false);
         Ok(())
     }
     async fn look(&self) -> Result<(), RoleStoreError> {
         let version = self.0.store.version().await?;
-        if version != self.0.version.load(Ordering::Relaxed) {
+        let is_known = self.0.stored.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !is_known || version != self.0.version.load(Ordering::Relaxed) {
             return self.refresh().await;
         }
         self.0.live.set_stale(false);
@@ -218,12 +254,15 @@ impl StoredRoles {
         let (store, clock, every) = (Arc::clone(&self.0.store), self.0.clock.clone(), self.0.every);
         runtime.spawn(async move {
             let mut known_at = clock.now();
-            let mut told = false;
+            let (mut told, mut asked) = (false, false);
             loop {
-                tokio::select! {
-                    () = store.changed() => {}
-                    () = tokio::time::sleep(every) => {}
+                if asked {
+                    tokio::select! {
+                        () = store.changed() => {}
+                        () = tokio::time::sleep(every) => {}
+                    }
                 }
+                asked = true;
                 let Some(inner) = weak.upgrade() else { return };
                 let roles = Self(inner);
                 // A store that hangs has not answered.

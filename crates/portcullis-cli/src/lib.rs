@@ -11,7 +11,9 @@ use portcullis_authn::NewApiKey;
 use portcullis_config::{FileErrors, Gateway, Live, Widening, reference, schema};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod explain;
 mod log;
+mod role;
 mod routes;
 mod stores;
 
@@ -46,6 +48,19 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Prints who may call what: each route, each method, each role.
+    Matrix(explain::MatrixOf),
+    /// Tells what each layer would decide about a request, and why. Nothing is forwarded.
+    Explain(explain::Asked),
+    /// Judges again what a decision log says was decided, by this file; exit code 2 when more is allowed than was.
+    Replay(explain::Replayed),
+    /// Does something with the roles of a store.
+    Role {
+        #[command(flatten)]
+        which: stores::Which,
+        #[command(subcommand)]
+        command: role::RoleCommand,
     },
     /// Makes an API key for a caller: prints the key, for them alone, and its hash, for the file. Or does something with the keys of a store.
     Key {
@@ -107,6 +122,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Ok(widens) if widens && !ack => return ExitCode::from(2),
             done => done.map(drop),
         },
+        Command::Replay(of) => match explain::replay(&of) {
+            Ok(widens) if widens && !of.ack => return ExitCode::from(2),
+            done => done.map(drop),
+        },
+        Command::Matrix(of) => explain::matrix(&of),
+        Command::Explain(asked) => explain::explain(&asked),
+        Command::Role { which, command } => role::role(command, &which),
         Command::Serve(file) => serve(&file),
         Command::Check(file) => Gateway::read(file.config).map(drop).map_err(Into::into),
         Command::Routes { file, json } => print_routes(&file, json),

@@ -25,6 +25,12 @@ pub(crate) struct Which {
     store: Option<String>,
 }
 
+impl Which {
+    pub(crate) fn config(&self) -> &std::path::Path {
+        &self.file.config
+    }
+}
+
 /// What somebody has beside their name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RightsOf {
@@ -120,7 +126,7 @@ pub(crate) enum KeyCommand {
 /// How long is waited at the start for what a store says of its tables.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
@@ -130,7 +136,7 @@ fn stores(which: &Which) -> Result<(Store, Vec<Store>), Failure> {
     Ok((store(which, &gateway)?, gateway.stores().cloned().collect()))
 }
 
-fn store(which: &Which, gateway: &Gateway) -> Result<Store, Failure> {
+pub(crate) fn store(which: &Which, gateway: &Gateway) -> Result<Store, Failure> {
     let found = match &which.store {
         Some(name) => gateway.stores().find(|store| store.name() == name.as_str()).cloned(),
         None => gateway.main_store().cloned(),
@@ -147,7 +153,7 @@ fn store(which: &Which, gateway: &Gateway) -> Result<Store, Failure> {
     let found = found.ok_or(hint)?;
     if !found.has_tables() {
         return Err(format!(
-            "store `{}` is Redis, which keeps neither users nor keys",
+            "store `{}` is Redis, which keeps neither users nor keys nor roles",
             found.name()
         )
         .into());
@@ -155,7 +161,7 @@ fn store(which: &Which, gateway: &Gateway) -> Result<Store, Failure> {
     Ok(found)
 }
 
-async fn open(store: &Store) -> Result<OpenStore, Failure> {
+pub(crate) async fn open(store: &Store) -> Result<OpenStore, Failure> {
     Ok(store.open().await.map_err(|error| said(store, &*error))?)
 }
 
@@ -239,7 +245,7 @@ fn rights(of: RightsOf) -> Result<Rights, Failure> {
     Ok(rights)
 }
 
-fn email(text: &str) -> Result<Email, Failure> {
+pub(crate) fn email(text: &str) -> Result<Email, Failure> {
     Ok(Email::parse(text).ok_or_else(|| format!("`{text}` is no address"))?)
 }
 

@@ -9,7 +9,7 @@ use portcullis_gateway::IdentityTokens;
 use serde_json::Value;
 
 use crate::Gateway;
-use crate::read::network;
+use crate::read::{NamedPolicy, network};
 use crate::source::FileErrors;
 
 /// Keys of `[server]` that a running gateway follows; all others are read when it starts.
@@ -27,7 +27,7 @@ const SECRET: [&str; 9] = [
     "query",
 ];
 /// Keys that say whom a server takes a caller for, and whose pages may read: whatever changes there may let somebody do more.
-const TRUST: [&str; 10] = [
+const TRUST: [&str; 13] = [
     "identity",
     "request_headers",
     "cors",
@@ -38,6 +38,9 @@ const TRUST: [&str; 10] = [
     "session",
     "store",
     "stores",
+    "policies",
+    "separation",
+    "explain",
 ];
 
 /// What a gateway does differently from another one.
@@ -119,6 +122,14 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
         let says_the_same = before.document.pointer(&place) == after.document.pointer(&place);
         if says_the_same && known.is_some_and(|known| known.said != issuer.said) {
             changes.at(&format!("auth.jwt.{}", issuer.name), "a file of authorities has changed");
+        }
+    }
+    for NamedPolicy { name, said, .. } in &after.policies {
+        let known = before.policies.iter().find(|known| known.name == *name);
+        let place = format!("/policies/{name}");
+        let says_the_same = before.document.pointer(&place) == after.document.pointer(&place);
+        if says_the_same && known.is_some_and(|known| known.said != *said) {
+            changes.at(&format!("policies.{name}"), "its files say something else");
         }
     }
     let kids = |gateway: &Gateway| gateway.identity_tokens.as_ref().map(IdentityTokens::kids);
@@ -242,17 +253,25 @@ fn networks(route: Option<&Route>) -> Option<Vec<IpNet>> {
     Some(route?.options().get::<OnlyFrom>()?.networks().to_vec())
 }
 
-/// Whether who may do one does so with no more scopes, and by no fewer issuers, than the other asks for.
+/// Whether one asks for fewer scopes, for more issuers, or for a weaker proof, than the other.
 fn asks_less(one: Option<&Route>, other: Option<&Route>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return false };
     let (one, other) = (one.access(), other.access());
     let has_scope = |scope| one.scopes().any(|own| own == scope);
+    let is_weaker = match (one.step_up(), other.step_up()) {
+        (None, Some(_)) => true,
+        (Some(one), Some(other)) => {
+            one.level < other.level
+                || other.max_age.is_some_and(|age| one.max_age.is_none_or(|own| own > age))
+        }
+        (_, None) => false,
+    };
     let takes_more = match (one.issuers().len(), other.issuers().len()) {
         (_, 0) => false,
         (0, _) => true,
         _ => !one.issuers().all(|issuer| other.takes(issuer)),
     };
-    takes_more || !other.scopes().all(has_scope)
+    takes_more || is_weaker || !other.scopes().all(has_scope)
 }
 
 /// Whether a route is for the same requests, and asks the same of them. Which of several routes a request gets depends on nothing else
@@ -346,10 +365,16 @@ fn compare_access(before: &Gateway, after: &Gateway, changes: &mut Changes) {
             let (from_then, from_now) = (networks(then.as_ref()), networks(now.as_ref()));
             let in_both = was != Who::Nobody && is != Who::Nobody;
             if in_both && asks_less(now.as_ref(), then.as_ref()) {
-                tell(&mut widened, "with fewer scopes, or by more issuers".to_owned());
+                tell(
+                    &mut widened,
+                    "with fewer scopes, by more issuers, or with a weaker step-up".to_owned(),
+                );
             }
             if in_both && asks_less(then.as_ref(), now.as_ref()) {
-                tell(&mut narrowed, "with more scopes, or by fewer issuers".to_owned());
+                tell(
+                    &mut narrowed,
+                    "with more scopes, by fewer issuers, or with a stronger step-up".to_owned(),
+                );
             }
             if !is.is_within(&was) {
                 tell(&mut widened, format!("for {is}; before, for {was}"));

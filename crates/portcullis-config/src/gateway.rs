@@ -9,7 +9,9 @@ use http::{Request, Response};
 use portcullis_authn::{
     ApiKeys, AuthenticateLayer, ClientCertificates, SeenProofs, Sessions, TokenIssuer,
 };
-use portcullis_authz::{AuthorizeLayer, Roles};
+use portcullis_authz::{
+    AuthorizeLayer, ExplainLayer, LiveRoles, Matrix, Roles, Shadow, StoredRoles,
+};
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
 use portcullis_core::{
@@ -26,7 +28,7 @@ use tower_service::Service;
 use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
 use crate::live::Live;
-use crate::read::{self, Issuer, ServerSettings};
+use crate::read::{self, AuthorizationSettings, Issuer, NamedPolicy, ServerSettings};
 use crate::reader::{Known, Reading, Span};
 use crate::source::{FileErrors, Source};
 use crate::stores::{Later, Store};
@@ -52,6 +54,14 @@ pub struct Gateway {
     /// What it remembers is remembered for all workers, so that a token is looked into once, and is one identity everywhere.
     authenticate: AuthenticateLayer,
     roles: Roles,
+    pub(crate) policies: Vec<NamedPolicy>,
+    authorization: AuthorizationSettings,
+    /// The roles of the file with those of its store.
+    stored_roles: Option<StoredRoles>,
+    shadow: Option<Shadow>,
+    /// Those of the candidate with those of the store.
+    shadow_roles: Option<StoredRoles>,
+    authorize: AuthorizeLayer,
     by_address: RateLimitLayer<stage::PreLimit>,
     by_identity: RateLimitLayer<stage::Limit>,
     has_limits: bool,
@@ -87,6 +97,8 @@ pub(crate) struct Parts {
     pub(crate) certificates: Option<ClientCertificates>,
     pub(crate) identity_tokens: Option<IdentityTokens>,
     pub(crate) roles: Option<Roles>,
+    pub(crate) policies: Vec<NamedPolicy>,
+    pub(crate) authorization: AuthorizationSettings,
     pub(crate) by_address: RateLimitLayer<stage::PreLimit>,
     pub(crate) by_identity: RateLimitLayer<stage::Limit>,
     pub(crate) has_limits: bool,
@@ -152,6 +164,8 @@ impl Gateway {
             certificates,
             identity_tokens,
             roles: Some(roles),
+            policies,
+            authorization,
             by_address,
             by_identity,
             has_limits,
@@ -178,7 +192,13 @@ impl Gateway {
             identity_tokens,
             proofs: SeenProofs::new(),
             authenticate: AuthenticateLayer::new(),
+            authorize: AuthorizeLayer::new(roles.clone()),
             roles,
+            policies,
+            authorization,
+            stored_roles: None,
+            shadow: None,
+            shadow_roles: None,
             by_address,
             by_identity,
             has_limits,
@@ -202,6 +222,9 @@ impl Gateway {
             gateway.readiness = before.readiness.clone();
         }
         gateway.authenticate = gateway.authenticates();
+        gateway.stored_roles = gateway.stores_roles(before)?;
+        gateway.run_shadow();
+        gateway.authorize = gateway.authorizes();
         gateway.service().map(drop)?;
         Ok(gateway)
     }
@@ -221,7 +244,8 @@ impl Gateway {
     /// The store that somebody means who names none: that of `[auth.api_key]` or `[auth.session]` which has tables, or the only one.
     pub fn main_store(&self) -> Option<&Store> {
         let named = |section: &str| self.document.pointer(&format!("/auth/{section}/store"));
-        let named = [named("api_key"), named("session")].into_iter().flatten();
+        let roles = self.document.pointer("/authorization/store");
+        let named = [named("api_key"), named("session"), roles].into_iter().flatten();
         let named: Vec<_> = named.filter_map(Value::as_str).collect();
         let with_tables = || self.stores().filter(|store| store.has_tables());
         let meant = with_tables().find(|store| named.contains(&store.name()));
@@ -242,8 +266,12 @@ impl Gateway {
     pub(crate) fn keys(&self) -> &ApiKeys {
         &self.keys
     }
-    pub(crate) fn roles(&self) -> &Roles {
+    /// The roles of the file, without those that a store keeps.
+    pub fn roles(&self) -> &Roles {
         &self.roles
+    }
+    pub(crate) fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_ref()
     }
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -272,11 +300,10 @@ impl Gateway {
         + use<>,
         FileErrors,
     > {
-        let edge = EdgeLayer::new().trusted_proxies(self.settings.trusted_proxies.clone());
+        let edge = self.edge();
         let observe = ObserveLayer::default().metrics(self.metrics.clone());
         let table = self.routes.table();
-        let has_cors = table.routes().any(|route| route.options().get::<CorsOption>().is_some());
-        let cors = has_cors.then_some(CorsByRoute);
+        let cors = self.has_cors().then_some(CorsByRoute);
         let all_public = table.routes().all(|route| route.access().is_public())
             // What is a credential for us goes to no upstream, also where nobody looks at it.
             && self.document.get("auth").is_none();
@@ -293,16 +320,110 @@ impl Gateway {
         let guarded = Stack::new()
             .layer(observe)
             .layer(edge)
+            .layer(self.explains())
             .layer(self.routes.layer())
             .layer(cors)
             .layer(self.by_address.clone())
             .layer(self.authenticate.clone())
             .layer(self.by_identity.clone())
-            .layer(AuthorizeLayer::new(self.roles.clone()))
+            .layer(self.authorize.clone())
             .around(self.routes.clone());
         Ok(OptionalService::With(self.placed(guarded)?))
     }
 
+    /// The roles of the file, with those of its store where there is one.
+    fn stores_roles(&self, before: Option<&Self>) -> Result<Option<StoredRoles>, FileErrors> {
+        let Some(store) = &self.authorization.store else { return Ok(None) };
+        let before = before.and_then(|before| {
+            let is_same = self.says_the_same_of_stores(before)
+                && before.document.pointer("/authorization/store")
+                    == self.document.pointer("/authorization/store");
+            before.stored_roles.as_ref().filter(|_| is_same)
+        });
+        let Some(before) = before else {
+            return Ok(Some(StoredRoles::later(self.roles.clone(), store.clone())));
+        };
+        let continuing = before.with_base(self.roles.clone());
+        continuing.map(Some).map_err(|error| {
+            let mut errors = FileErrors::default();
+            let message = format!("the roles do not fit with those that the store keeps: {error}");
+            errors.push(self.source.error(None, "roles", message));
+            errors
+        })
+    }
+    pub(crate) fn live_roles(&self) -> LiveRoles {
+        match &self.stored_roles {
+            Some(stored) => stored.into(),
+            None => self.roles.clone().into(),
+        }
+    }
+    /// What decides.
+    fn authorizes(&self) -> AuthorizeLayer {
+        let layer = AuthorizeLayer::new(self.live_roles());
+        let policies = self.policies.iter();
+        let layer = policies.fold(layer, |layer, NamedPolicy { name, policy, .. }| {
+            layer.policy(name.as_str(), policy.clone())
+        });
+        let layer = self.authorization.log.iter().cloned().fold(layer, AuthorizeLayer::log);
+        self.shadow.iter().cloned().fold(layer, AuthorizeLayer::shadow)
+    }
+    /// The candidate beside what decides.
+    fn run_shadow(&mut self) {
+        let Some((roles, policies)) = &self.authorization.shadow else { return };
+        let stored = self.authorization.store.clone();
+        self.shadow_roles = stored.map(|store| StoredRoles::later(roles.clone(), store));
+        let shadow = match &self.shadow_roles {
+            Some(stored) => Shadow::new(stored),
+            None => Shadow::new(roles.clone()),
+        };
+        let policies = policies.iter();
+        self.shadow = Some(policies.fold(shadow, |shadow, NamedPolicy { name, policy, .. }| {
+            shadow.policy(name.as_str(), policy.clone())
+        }));
+    }
+    /// Who is told why.
+    fn explains(&self) -> Option<ExplainLayer> {
+        let permission = self.authorization.explain.as_deref()?;
+        Some(ExplainLayer::new(self.live_roles(), permission))
+    }
+    /// Begins to follow the roles of the store.
+    pub(crate) fn start_roles(&self, runtime: &tokio::runtime::Handle) {
+        for stored in self.stored_roles.iter().chain(&self.shadow_roles) {
+            stored.start(runtime);
+        }
+    }
+    pub(crate) fn edge(&self) -> EdgeLayer {
+        EdgeLayer::new().trusted_proxies(self.settings.trusted_proxies.clone())
+    }
+    pub(crate) fn has_cors(&self) -> bool {
+        self.table().routes().any(|route| route.options().get::<CorsOption>().is_some())
+    }
+    /// The routes, with other ends.
+    pub(crate) fn routes_map<T>(&self, end: impl FnMut(&Endpoint) -> T) -> Routes<T, Restricted> {
+        self.routes.map(end)
+    }
+    pub(crate) fn by_address(&self) -> &RateLimitLayer<stage::PreLimit> {
+        &self.by_address
+    }
+    pub(crate) fn by_identity(&self) -> &RateLimitLayer<stage::Limit> {
+        &self.by_identity
+    }
+    pub(crate) fn authenticate(&self) -> &AuthenticateLayer {
+        &self.authenticate
+    }
+    pub(crate) fn authorize(&self) -> &AuthorizeLayer {
+        &self.authorize
+    }
+    pub(crate) fn later_stores(&self) -> &[Later] {
+        &self.stores
+    }
+    pub(crate) fn live_roles_are_stale(&self) -> bool {
+        self.stored_roles.as_ref().is_some_and(|stored| !stored.is_known())
+    }
+    /// Who may call what, for each route and each role.
+    pub fn matrix(&self) -> Matrix {
+        self.authorize.matrix(self.table())
+    }
     /// Who is known. Without keys and issuers everybody is anonymous.
     fn authenticates(&self) -> AuthenticateLayer {
         let layer = AuthenticateLayer::new();
@@ -334,7 +455,7 @@ impl Gateway {
     }
 
     /// Says where in the file it is that does not fit.
-    fn placed<T>(&self, result: Result<T, ConfigErrors>) -> Result<T, FileErrors> {
+    pub(crate) fn placed<T>(&self, result: Result<T, ConfigErrors>) -> Result<T, FileErrors> {
         result.map_err(|errors| {
             let mut placed = FileErrors::default();
             for error in &errors {
@@ -406,6 +527,7 @@ impl Gateway {
     /// Begins health checks and discovery on `runtime`. The gateway is ready once every upstream is known.
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
         self.start_issuers(runtime);
+        self.start_roles(runtime);
         for store in &self.stores {
             let known = self.readiness.expect(format!("store {}", store.store().name()));
             let store = store.clone();

@@ -56,6 +56,17 @@ pub(crate) const FILE: &[Key] = &[
         "Tokens of our own that tell upstreams who is calling; `identity` of an upstream says which get them.",
     ),
     key("roles", Kind::Named(ROLE), "What the roles permit, by their names."),
+    key(
+        "separation",
+        Kind::Named(SEPARATION),
+        "Which roles are kept apart, by names of your own (separation of duty).",
+    ),
+    key("policies", Kind::Named(POLICY), "What roles cannot say, by names of your own."),
+    key(
+        "authorization",
+        Kind::Table(AUTHORIZATION),
+        "Where roles are kept beside this file, and what is told of decisions.",
+    ),
     key("limits", Kind::Named(LIMIT), "Quotas, by their names."),
     key(
         "upstreams",
@@ -346,9 +357,87 @@ pub(crate) const ROLE: &[Key] = &[
     key(
         "permissions",
         Kind::Texts,
-        "What it permits: `orders:write`, `orders:*`. Default: nothing.",
+        "What it permits: `orders:write`, `orders:*`, `*:read`, `*`. Default: nothing.",
     ),
     key("inherits", Kind::Texts, "Roles whose permissions it has too. Default: none."),
+];
+
+pub(crate) const SEPARATION: &[Key] = &[
+    key("roles", Kind::Texts, "The roles."),
+    key(
+        "too_many",
+        Kind::Whole,
+        "How many of them are too many for one, inherited ones included: 2 or more. Who has them all the same can use none of them. Default: 2.",
+    ),
+    key(
+        "kind",
+        Kind::OneOf(&["static", "dynamic"]),
+        "`static`: nobody may have so many. `dynamic`: nobody may use so many at once. Default: static.",
+    ),
+];
+
+pub(crate) const POLICY: &[Key] = &[
+    key("cedar", Kind::Text, "A file with policies in Cedar."),
+    key(
+        "schema",
+        Kind::Text,
+        "A file with the schema that they are checked by, in Cedar's own form. Default: none.",
+    ),
+    key("entities", Kind::Text, "A file with further entities, as JSON. Default: none."),
+    key(
+        "headers",
+        Kind::Texts,
+        "Which headers of a request they see, in `context.headers`. Default: none.",
+    ),
+];
+
+pub(crate) const AUTHORIZATION: &[Key] = &[
+    key(
+        "store",
+        Kind::Text,
+        "The store that keeps further roles, and who has which: a name of `[stores]` with `sql`. `portcullis role` changes them. Default: none.",
+    ),
+    key(
+        "explain",
+        Kind::Text,
+        "The permission by which a caller who sends `portcullis-explain: ?1` is told what was decided and why. Default: nobody is.",
+    ),
+    key(
+        "decision_log",
+        Kind::Table(DECISION_LOG),
+        "Writes down who was let in, who was not, and why. Default: nothing is written.",
+    ),
+    key(
+        "shadow",
+        Kind::Text,
+        "A file with `[roles]`, `[separation]` and `[policies]` that run beside those of this file: what they would decide otherwise is logged and counted, and changes nothing. Default: none.",
+    ),
+];
+
+pub(crate) const DECISION_LOG: &[Key] = &[
+    key("to", Kind::Text, "`log`, or a name of `[stores]` with `sql`. Default: log."),
+    key(
+        "allowed",
+        Kind::Share,
+        "Which share of what is allowed; what is not is written always. Default: 1.",
+    ),
+    key("subjects", Kind::Flag, "Whether it says who it was, beside their roles. Default: true."),
+    key(
+        "paths",
+        Kind::Flag,
+        "Whether it says the path, without the query, and not only the template. Default: true.",
+    ),
+];
+
+pub(crate) const SHADOW: &[Key] = &[
+    key("roles", Kind::Named(ROLE), "What the roles would permit."),
+    key("separation", Kind::Named(SEPARATION), "Which roles would be kept apart."),
+    key("policies", Kind::Named(POLICY), "What the policies would be."),
+];
+
+pub(crate) const STEP_UP: &[Key] = &[
+    key("level", Kind::Whole, "The assurance level that is needed: 1, 2 or 3. Default: any."),
+    key("max_age", Kind::Duration, "How long ago the caller may have logged in. Default: ever."),
 ];
 
 pub(crate) const LIMIT: &[Key] = &[
@@ -550,7 +639,12 @@ pub(crate) const ROUTE: &[Key] = &[
     key(
         "access",
         Kind::Either(&[Kind::OneOf(&["public", "optional", "authenticated"]), Kind::Table(ACCESS)]),
-        "Who may call: `public`, `optional`, `authenticated`, `{ permission = \"orders:write\" }`, `{ scopes = [\"orders\"] }`.",
+        "Who may call: `public`, `optional`, `authenticated`, `{ permission = \"orders:write\" }`, `{ policy = \"owners\" }`, `{ scopes = [\"orders\"] }`.",
+    ),
+    key(
+        "step_up",
+        Kind::Either(&[Kind::Flag, Kind::Table(STEP_UP)]),
+        "Asks for a stronger or a fresher proof of identity: `true` is two factors, `{ max_age = \"5m\" }` a log-in of the last five minutes. Default: false.",
     ),
     key("limits", Kind::Texts, "The limits that count its requests. Default: none."),
     key(
@@ -666,6 +760,11 @@ pub(crate) const ACCESS: &[Key] = &[
         "What the caller's roles must permit. Default: nothing, and everybody may call who says who they are.",
     ),
     key(
+        "policy",
+        Kind::Text,
+        "The policy that must allow it, a name of `[policies]`, in place of `permission`. Default: none.",
+    ),
+    key(
         "scopes",
         Kind::Texts,
         "What the caller's token or key must be for, all of it. Default: nothing.",
@@ -683,14 +782,4 @@ pub(crate) const MIRROR: &[Key] = &[
 ];
 
 /// Keys of the format that belong to what is not built yet: a message of their own is better than "unknown".
-pub(crate) const LATER: &[&str] = &[
-    "stores",
-    "cache",
-    "session",
-    "plans",
-    "store",
-    "on_store_failure",
-    "replicas",
-    "step_up",
-    "policy",
-];
+pub(crate) const LATER: &[&str] = &["cache", "plans", "store", "on_store_failure", "replicas"];

@@ -5,6 +5,7 @@ mod cors;
 mod diff;
 mod document;
 mod endpoint;
+mod explain;
 mod gateway;
 mod keys;
 mod live;
@@ -16,6 +17,7 @@ mod source;
 mod stores;
 
 pub use diff::Changes;
+pub use explain::Explanation;
 pub use gateway::{AccessLog, Gateway};
 pub use live::{Live, ReloadError, Root, Widening};
 pub use reference::reference;

@@ -112,7 +112,9 @@ impl Current {
 impl MetricSource for Current {
     fn write(&self, out: &mut String) {
         use fmt::Write;
-        UpstreamStats::new(self.gateway().upstreams().cloned()).write(out);
+        let gateway = self.gateway();
+        UpstreamStats::new(gateway.upstreams().cloned()).write(out);
+        gateway.shadow().into_iter().for_each(|shadow| shadow.write(out));
         let (applied, refused) = (self.applied.load(Relaxed), self.refused.load(Relaxed));
         let well = u8::from(!self.last_was_refused.load(Relaxed));
         // Writing to a string never fails.
@@ -244,6 +246,7 @@ impl<S: Send + 'static> Live<S> {
             upstream.start(&runtime);
         }
         after.start_issuers(&runtime);
+        after.start_roles(&runtime);
         for upstream in after.upstreams().filter(|upstream| !before.has(upstream)) {
             tokio::select! {
                 () = upstream.ready() => {}

@@ -8,6 +8,9 @@ use portcullis_authn::{
     Account, Email, KeyRecord, KeyStore, OneTimeTokens, SessionDigest, SessionRecord, SessionStore,
     StoreError, Touch, Users,
 };
+use portcullis_authz::{
+    DecisionRecord, DecisionSink, RoleEdit, RoleModel, RoleStore, RoleStoreError,
+};
 use portcullis_core::{BoxError, Secret};
 use portcullis_redis::{RedisSessions, RedisTokens};
 use portcullis_sqlx::{ManagedUsers, MySqlStores, PgStores, SchemaError, SqliteStores};
@@ -41,7 +44,7 @@ enum Place {
 }
 
 /// The stores of a database that is open.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct OpenStore {
     /// The users; `None` in Redis, which has none.
@@ -52,6 +55,10 @@ pub struct OpenStore {
     pub tokens: Arc<dyn OneTimeTokens>,
     /// The sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// The roles; `None` in Redis, which has none.
+    pub roles: Option<Arc<dyn RoleStore>>,
+    /// Where decisions are written; `None` in Redis, which has no place for them.
+    pub decisions: Option<Arc<dyn DecisionSink>>,
 }
 
 /// The same for each database.
@@ -63,6 +70,8 @@ macro_rules! open {
             keys: Some(Arc::new(stores.keys().await?)),
             tokens: Arc::new(stores.tokens().await?),
             sessions: Arc::new(stores.sessions().await?),
+            roles: Some(Arc::new(stores.roles().await?)),
+            decisions: Some(Arc::new(stores.decisions().await?)),
         })
     }};
 }
@@ -168,7 +177,14 @@ impl Store {
                 let sessions = RedisSessions::connect(url.expose(), prefix).await?;
                 let tokens = Arc::new(RedisTokens::beside(&sessions));
                 let sessions = Arc::new(sessions);
-                Ok(OpenStore { users: None, keys: None, tokens, sessions })
+                Ok(OpenStore {
+                    users: None,
+                    keys: None,
+                    tokens,
+                    sessions,
+                    roles: None,
+                    decisions: None,
+                })
             }
         }
     }
@@ -184,6 +200,12 @@ async fn close(connection: impl Connection) {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OpenStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenStore").field("users", &self.users).finish_non_exhaustive()
     }
 }
 
@@ -356,5 +378,58 @@ impl Users for Later {
     async fn set_email(&self, id: &str, email: &Email) -> Answer<bool> {
         let (id, email) = (id.to_owned(), email.clone());
         ask!(self.users, store, store.set_email(&id, &email))
+    }
+}
+
+/// A question about roles, on the runtime of the store.
+macro_rules! ask_roles {
+    ($self:ident, $store:ident, $work:expr) => {{
+        let unavailable = |error: BoxError| RoleStoreError::Unavailable(error);
+        let (runtime, open) = $self.opened().map_err(|error| unavailable(error.into()))?;
+        let no_roles = || unavailable("the store has no roles".into());
+        let $store = open.roles.clone().ok_or_else(no_roles)?;
+        let asked = runtime.spawn(async move { $work.await });
+        asked.await.unwrap_or_else(|error| Err(unavailable(error.into())))
+    }};
+}
+
+#[async_trait]
+impl RoleStore for Later {
+    async fn version(&self) -> Result<u64, RoleStoreError> {
+        ask_roles!(self, store, store.version())
+    }
+    async fn load(&self) -> Result<(u64, RoleModel), RoleStoreError> {
+        ask_roles!(self, store, store.load())
+    }
+    async fn change(&self, base: &RoleModel, edits: &[RoleEdit]) -> Result<u64, RoleStoreError> {
+        let (base, edits) = (base.clone(), edits.to_vec());
+        ask_roles!(self, store, store.change(&base, &edits))
+    }
+    async fn changed(&self) {
+        let Ok((_, open)) = self.opened() else { return std::future::pending().await };
+        match &open.roles {
+            Some(roles) => roles.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Where decisions are written once the store is open. What is decided before is not written.
+#[derive(Clone, Debug)]
+pub(crate) struct DecisionsLater(Later);
+
+impl DecisionsLater {
+    pub(crate) fn new(store: Later) -> Self {
+        Self(store)
+    }
+}
+
+impl DecisionSink for DecisionsLater {
+    fn write(&self, record: DecisionRecord) {
+        if let Ok((_, open)) = self.0.opened()
+            && let Some(decisions) = &open.decisions
+        {
+            decisions.write(record);
+        }
     }
 }

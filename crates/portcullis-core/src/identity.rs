@@ -100,6 +100,7 @@ pub struct IdentityBuilder {
     assurance: Option<u8>,
     authenticated_at: Option<SystemTime>,
     session: Option<Arc<str>>,
+    log_in_page: Option<Arc<str>>,
     claims: Map<String, Value>,
     revocation: Option<Revocation>,
 }
@@ -120,6 +121,7 @@ impl Identity {
             assurance: None,
             authenticated_at: None,
             session: None,
+            log_in_page: None,
             claims: Map::new(),
             revocation: None,
         }
@@ -189,6 +191,10 @@ impl Identity {
     pub fn session(&self) -> Option<&str> {
         self.0.facts.session.as_deref()
     }
+    /// Where a browser logs in once more when a route asks for a fresher proof: a path of this site. `None` where there is no such page.
+    pub fn log_in_page(&self) -> Option<&str> {
+        self.0.facts.log_in_page.as_deref()
+    }
     /// A claim of its token.
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.0.facts.claims.get(name)
@@ -212,6 +218,10 @@ impl IdentityBuilder {
             subject: &self.subject,
         };
         Identity(Arc::new(Built { fingerprint: key.fingerprint(), facts: self }))
+    }
+    /// Who vouches for it, in place of whom it began with.
+    pub fn issuer(self, issuer: impl Into<Arc<str>>) -> Self {
+        Self { issuer: issuer.into(), ..self }
     }
     /// What kind of caller it is. Default: a user.
     pub fn kind(self, kind: IdentityKind) -> Self {
@@ -253,6 +263,10 @@ impl IdentityBuilder {
     /// The assurance level (NIST SP 800-63: 1 to 3). Default: unknown.
     pub fn assurance(self, level: u8) -> Self {
         Self { assurance: Some(level), ..self }
+    }
+    /// Where a browser logs in once more: a path of this site. Default: nowhere.
+    pub fn log_in_page(self, path: impl Into<Arc<str>>) -> Self {
+        Self { log_in_page: Some(path.into()), ..self }
     }
     /// When it proved itself. Default: unknown.
     pub fn authenticated_at(self, time: SystemTime) -> Self {

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod news;
 mod record;
 mod scripts;
 mod sessions;
 mod tokens;
 
+pub use news::RedisNews;
 pub use redis::RedisError;
 pub use sessions::RedisSessions;
 pub use tokens::RedisTokens;

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, StoreError, Touch};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{AsyncCommands, AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -17,7 +17,7 @@ use crate::record::{fields, micros, record};
 use crate::scripts::Scripts;
 
 /// How long a command may take, with the time until there is a connection for it.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a try to connect may take, and how long it is at most until the next one, but for some chance.
 const TRY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -64,6 +64,26 @@ pub(crate) async fn in_time<T>(command: impl Future<Output = RedisResult<T>>) ->
     timeout(PATIENCE, command).await.map_err(late)?.map_err(failed)
 }
 
+/// A server that answers, and the connection that comes back by itself.
+pub(crate) async fn open(url: &str, prefix: &str) -> RedisResult<(Client, ConnectionManager)> {
+    if prefix.is_empty() {
+        let wrong = (ErrorKind::InvalidClientConfig, "the names of keys have no prefix");
+        return Err(RedisError::from(wrong));
+    }
+    let client = Client::open(url)?;
+    // Once by itself, to say what is wrong.
+    let once = AsyncConnectionConfig::new().set_connection_timeout(Some(TRY));
+    client.get_multiplexed_async_connection_with_config(&once).await?;
+    // It never gives up: it would not try again by itself where it was refused, as by another password.
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(TRY))
+        .set_max_delay(PAUSE)
+        .set_number_of_retries(usize::MAX)
+        .set_response_timeout(Some(PATIENCE));
+    let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
+    Ok((client, connection))
+}
+
 impl RedisSessions {
     /// Connects to a server: `redis://127.0.0.1:6379`, or `rediss://` over TLS, where the crate `redis` is told to speak it. `prefix` begins the names of all keys; two
     /// applications with one prefix share their sessions.
@@ -71,21 +91,7 @@ impl RedisSessions {
     /// # Errors
     /// It is no address, nobody answers there, or the prefix is empty.
     pub async fn connect(url: &str, prefix: &str) -> Result<Self, RedisError> {
-        if prefix.is_empty() {
-            let wrong = (ErrorKind::InvalidClientConfig, "the keys of sessions have no prefix");
-            return Err(RedisError::from(wrong));
-        }
-        let client = redis::Client::open(url)?;
-        // Once by itself, to say what is wrong.
-        let once = AsyncConnectionConfig::new().set_connection_timeout(Some(TRY));
-        client.get_multiplexed_async_connection_with_config(&once).await?;
-        // It never gives up: it would not try again by itself where it was refused, as by another password.
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(TRY))
-            .set_max_delay(PAUSE)
-            .set_number_of_retries(usize::MAX)
-            .set_response_timeout(Some(PATIENCE));
-        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+        let (_, connection) = open(url, prefix).await?;
         Ok(Self::from_connection(connection, prefix))
     }
     /// Over a connection that there is already.

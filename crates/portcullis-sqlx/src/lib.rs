@@ -4,7 +4,15 @@
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod accounts;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod decisions;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod filter;
+#[cfg(feature = "postgres")]
+mod listen;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod retry;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod roles;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod row;
 mod schema;
@@ -21,6 +29,20 @@ pub use accounts::{MySqlKeys, MySqlTokens, MySqlUsers};
 pub use accounts::{PgKeys, PgTokens, PgUsers};
 #[cfg(feature = "sqlite")]
 pub use accounts::{SqliteKeys, SqliteTokens, SqliteUsers};
+#[cfg(feature = "mysql")]
+pub use decisions::MySqlDecisions;
+#[cfg(feature = "postgres")]
+pub use decisions::PgDecisions;
+#[cfg(feature = "sqlite")]
+pub use decisions::SqliteDecisions;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use filter::FilterExt;
+#[cfg(feature = "mysql")]
+pub use roles::MySqlRoles;
+#[cfg(feature = "postgres")]
+pub use roles::PgRoles;
+#[cfg(feature = "sqlite")]
+pub use roles::SqliteRoles;
 pub use schema::SchemaError;
 /// The crate whose pools are taken, in the version that is.
 pub use sqlx;

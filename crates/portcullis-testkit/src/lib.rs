@@ -11,6 +11,8 @@ mod fail;
 mod read;
 mod ready_guard;
 #[cfg(feature = "stores")]
+mod roles;
+#[cfg(feature = "stores")]
 mod sessions;
 mod stub;
 mod time;
@@ -24,6 +26,8 @@ pub use contract::Contract;
 pub use endpoints::{KeptMails, account_endpoints_contract};
 pub use read::{collect, read};
 pub use ready_guard::ReadyGuard;
+#[cfg(feature = "stores")]
+pub use roles::role_store_contract;
 #[cfg(feature = "stores")]
 pub use sessions::session_store_contract;
 pub use stub::{StubAuthenticate, StubAuthenticateLayer};

@@ -284,8 +284,8 @@ impl Session {
         }
         let signal = settings.live.of(record.digest);
         let name = record.digest.name();
-        let alive = |it: Identity| it.to_builder().session(name).revocation(signal).build();
-        record.identity = record.identity.map(alive);
+        record.identity =
+            record.identity.map(|identity| self.0.sessions.alive(identity, name, signal));
         let mut state = self.lock();
         state.said = Some(Said::Keep(id.clone()));
         (state.current, state.unopened) = (Some((id, record)), None);

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
-use portcullis_core::{Clock, ConfigError, Identity, Revocation};
+use portcullis_core::{Clock, ConfigError, Identity, IdentityBuilder, Revocation};
 use tokio::runtime::Handle;
 
 pub use self::cached::CachedSessions;
@@ -307,16 +307,20 @@ impl Sessions {
             let state = if is_late { State::default() } else { State::taken_back() };
             return Opened::Session(anew(state), None);
         };
-        let alive = |identity: Identity| {
-            identity.to_builder().session(digest.name()).revocation(signal).build()
-        };
-        record.identity = record.identity.map(alive);
+        record.identity =
+            record.identity.map(|identity| self.alive(identity, digest.name(), signal));
         let identity = record.identity.clone();
         let session = anew(State::of(id, record));
         if session.is_refused() {
             return Opened::CrossSite;
         }
         Opened::Session(session, identity)
+    }
+    /// The identity of a session, with what belongs to this process and not to the store.
+    fn alive(&self, identity: Identity, name: impl Into<Arc<str>>, signal: Revocation) -> Identity {
+        let builder = identity.to_builder().session(name).revocation(signal);
+        let page = self.log_in_path().cloned();
+        page.into_iter().fold(builder, IdentityBuilder::log_in_page).build()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_core::{ConfigError, ConfigErrors};
 
 use super::model::is_permission;
-use super::{RoleDefinition, RoleModel, Roles, Separation, SeparationKind};
+use super::{RoleDefinition, RoleError, RoleModel, Roles, Separation, SeparationKind};
 
 /// Builds [`Roles`]: `role` begins a role, `permits` and `inherits` say what it can do.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +131,11 @@ impl RolesBuilder {
         if errors.is_empty()
             && let Err(error) = model.check()
         {
-            errors.push(ConfigError::new("roles", error.to_string()));
+            let place = match &error {
+                RoleError::Separated { separation, .. } => format!("separation `{separation}`"),
+                _ => "roles".to_owned(),
+            };
+            errors.push(ConfigError::new(place, error.to_string()));
         }
         let roles = Roles::try_from(model).unwrap_or_default();
         errors.or(roles)

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use portcullis_core::Identity;
 
-use super::{Apart, Compiled, RoleError, Roles, Scope, SeparationKind};
+use super::{Apart, Compiled, RoleError, RoleSet, Roles, Scope, SeparationKind, reach};
 use crate::Resource;
 
 /// Whether a caller may do something.
@@ -52,37 +52,42 @@ impl Reach<'_> {
 }
 
 impl Compiled {
+    /// The roles that a caller has, active or not, and how far each reaches.
+    fn held<'a>(&'a self, identity: &Identity) -> impl Iterator<Item = (u32, Reach<'a>)> {
+        let bound = self.bound_to(identity.fingerprint());
+        let own = identity.roles().filter_map(|role| Some((self.number(role)?, Reach::Home)));
+        own.chain(bound.iter().map(|held| (held.role, Reach::Bound(&held.scope))))
+    }
     /// Calls `each` with every role that counts for a caller, and how far it reaches, until it says `true`. Says whether it did.
     pub(super) fn any_held<'a>(
         &'a self,
         identity: &Identity,
+        each: impl FnMut(u32, Reach<'a>) -> bool,
+    ) -> bool {
+        if identity.active_roles().is_none() {
+            return self.any_together(|| self.held(identity), each);
+        }
+        let active = || {
+            let chosen = identity.active_roles().into_iter().flatten();
+            let chosen = chosen.filter_map(|role| self.number(role));
+            chosen.flat_map(|role| {
+                // A role is active wherever the caller has it, or one that inherits from it.
+                let above = self.above.get(role as usize);
+                let held = self.held(identity);
+                let held = held.filter(move |(had, _)| above.is_some_and(|it| it.has(*had)));
+                held.map(move |(_, reach)| (role, reach))
+            })
+        };
+        self.any_together(active, each)
+    }
+    /// The same of roles that are active together, without those that are kept apart. They are looked at anew for each separation, so that nothing need be written down.
+    fn any_together<'a, I: Iterator<Item = (u32, Reach<'a>)>>(
+        &self,
+        active: impl Fn() -> I,
         mut each: impl FnMut(u32, Reach<'a>) -> bool,
     ) -> bool {
-        let bound = self.bound_to(identity.fingerprint());
-        let own = identity.roles().filter_map(|role| Some((self.number(role)?, Reach::Home)));
-        let held = own.chain(bound.iter().map(|held| (held.role, Reach::Bound(&held.scope))));
-        let chosen = identity.active_roles();
-        if chosen.is_none() && self.apart.is_empty() {
-            let mut held = held;
-            return held.any(|(role, reach)| each(role, reach));
-        }
-        let mut active: Vec<(u32, Reach<'a>)> = match chosen {
-            None => held.collect(),
-            Some(chosen) => {
-                let held: Vec<_> = held.collect();
-                let chosen: Vec<u32> = chosen.filter_map(|role| self.number(role)).collect();
-                let all = chosen.iter().flat_map(|role| {
-                    // A role is active wherever the caller has it, or one that inherits from it.
-                    let seniors = self.reach(&self.seniors, [*role]);
-                    let held = held.iter().filter(move |(had, _)| seniors.contains(had));
-                    held.map(move |(_, reach)| (*role, *reach))
-                });
-                all.collect()
-            }
-        };
-        let broken: Vec<&Apart> = self.apart.iter().filter(|it| it.is_broken(&active)).collect();
-        active.retain(|(role, _)| !broken.iter().any(|it| it.touches(*role)));
-        active.into_iter().any(|(role, reach)| each(role, reach))
+        let is_apart = |role| self.apart.iter().any(|it| it.touches(role) && it.is_broken(&active));
+        active().any(|(role, reach)| !is_apart(role) && each(role, reach))
     }
 }
 
@@ -90,8 +95,8 @@ impl Apart {
     fn touches(&self, role: u32) -> bool {
         self.members.iter().any(|member| member.has(role))
     }
-    fn is_broken(&self, active: &[(u32, Reach<'_>)]) -> bool {
-        let has = |member: &&super::RoleSet| active.iter().any(|(role, _)| member.has(*role));
+    fn is_broken<'a, I: Iterator<Item = (u32, Reach<'a>)>>(&self, active: &impl Fn() -> I) -> bool {
+        let has = |member: &&RoleSet| active().any(|(role, _)| member.has(role));
         self.members.iter().filter(has).count() >= self.too_many
     }
 }
@@ -186,13 +191,13 @@ impl Roles {
         roles: impl IntoIterator<Item = R>,
     ) -> Result<Identity, RoleError> {
         let roles: Vec<Arc<str>> = roles.into_iter().map(Into::into).collect();
-        let held = self.0.reach(&self.0.juniors, self.numbers_of(identity));
+        let held = reach(&self.0.juniors, self.numbers_of(identity));
         let mut numbers = Vec::new();
         for role in &roles {
             let number = self.0.number(role).filter(|number| held.contains(number));
             numbers.push(number.ok_or_else(|| RoleError::NotHeld(Arc::clone(role)))?);
         }
-        let active = self.0.reach(&self.0.juniors, numbers);
+        let active = reach(&self.0.juniors, numbers);
         for (name, separation) in &self.0.model.separations {
             let is_active = |role: &&Arc<str>| {
                 self.0.number(role).is_some_and(|number| active.contains(&number))

@@ -73,6 +73,8 @@ struct Compiled {
     /// For each role, those that it inherits from and that inherit from it, by their numbers.
     juniors: Vec<Vec<u32>>,
     seniors: Vec<Vec<u32>>,
+    /// For each role, itself and all that inherit from it in the end.
+    above: Vec<RoleSet>,
     /// By the whole name; what patterns say of it is in it.
     exact: Table<Arc<str>, Grants>,
     /// By what stands before the `*`, and by what stands behind it.
@@ -125,6 +127,12 @@ impl Roles {
     }
 }
 
+impl Grants {
+    fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.own.is_empty()
+    }
+}
+
 impl Compiled {
     fn new(model: RoleModel) -> Self {
         let names: Vec<Arc<str>> = model.roles.keys().cloned().collect();
@@ -133,22 +141,32 @@ impl Compiled {
             numbers.map(|(at, name)| (Arc::clone(name), u32::try_from(at).unwrap_or(u32::MAX)));
         let index: Table<_, _> = numbered.collect();
         let count = names.len();
-        let (mut juniors, mut seniors) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+        let none: Vec<Vec<u32>> = vec![Vec::new(); count];
+        let (mut juniors, mut seniors) = (none.clone(), none);
         for (name, role) in &model.roles {
             for junior in &role.inherits {
-                if let (Some(one), Some(other)) = (index.get(name), index.get(junior)) {
-                    juniors[*one as usize].push(*other);
-                    seniors[*other as usize].push(*one);
-                }
+                let (Some(one), Some(other)) = (index.get(name), index.get(junior)) else {
+                    continue;
+                };
+                juniors.get_mut(*one as usize).into_iter().for_each(|it| it.push(*other));
+                seniors.get_mut(*other as usize).into_iter().for_each(|it| it.push(*one));
             }
         }
-        let mut compiled = Self { names, index, juniors, seniors, ..Self::default() };
+        let mut walk = Walk::new(&seniors);
+        let roles = 0..u32::try_from(count).unwrap_or(u32::MAX);
+        let above = roles.map(|role| RoleSet::new(count, walk.from([role]))).collect();
+        let mut compiled = Self { names, index, juniors, seniors, above, ..Self::default() };
         compiled.grants(&model);
-        for binding in &model.bindings {
-            let Some(role) = compiled.index.get(&binding.role).copied() else { continue };
-            let held = compiled.bound.entry(binding.key().fingerprint()).or_default();
-            let held_too = Held { role, scope: binding.scope.clone() };
-            *held = held.iter().cloned().chain([held_too]).collect();
+        // Those of one caller stand together.
+        let bindings: Vec<&Binding> = model.bindings.iter().collect();
+        for of_one in bindings.chunk_by(|one, other| one.key() == other.key()) {
+            let Some(first) = of_one.first() else { continue };
+            let held = of_one.iter().filter_map(|binding| {
+                let role = compiled.number(&binding.role)?;
+                Some(Held { role, scope: binding.scope.clone() })
+            });
+            let held = held.collect();
+            compiled.bound.insert(first.key().fingerprint(), held);
         }
         let separations = model.separations.values();
         compiled.apart = separations.map(|it| compiled.apart(it)).collect();
@@ -156,21 +174,9 @@ impl Compiled {
         compiled
     }
     fn apart(&self, separation: &Separation) -> Apart {
-        let members = separation.roles.iter().filter_map(|role| self.index.get(role));
-        let members =
-            members.map(|role| RoleSet::new(self.names.len(), self.reach(&self.seniors, [*role])));
+        let members = separation.roles.iter().filter_map(|role| self.number(role));
+        let members = members.filter_map(|role| self.above.get(role as usize).cloned());
         Apart { too_many: separation.too_many, members: members.collect() }
-    }
-    /// These, and all that can be reached from them.
-    fn reach(&self, edges: &[Vec<u32>], from: impl IntoIterator<Item = u32>) -> Vec<u32> {
-        let mut seen = rustc_hash::FxHashSet::default();
-        let mut waiting: Vec<u32> = from.into_iter().collect();
-        while let Some(at) = waiting.pop() {
-            if seen.insert(at) {
-                waiting.extend(edges.get(at as usize).into_iter().flatten());
-            }
-        }
-        seen.into_iter().collect()
     }
     fn grants(&mut self, model: &RoleModel) {
         // By pattern, who has it written down.
@@ -179,14 +185,15 @@ impl Compiled {
             let Some(number) = self.index.get(name).copied() else { continue };
             for (which, permissions) in [&role.permissions, &role.own].into_iter().enumerate() {
                 for permission in permissions {
-                    written.entry(permission).or_default()[which].push(number);
+                    let lists = written.entry(permission).or_default();
+                    lists.iter_mut().skip(which).take(1).for_each(|list| list.push(number));
                 }
             }
         }
         let count = self.names.len();
-        let mut exact = Vec::new();
+        let (mut walk, mut exact) = (Walk::new(&self.seniors), Vec::new());
         for (pattern, lists) in written {
-            let [all, own] = lists.map(|list| self.reach(&self.seniors, list));
+            let [all, own] = lists.map(|list| walk.from(list));
             if &**pattern == "*" {
                 self.everything =
                     Grants { all: RoleSet::new(count, all), own: RoleSet::new(count, own) };
@@ -217,7 +224,7 @@ impl Compiled {
     }
     /// Whether `found` is true of one of the patterns that a name matches.
     fn patterns(&self, permission: &str, mut found: impl FnMut(&Grants) -> bool) -> bool {
-        if found(&self.everything) {
+        if !self.everything.is_empty() && found(&self.everything) {
             return true;
         }
         let colons = || permission.bytes().enumerate().filter(|(_, byte)| *byte == b':');
@@ -264,5 +271,45 @@ impl Roles {
     }
     fn held_by_key(&self, key: IdentityKey<'_>) -> Vec<u32> {
         self.0.bound_to(key.fingerprint()).iter().map(|held| held.role).collect()
+    }
+}
+
+/// These, and all that can be reached from them.
+fn reach(edges: &[Vec<u32>], from: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    let mut seen = rustc_hash::FxHashSet::default();
+    let mut waiting: Vec<u32> = from.into_iter().collect();
+    while let Some(at) = waiting.pop() {
+        if seen.insert(at) {
+            waiting.extend(edges.get(at as usize).into_iter().flatten());
+        }
+    }
+    seen.into_iter().collect()
+}
+
+/// Goes from roles along edges again and again, and makes no set of those that it has seen for each way.
+struct Walk<'a> {
+    edges: &'a [Vec<u32>],
+    /// For each role, the latest way on which it was seen.
+    seen: Vec<u32>,
+    way: u32,
+}
+
+impl<'a> Walk<'a> {
+    fn new(edges: &'a [Vec<u32>]) -> Self {
+        Self { edges, seen: vec![0; edges.len()], way: 0 }
+    }
+    /// These, and all that can be reached from them.
+    fn from(&mut self, from: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        self.way += 1;
+        let (mut reached, mut waiting) = (Vec::new(), Vec::new());
+        waiting.extend(from);
+        while let Some(at) = waiting.pop() {
+            let Some(seen) = self.seen.get_mut(at as usize) else { continue };
+            if std::mem::replace(seen, self.way) != self.way {
+                reached.push(at);
+                waiting.extend(self.edges.get(at as usize).into_iter().flatten());
+            }
+        }
+        reached
     }
 }

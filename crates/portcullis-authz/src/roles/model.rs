@@ -395,11 +395,35 @@ impl RoleModel {
     /// # Errors
     /// Why it is refused; then nothing has changed.
     pub fn apply_above(&mut self, base: &Self, edit: &RoleEdit) -> Result<(), RoleError> {
+        self.apply_all_above(base, std::slice::from_ref(edit))
+    }
+    /// The same with several changes, one after the other. What they come to is checked once, however many they are: what they pass on the way there may be
+    /// unsound.
+    ///
+    /// # Errors
+    /// Why they are refused; then nothing has changed.
+    pub fn apply_all_above(&mut self, base: &Self, edits: &[RoleEdit]) -> Result<(), RoleError> {
         let mut changed = self.clone();
-        changed.put(base, edit)?;
-        base.with(&changed).check()?;
+        edits.iter().try_for_each(|edit| changed.put(base, edit))?;
+        if base.is_empty() {
+            changed.check()?;
+        } else {
+            base.with(&changed).check()?;
+        }
         *self = changed;
         Ok(())
+    }
+    fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.separations.is_empty() && self.bindings.is_empty()
+    }
+    /// This model with some changes, of which nobody has looked yet whether they are sound together.
+    ///
+    /// # Errors
+    /// A change is of what there is not.
+    pub(crate) fn changed(&self, edits: &[RoleEdit]) -> Result<Self, RoleError> {
+        let (mut changed, base) = (self.clone(), Self::default());
+        edits.iter().try_for_each(|edit| changed.put(&base, edit))?;
+        Ok(changed)
     }
     fn put(&mut self, base: &Self, edit: &RoleEdit) -> Result<(), RoleError> {
         let is_known = |model: &Self, role: &Arc<str>| {

@@ -40,6 +40,105 @@ const ROWS: &[Row] = &[
         "duplicate key",
         "the file is TOML",
     ),
+    // Roles, and what decides beside them.
+    (
+        "[server]",
+        "[roles.clerk]\ninherits = [\"redaer\"]\n[roles.reader]\n[server]",
+        2,
+        "there is no role `redaer`",
+        "did you mean `reader`?",
+    ),
+    (
+        "[server]",
+        "[roles.a]\ninherits = [\"b\"]\n[roles.b]\ninherits = [\"a\"]\n[server]",
+        1,
+        "role `a`: it inherits from itself; break the circle",
+        "",
+    ),
+    (
+        "[server]",
+        "[roles.a]\npermissions = [\"ord*\"]\n[server]",
+        1,
+        "`ord*` is no permission: write a name, `noun:*`, `*:verb`, or `*`",
+        "",
+    ),
+    (
+        "[server]",
+        "[roles.a]\n[separation.money]\nroles = [\"a\", \"auditor\"]\n[server]",
+        3,
+        "there is no role `auditor`",
+        "add `[roles.auditor]`",
+    ),
+    (
+        "[server]",
+        "[roles.a]\n[separation.money]\nroles = [\"a\"]\n[server]",
+        2,
+        "1 roles are kept apart, and 2 are too many",
+        "name as many roles as are too many, or more",
+    ),
+    (
+        "[server]",
+        "[roles.a]\ninherits = [\"b\"]\n[roles.b]\n[separation.money]\nroles = [\"a\", \"b\"]\n[server]",
+        4,
+        "`money` keeps roles apart, and whoever has `a` would have 2 of them: a, b",
+        "",
+    ),
+    (
+        "[server]",
+        "[policies.own]\n[server]",
+        1,
+        "policies.own: `cedar` is missing",
+        "add `cedar = \"policies.cedar\"`",
+    ),
+    (
+        "[server]",
+        "[policies.own]\ncedar = \"/nowhere/own.cedar\"\n[server]",
+        2,
+        "/nowhere/own.cedar cannot be read",
+        "",
+    ),
+    (
+        "[server]",
+        "[authorization]\nstore = \"mian\"\n[stores.main]\nsql = \"sqlite://x.db\"\n[server]",
+        2,
+        "there is no store `mian`",
+        "did you mean `main`?",
+    ),
+    (
+        "[server]",
+        "[authorization]\nstore = \"shared\"\n[stores.shared]\nredis = \"redis://127.0.0.1\"\n[server]",
+        1,
+        "the store is Redis, which keeps no roles",
+        "name a store with `sql`",
+    ),
+    (
+        "[server]",
+        "[authorization]\ndecision_log = { to = \"nowhere\" }\n[server]",
+        2,
+        "there is no store `nowhere`",
+        "say `log`, or the name of a store",
+    ),
+    (
+        "[server]",
+        "[authorization]\nshadow = \"/nowhere/next.toml\"\n[server]",
+        2,
+        "/nowhere/next.toml cannot be read",
+        "",
+    ),
+    (
+        "access = \"public\"",
+        "access = \"public\"\nstep_up = true",
+        8,
+        "the route is public, so nobody is asked who they are",
+        "or drop `step_up`",
+    ),
+    (
+        "access = \"public\"",
+        "access = \"public\"\nstep_up = { }",
+        8,
+        "it asks for nothing",
+        "say `level = 2`",
+    ),
     // Stores.
     (
         "[server]",
@@ -1020,8 +1119,19 @@ async fn the_page_in_docs_says_what_the_program_does() {
 async fn the_schema_knows_every_table() {
     let done = program().arg("schema").output().await.unwrap();
     let schema: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
-    for table in ["server", "telemetry", "stores", "auth", "roles", "limits", "upstreams", "routes"]
-    {
+    for table in [
+        "server",
+        "telemetry",
+        "stores",
+        "auth",
+        "roles",
+        "separation",
+        "policies",
+        "authorization",
+        "limits",
+        "upstreams",
+        "routes",
+    ] {
         assert!(schema["properties"][table].is_object(), "{table}");
     }
     let route = &schema["properties"]["routes"]["items"];

@@ -8,6 +8,8 @@ mod check;
 #[cfg(test)]
 mod combinations;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
 mod identity_token;
@@ -18,6 +20,8 @@ mod jwt;
 #[cfg(test)]
 mod jwt_attacks;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod one_path;
 #[cfg(test)]
 mod passing;
@@ -25,6 +29,8 @@ mod passing;
 mod reload;
 #[cfg(test)]
 mod resilience;
+#[cfg(test)]
+mod role_store;
 #[cfg(test)]
 mod stores;
 #[cfg(test)]

@@ -396,12 +396,29 @@ async fn fewer_scopes_and_more_issuers_are_more_access() {
     ];
     for pair in all.windows(2) {
         let [narrow, wide] = [pair[0], pair[1]].map(file);
-        differs(&narrow, &wide, 2, &["/a: with fewer scopes, or by more issuers"]).await;
-        differs(&wide, &narrow, 0, &["narrowed: ", "/a: with more scopes, or by fewer issuers"])
-            .await;
+        differs(
+            &narrow,
+            &wide,
+            2,
+            &["/a: with fewer scopes, by more issuers, or with a weaker step-up"],
+        )
+        .await;
+        differs(
+            &wide,
+            &narrow,
+            0,
+            &["narrowed: ", "/a: with more scopes, by fewer issuers, or with a stronger step-up"],
+        )
+        .await;
     }
     let (one, two) = (file(all[1]), file(&all[1].replace("one", "two")));
-    differs(&one, &two, 2, &["with fewer scopes, or by more issuers", "narrowed: "]).await;
+    differs(
+        &one,
+        &two,
+        2,
+        &["with fewer scopes, by more issuers, or with a weaker step-up", "narrowed: "],
+    )
+    .await;
     let secret = file(all[3]).replace("s3cr3t", "s3cr3t2");
     differs(&file(all[3]), &secret, 2, &["client_secret: (not shown) -> (not shown)"]).await;
 }

@@ -226,6 +226,10 @@ impl Serving {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
     /// Waits for a line of the log that has all of this.
     pub(crate) async fn logged(&self, parts: &[&str]) -> String {
         within(async {

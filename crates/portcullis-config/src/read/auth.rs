@@ -1,16 +1,15 @@
-//! `[auth]`, `[roles]`, `[limits]`: who may do what, and how often.
+//! `[auth]`, `[limits]`: who somebody is, and how often they may.
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use portcullis_authn::{ApiKey, ApiKeys, CertificateHolder, ClientCertificates, StoredKeys};
-use portcullis_authz::Roles;
 use portcullis_core::{Revocation, stage};
 use portcullis_ratelimit::{Key, Quota, RateLimitLayer, per_hour, per_minute, per_second};
 
+use super::header_name;
 use super::routes::IssuerNames;
-use super::{header_name, no_roles};
 use crate::keys;
-use crate::reader::{Reading, Span, Table, nearest};
+use crate::reader::{Span, Table};
 use crate::stores::Later;
 
 pub(super) fn keys(
@@ -149,46 +148,6 @@ fn digest(text: &str) -> Result<[u8; 32], String> {
             .ok_or_else(wrong)?;
     }
     Ok(digest)
-}
-
-pub(super) fn roles(reading: &Reading<'_>, tables: &[(String, Table<'_>)]) -> Option<Roles> {
-    let mut builder = Roles::builder();
-    let mut spans: HashMap<&str, &Span> = HashMap::new();
-    for (name, table) in tables {
-        spans.insert(name, &table.span);
-        builder = builder.role(name);
-        for permission in table.texts("permissions") {
-            builder = builder.permits(&permission.value);
-        }
-        for inherited in table.texts("inherits") {
-            if !tables.iter().any(|(known, _)| *known == inherited.value) {
-                let error = reading.source.error(
-                    Some(&inherited.span),
-                    &inherited.place,
-                    format!("there is no role `{}`", inherited.value),
-                );
-                let near = nearest(&inherited.value, tables.iter().map(|(name, _)| name.as_str()));
-                reading.error(match near {
-                    Some(near) => error.hint(format!("did you mean `{near}`?")),
-                    None => error.hint(format!("add `[roles.{}]`", inherited.value)),
-                });
-                continue;
-            }
-            builder = builder.inherits(&inherited.value);
-        }
-    }
-    match builder.build() {
-        Ok(roles) => Some(roles),
-        Err(errors) => {
-            for error in &errors {
-                let named =
-                    spans.iter().find(|(name, _)| error.place().contains(&format!("`{name}`")));
-                let span = named.map(|(_, span)| *span);
-                reading.error(reading.source.error(span, error.place(), error.message()));
-            }
-            no_roles()
-        }
-    }
 }
 
 /// The limits, by where they count.

@@ -3,7 +3,6 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
-use portcullis_authz::Roles;
 use serde_json::Value;
 use toml::de::DeTable;
 
@@ -13,6 +12,7 @@ use crate::keys;
 use crate::reader::{At, Known, Reading, Span, Table};
 
 mod auth;
+mod authorization;
 mod identity_token;
 mod jwt;
 mod routes;
@@ -20,6 +20,7 @@ mod server;
 mod stores;
 mod upstreams;
 
+pub(crate) use authorization::{AuthorizationSettings, NamedPolicy};
 pub(crate) use jwt::Issuer;
 pub(crate) use server::ServerSettings;
 
@@ -68,7 +69,18 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     let certificates = auth::certificates(auth.as_ref(), asks_clients, &mut places);
     let issuers = jwt::issuers(&tokens, &mut places);
     let names = auth::names(auth.as_ref(), &tokens);
-    let roles = auth::roles(reading, &file.named("roles", keys::ROLE));
+    let roles = authorization::roles(
+        reading,
+        &file.named("roles", keys::ROLE),
+        &file.named("separation", keys::SEPARATION),
+    );
+    let policies = authorization::policies(&file.named("policies", keys::POLICY));
+    let authorization = authorization::settings(
+        reading,
+        file.table("authorization", keys::AUTHORIZATION).as_ref(),
+        (&stores, &store_names),
+        &mut places,
+    );
     let limits = auth::limits(&file.named("limits", keys::LIMIT));
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
     let identity_tokens = file.table("identity_token", keys::IDENTITY_TOKEN);
@@ -115,15 +127,12 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         certificates,
         identity_tokens,
         roles,
+        policies,
+        authorization,
         has_limits: !limits.names.is_empty(),
         by_address: limits.by_address,
         by_identity: limits.by_identity,
     }
-}
-
-/// No roles at all.
-fn no_roles() -> Option<Roles> {
-    Roles::builder().build().ok()
 }
 
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {

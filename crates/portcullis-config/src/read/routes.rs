@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use portcullis_core::route::{Methods, Restricted};
 use portcullis_core::{
-    RouteExt, RouteMatch, Routes, Rule, WithOptions, authenticated, optional, public, require,
+    RouteExt, RouteMatch, Routes, Rule, StepUp, WithOptions, authenticated, optional, policy,
+    public, require,
 };
 use portcullis_gateway::{Balance, IdentityTokens, Proxy, Redirect, Split};
 use portcullis_ratelimit::LimitExt;
@@ -36,7 +37,8 @@ pub(super) fn read(
         let name = table.text("name");
         let request = matching(table);
         let methods = request.as_ref().map(|(_, methods, _)| methods);
-        let rule = access(table, issuers).map(|rule| options(table, limits, methods, rule));
+        let rule = access(table, issuers).map(|rule| step_up(table, rule));
+        let rule = rule.map(|rule| options(table, limits, methods, rule));
         let template = request.as_ref().map(|(template, ..)| template.as_str());
         let endpoint =
             endpoint(table, upstreams, (has_tokens, tokens), template.unwrap_or_default());
@@ -132,19 +134,28 @@ fn access(table: &Table<'_>, issuers: &IssuerNames) -> Option<Rule<Restricted>> 
 
 /// What a route asks of whoever says who they are.
 fn asked(access: &Table<'_>, issuers: &IssuerNames) -> Option<Rule<Restricted>> {
-    let permission = access.text("permission");
+    let (permission, by) = (access.text("permission"), access.text("policy"));
     let whole = |key: &str| access.some(key, |text| Ok(text.to_owned()));
     let (scopes, names) = (whole("scopes"), access.texts("issuers"));
     if access.get("issuers").is_some() && names.is_empty() {
         let error = access.error("there is no issuer whose callers would be taken");
         access.push(error.hint("name one, or leave `issuers` out"));
     }
-    if ["permission", "scopes", "issuers"].iter().all(|key| access.get(key).is_none()) {
+    let keys = ["permission", "policy", "scopes", "issuers"];
+    if keys.iter().all(|key| access.get(key).is_none()) {
         let error = access.error("it says nothing that whoever calls must have");
-        access.push(error.hint("say at least one of `permission`, `scopes` and `issuers`, or `access = \"authenticated\"`"));
+        access.push(error.hint("say at least one of `permission`, `policy`, `scopes` and `issuers`, or `access = \"authenticated\"`"));
         return None;
     }
-    let mut rule = permission.map_or_else(authenticated, |permission| require(permission.value));
+    if permission.is_some() && by.is_some() {
+        let error = access.error("it says both `permission` and `policy`, and one of them decides");
+        access.push(error.hint("say one; a policy sees the caller's roles too"));
+    }
+    let mut rule = match (permission, by) {
+        (_, Some(name)) => policy(name.value),
+        (Some(permission), None) => require(permission.value),
+        (None, None) => authenticated(),
+    };
     rule = scopes.into_iter().fold(rule, Rule::scope);
     for name in names {
         if let Some(issuer) = issuers.get(&name.value) {
@@ -159,6 +170,34 @@ fn asked(access: &Table<'_>, issuers: &IssuerNames) -> Option<Rule<Restricted>> 
         });
     }
     Some(rule)
+}
+
+/// Whether a route asks for a stronger or a fresher proof of identity.
+fn step_up(table: &Table<'_>, rule: Rule<Restricted>) -> Rule<Restricted> {
+    let Some(value) = table.get("step_up") else { return rule };
+    let asked = if value.get_ref().is_table() {
+        let Some(asked) = table.table("step_up", keys::STEP_UP) else { return rule };
+        let level = asked.whole("level", 1..=3).and_then(|level| u8::try_from(level.value).ok());
+        let max_age = asked.duration("max_age").filter(|age| !age.is_zero());
+        if level.is_none() && max_age.is_none() {
+            let error = asked.error("it asks for nothing");
+            asked.push(error.hint("say `level = 2`, `max_age = \"5m\"`, or both"));
+            return rule;
+        }
+        let asked = max_age.map_or_else(StepUp::default, StepUp::fresh);
+        level.into_iter().fold(asked, StepUp::at_level)
+    } else {
+        match table.flag("step_up") {
+            Some(true) => StepUp::default(),
+            _ => return rule,
+        }
+    };
+    if rule.access().is_public() {
+        let message = "the route is public, so nobody is asked who they are";
+        let error = table.error_at(&value.span(), "step_up", message);
+        table.push(error.hint("say `access = \"authenticated\"` or more, or drop `step_up`"));
+    }
+    rule.step_up_to(asked)
 }
 
 /// Which pages of other origins may read the answers.

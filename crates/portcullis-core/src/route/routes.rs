@@ -61,6 +61,11 @@ impl<E, G: Guardedness> Routes<E, G> {
     pub fn endpoints(&self) -> &[E] {
         &self.endpoints
     }
+    /// The same routes with other endpoints: to find out what would be called, and call nothing.
+    pub fn map<T>(&self, endpoint: impl FnMut(&E) -> T) -> Routes<T, G> {
+        let endpoints = self.endpoints.iter().map(endpoint).collect();
+        Routes { table: Arc::clone(&self.table), endpoints, kind: PhantomData }
+    }
     /// The service that calls the endpoint of the matched route.
     pub fn into_service(self) -> Dispatch<E> {
         Dispatch::new(self.table, self.endpoints)

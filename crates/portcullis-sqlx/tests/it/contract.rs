@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use portcullis_sqlx::{MySqlStores, PgStores, SqliteStores};
 use portcullis_testkit::{
-    account_endpoints_contract, key_store_contract, one_time_tokens_contract,
+    account_endpoints_contract, key_store_contract, one_time_tokens_contract, role_store_contract,
     session_store_contract, users_contract,
 };
 
-use crate::support::{with_mysql, with_postgres, with_sqlite};
+use crate::support::{with_mysql, with_postgres, with_sqlite, with_sqlite_memory};
 
 /// The same on each database.
 macro_rules! keeps {
@@ -58,3 +58,7 @@ keeps!(sqlite_keeps_sessions, with_sqlite, SqliteStores, sessions, session_store
 keeps!(sqlite_keeps_users, with_sqlite, SqliteStores, users, users_contract);
 keeps!(sqlite_keeps_tokens, with_sqlite, SqliteStores, tokens, one_time_tokens_contract);
 keeps!(sqlite_keeps_keys, with_sqlite, SqliteStores, keys, key_store_contract);
+keeps!(postgres_keeps_roles, with_postgres, PgStores, roles, role_store_contract);
+keeps!(mariadb_keeps_roles, with_mysql, MySqlStores, roles, role_store_contract);
+keeps!(sqlite_keeps_roles, with_sqlite, SqliteStores, roles, role_store_contract);
+keeps!(sqlite_keeps_roles_in_memory, with_sqlite_memory, SqliteStores, roles, role_store_contract);

@@ -1,5 +1,6 @@
 //! Tables are made once, whoever makes them, and other ones are refused.
-use portcullis_sqlx::{MySqlStores, PgStores, SchemaError, SqliteStores};
+use portcullis_authz::{RoleEdit, RoleModel, RoleStore};
+use portcullis_sqlx::{ManagedUsers, MySqlStores, PgStores, Rights, SchemaError, SqliteStores};
 use sqlx::AssertSqlSafe;
 
 use crate::support::{with_mysql, with_postgres, with_sqlite};
@@ -12,7 +13,7 @@ macro_rules! on {
             $with(async |pool| {
                 let stores = $stores::from_pool(pool.clone());
                 let old = stores.sessions().await.unwrap_err();
-                assert!(matches!(old, SchemaError::Old { found: 0, wanted: 2 }), "{old}");
+                assert!(matches!(old, SchemaError::Old { found: 0, wanted: 3 }), "{old}");
                 assert!(old.to_string().contains("call `migrate`"), "{old}");
                 // 50 processes that start at once.
                 let all = (0..50).map(|_| {
@@ -24,14 +25,14 @@ macro_rules! on {
                 }
                 let count = "SELECT COUNT(*) FROM portcullis_migrations";
                 let (rows,): (i64,) = sqlx::query_as(count).fetch_one(&pool).await.unwrap();
-                assert_eq!(rows, 2);
+                assert_eq!(rows, 3);
                 stores.migrate().await.unwrap();
                 stores.sessions().await.unwrap();
                 let newer = "INSERT INTO portcullis_migrations (version, made) VALUES (99, 0)";
                 sqlx::query(newer).execute(&pool).await.unwrap();
                 for refused in [stores.migrate().await, stores.sessions().await.map(drop)] {
                     let new = refused.unwrap_err();
-                    assert!(matches!(new, SchemaError::New { found: 99, wanted: 2 }), "{new}");
+                    assert!(matches!(new, SchemaError::New { found: 99, wanted: 3 }), "{new}");
                 }
                 pool.close().await;
                 let away = stores.migrate().await.unwrap_err();
@@ -70,3 +71,46 @@ as_text!(sqlite_takes_its_tables_as_text, with_sqlite, SqliteStores);
 on!(postgres_has_its_tables_once, with_postgres, PgStores);
 on!(mariadb_has_its_tables_once, with_mysql, MySqlStores);
 on!(sqlite_has_its_tables_once, with_sqlite, SqliteStores);
+
+/// What was there before stays, and what came since is there too.
+macro_rules! from_before {
+    ($name:ident, $with:ident, $stores:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            $with(async |pool| {
+                let stores = $stores::from_pool(pool.clone());
+                for statement in $stores::SCHEMA.split(";\n") {
+                    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.unwrap();
+                    if statement.contains("SELECT 2, 0") || statement.contains("VALUES (2, 0)") {
+                        break;
+                    }
+                }
+                let odd = "INSERT INTO portcullis_users (id, email, spelled, disabled, roles, created) VALUES ('u-1', 'ada@acme.example', 'ada@acme.example', FALSE, 'clerk', 0)";
+                sqlx::query(odd).execute(&pool).await.unwrap();
+                for old in [stores.roles().await.map(drop), stores.decisions().await.map(drop)] {
+                    let old = old.unwrap_err();
+                    assert!(matches!(old, SchemaError::Old { found: 2, wanted: 3 }), "{old}");
+                }
+                for _ in 0..2 {
+                    stores.migrate().await.unwrap();
+                    let users = stores.users().await.unwrap();
+                    let rights = users.rights("u-1").await.unwrap();
+                    assert_eq!(rights, Some(Rights::of(["clerk"])));
+                    let roles = std::sync::Arc::new(stores.roles().await.unwrap());
+                    let add = RoleEdit::add_role("clerk");
+                    roles.change(&RoleModel::default(), &[add]).await.unwrap();
+                    let delete = RoleEdit::delete_role("clerk");
+                    roles.change(&RoleModel::default(), &[delete]).await.unwrap();
+                }
+                // Migrations that were made already do not set the number of the roles back.
+                let roles = stores.roles().await.unwrap();
+                assert_eq!(roles.version().await.unwrap(), 5);
+            })
+            .await;
+        }
+    };
+}
+
+from_before!(postgres_keeps_what_it_had_of_version_2, with_postgres, PgStores);
+from_before!(mariadb_keeps_what_it_had_of_version_2, with_mysql, MySqlStores);
+from_before!(sqlite_keeps_what_it_had_of_version_2, with_sqlite, SqliteStores);

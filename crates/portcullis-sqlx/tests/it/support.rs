@@ -64,3 +64,11 @@ pub(crate) async fn with_sqlite(test: impl AsyncFnOnce(sqlx::SqlitePool)) {
         drop(std::fs::remove_file(format!("{}{end}", path.display())));
     }
 }
+
+/// Does this with a database of SQLite that is in memory, and on one connection therefore.
+pub(crate) async fn with_sqlite_memory(test: impl AsyncFnOnce(sqlx::SqlitePool)) {
+    let memory = SqliteConnectOptions::new().in_memory(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(memory).await.unwrap();
+    test(pool.clone()).await;
+    pool.close().await;
+}
