@@ -196,10 +196,10 @@ impl Bearer {
         looked: Option<Looked>,
     ) -> Result<Judged, Stop> {
         let (judged, until, by) = match self.sort(token.text, asked.context)? {
-            Sorted::Signed(at, signed, claims) => {
+            (at, Some((signed, claims))) => {
                 self.verify(at, &signed, claims, now, looked.is_none())?
             }
-            Sorted::Told(at) => {
+            (at, None) => {
                 let is_bound_only = self.issuers.get(at).is_some_and(TokenIssuer::bound_only);
                 let may_be_bound =
                     scheme == Scheme::Dpop || digest_of_client(asked.context).is_some();
@@ -227,11 +227,7 @@ impl Bearer {
                     return Err(Flaw::Claim("iss", "is nobody whose callers this route takes"));
                 }
                 let is_read = issuer.has_keys();
-                return Ok(if is_read {
-                    Sorted::Signed(at, token, claims)
-                } else {
-                    Sorted::Told(at)
-                });
+                return Ok((at, is_read.then_some((token, claims))));
             }
             Err(flaw) => flaw,
         };
@@ -243,7 +239,7 @@ impl Bearer {
         let route = context.route();
         let mut asked = self.asked(route).filter(|(_, introspection)| introspection.may_be(text));
         match (asked.next(), asked.next()) {
-            (Some((at, _)), None) => Ok(Sorted::Told(at)),
+            (Some((at, _)), None) => Ok((at, None)),
             (None, _) => Err(flaw),
             _ => Err(Flaw::Unacceptable("several issuers could be asked about it")),
         }
@@ -368,11 +364,8 @@ struct Presented<'a> {
     fingerprint: Fingerprint,
 }
 
-/// Whose word counts for a token: that of an issuer's keys, or its own, by its place.
-enum Sorted<'a> {
-    Signed(usize, Token<'a>, Map<String, Value>),
-    Told(usize),
-}
+/// Whose word counts for a token: by its place, that of an issuer's keys about what was read, or its own.
+type Sorted<'a> = (usize, Option<(Token<'a>, Map<String, Value>)>);
 
 /// What was looked up for a request.
 pub(crate) enum Looked {

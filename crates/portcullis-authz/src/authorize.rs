@@ -1,6 +1,6 @@
 //! The authorization layer.
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
@@ -123,7 +123,9 @@ impl<K> AuthorizeLayer<K> {
         }
         let roles = judge.roles.current();
         let known: HashSet<_> = roles.names().collect();
-        let unknown = plan.mentioned_roles().filter(|(_, role)| !known.contains(role));
+        // What a store keeps is known later.
+        let is_known = |role: &str| judge.roles.is_stale() || known.contains(role);
+        let unknown = plan.mentioned_roles().filter(|(_, role)| !is_known(role));
         let unknown = unknown.map(|(place, role)| {
             ConfigError::new(
                 place,
@@ -339,10 +341,11 @@ fn step_up(context: &Context) -> Problem {
     let asked = context.route().and_then(|route| route.access().step_up()).unwrap_or_default();
     let mut challenge = format!("{} error=\"insufficient_user_authentication\"", scheme(context));
     if let Some(level) = asked.level {
-        challenge.push_str(&format!(", acr_values=\"{level}\""));
+        // Writing to a string never fails.
+        _ = write!(challenge, ", acr_values=\"{level}\"");
     }
     if let Some(age) = asked.max_age {
-        challenge.push_str(&format!(", max_age=\"{}\"", age.as_secs()));
+        _ = write!(challenge, ", max_age=\"{}\"", age.as_secs());
     }
     let problem = with_challenge(Problem::new(STEP_UP_REQUIRED), challenge);
     // Where another log-in would do, a browser is sent there; where it would not, it would be sent there again and again.

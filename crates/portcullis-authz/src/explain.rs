@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
 
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use portcullis_core::stack::{Plan, Staged};
@@ -25,7 +26,7 @@ const LONGEST_NOTE: usize = 500;
 ///
 /// Whoever sends `Portcullis-Explain: ?1` and has the permission gets a header of the same name back: a list of structured fields (RFC 9651), with one member for each layer
 /// in the order in which they decided: `authorize;say="allow: permission books:read: permission-granted";us=3`; `us` are the microseconds since the member before.
-/// Nobody else learns anything, and for a request without that header nothing is done.
+/// Nobody else learns anything, and for a request without that header nothing is done. An answer with an explanation is kept by no cache (`no-store`).
 ///
 /// It stands before the route is matched. The header goes to nobody further in.
 #[derive(Clone, Debug)]
@@ -125,6 +126,9 @@ where
                 && let Some(value) = explanation(&context)
             {
                 response.headers_mut().insert(HEADER, value);
+                // What is told to one is kept for nobody.
+                let no_store = HeaderValue::from_static("no-store");
+                response.headers_mut().insert(CACHE_CONTROL, no_store);
             }
         }
         Poll::Ready(Ok(response))

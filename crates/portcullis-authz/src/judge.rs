@@ -181,7 +181,10 @@ impl Judge {
     ) -> Option<ConfigError> {
         let roles = self.roles.current();
         let message = match requirement {
-            Requirement::Permission(name) if !roles.is_granted(name, with_own) => {
+            // What a store permits is known later.
+            Requirement::Permission(name)
+                if !roles.is_granted(name, with_own) && !self.roles.is_stale() =>
+            {
                 unpermitted(&roles, name)
             }
             Requirement::Policy(name) if self.policies.get(name).is_none() => {

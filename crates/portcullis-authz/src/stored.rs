@@ -53,7 +53,7 @@ pub trait RoleStore: Send + Sync + 'static {
     /// Returns when somebody may have changed something: as soon as the store hears of it, or never, where it hears nothing. It may return
     /// too often.
     async fn changed(&self) {
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -148,7 +148,7 @@ impl StoredRoles {
     ///
     /// # Errors
     /// What the store keeps does not fit with `base`.
-    pub fn with_base(&self, base: Roles) -> Result<Self, RoleError> {
+    pub fn with_base(&self, base: &Roles) -> Result<Self, RoleError> {
         let stored = self.0.stored.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let known = stored.clone().unwrap_or_default();
         let live = LiveRoles::new(Roles::try_from(base.model().with(&known))?);

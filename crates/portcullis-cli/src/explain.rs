@@ -1,4 +1,5 @@
 //! Who may call what, and why: without a request that goes anywhere.
+use std::fmt::Write;
 use std::fs;
 use std::io::BufRead;
 use std::net::{IpAddr, SocketAddr};
@@ -78,7 +79,14 @@ pub(crate) struct Replayed {
 }
 
 pub(crate) fn matrix(of: &MatrixOf) -> Result<(), Failure> {
-    let matrix = Gateway::read(&of.file.config)?.matrix();
+    let gateway = Gateway::read(&of.file.config)?;
+    if gateway.has_stored_roles() && !runtime()?.block_on(gateway.start_callers()) {
+        return Err(
+            "the store that keeps roles does not answer, and without it the matrix is not known"
+                .into(),
+        );
+    }
+    let matrix = gateway.matrix();
     print(&if of.json {
         format!("{:#}\n", matrix.to_json())
     } else if of.markdown {
@@ -92,6 +100,7 @@ pub(crate) fn explain(asked: &Asked) -> Result<(), Failure> {
     let gateway = Gateway::read(&asked.file.config)?;
     let request = asked.request()?;
     let explained = runtime()?.block_on(async {
+        // Whoever cannot be asked is told of by the layer that asks.
         gateway.start_callers().await;
         gateway.explain(request, asked.caller()).await
     })?;
@@ -172,7 +181,12 @@ pub(crate) fn replay(of: &Replayed) -> Result<bool, Failure> {
     let (mut widened, mut narrowed, mut other) = (Vec::new(), Vec::new(), Vec::new());
     let (mut same, mut objects, mut unread, mut unrouted) = (0_u64, 0_u64, 0_u64, 0_u64);
     let runtime = runtime()?;
-    runtime.block_on(gateway.start_callers());
+    if gateway.has_stored_roles() && !runtime.block_on(gateway.start_callers()) {
+        return Err(
+            "the store that keeps roles does not answer, and without it nothing can be judged"
+                .into(),
+        );
+    }
     for line in std::io::BufReader::new(file).lines() {
         let line = line?;
         let value: Option<Value> = serde_json::from_str(&line).ok();
@@ -213,11 +227,15 @@ pub(crate) fn replay(of: &Replayed) -> Result<bool, Failure> {
     {
         lines.sort();
         lines.dedup();
-        lines.iter().for_each(|line| text.push_str(&format!("{kind}: {line}\n")));
+        for line in lines {
+            // Writing to a string never fails.
+            _ = writeln!(text, "{kind}: {line}");
+        }
     }
-    text.push_str(&format!(
-        "{same} the same; {objects} about objects, {unrouted} without a route, and {unread} lines that are no decisions were not judged\n"
-    ));
+    _ = writeln!(
+        text,
+        "{same} the same; {objects} about objects, {unrouted} without a route, and {unread} lines that are no decisions were not judged"
+    );
     print(&text)?;
     Ok(!widened.is_empty())
 }

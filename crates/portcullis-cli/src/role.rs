@@ -4,7 +4,7 @@ use std::fmt::Write;
 use clap::Subcommand;
 use portcullis_authz::{Binding, RoleEdit, RoleModel, Roles, Scope};
 use portcullis_config::Gateway;
-use portcullis_core::Identity;
+use portcullis_core::{Identity, IdentityBuilder};
 
 use crate::stores::{Which, email, open, runtime, store};
 use crate::{Failure, print};
@@ -91,7 +91,7 @@ pub(crate) fn role(command: RoleCommand, which: &Which) -> Result<(), Failure> {
                 }
                 (None, Some(issuer), Some(subject)) => {
                     let who = Identity::builder(issuer.as_str(), subject.as_str());
-                    let who = holder.of_tenant.iter().cloned().fold(who, |who, it| who.tenant(it));
+                    let who = holder.of_tenant.iter().cloned().fold(who, IdentityBuilder::tenant);
                     Binding::for_key(who.build().key(), holder.role.as_str())
                 }
                 _ => return Err("say who: `--user EMAIL`, or `--issuer` and `--subject`".into()),

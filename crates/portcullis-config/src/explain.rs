@@ -31,7 +31,7 @@ pub struct Explanation {
 impl Explanation {
     /// What each layer decided, in the order in which they did.
     pub fn notes(&self) -> Vec<Note> {
-        self.context.explain().map_or_else(Vec::new, |explain| explain.notes())
+        self.context.explain().map_or_else(Vec::new, portcullis_core::Explain::notes)
     }
     /// The route that the request found.
     pub fn route(&self) -> Option<&Route> {
@@ -163,28 +163,34 @@ impl Gateway {
     /// What does not fit together.
     pub async fn explain(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         caller: Option<(IdentityBuilder, bool)>,
     ) -> Result<Explanation, FileErrors> {
+        self.explain_with(request, caller, true).await
+    }
+    async fn explain_with(
+        &self,
+        mut request: Request<Body>,
+        caller: Option<(IdentityBuilder, bool)>,
+        has_limits: bool,
+    ) -> Result<Explanation, FileErrors> {
+        let by_identity = has_limits.then(|| self.by_identity().clone());
         let context = Context::of(&mut request);
         context.start_explaining();
         let ends = self.routes_map(|end| DeadEnd(end.to_string()));
         let stack = Stack::new().layer(self.edge()).layer(ends.layer());
         let stack = stack.layer(self.has_cors().then_some(CorsByRoute));
-        let stack = stack.layer(self.by_address().clone());
-        let answer = match caller {
-            Some((caller, any_issuer)) => {
-                let stack = stack.layer(Presume(caller, any_issuer));
-                let stack = stack.layer(self.by_identity().clone()).layer(self.authorize().clone());
-                let mut service = self.placed(stack.around(ends))?;
-                service.call(request).await
-            }
-            None => {
-                let stack = stack.layer(self.authenticate().clone());
-                let stack = stack.layer(self.by_identity().clone()).layer(self.authorize().clone());
-                let mut service = self.placed(stack.around(ends))?;
-                service.call(request).await
-            }
+        let stack = stack.layer(has_limits.then(|| self.by_address().clone()));
+        let answer = if let Some((caller, any_issuer)) = caller {
+            let stack = stack.layer(Presume(caller, any_issuer));
+            let stack = stack.layer(by_identity).layer(self.authorize().clone());
+            let mut service = self.placed(stack.around(ends))?;
+            service.call(request).await
+        } else {
+            let stack = stack.layer(self.authenticate().clone());
+            let stack = stack.layer(by_identity).layer(self.authorize().clone());
+            let mut service = self.placed(stack.around(ends))?;
+            service.call(request).await
         };
         let Ok(answer) = answer;
         let to = answer.extensions().get::<Reached>().map(|Reached(to)| to.clone());
@@ -212,14 +218,15 @@ impl Gateway {
             let caller = record.tenant.iter().cloned().fold(caller, IdentityBuilder::tenant);
             (record.assurance.into_iter().fold(caller, IdentityBuilder::assurance), false)
         });
-        let explained = self.explain(request, caller).await?;
+        // Limits have nothing to do with who may.
+        let explained = self.explain_with(request, caller, false).await?;
         if let Some(decision) = explained.decision() {
             return Ok(Some(decision.verdict()));
         }
         Ok(explained.route().map(|_| Verdict::Deny))
     }
-    /// Waits until those who know callers can be asked: stores, and the keys of issuers. Five seconds at most.
-    pub async fn start_callers(&self) {
+    /// Waits until those who know callers and their roles can be asked: stores, and the keys of issuers. Five seconds at most. Says whether all of them can.
+    pub async fn start_callers(&self) -> bool {
         let all = async {
             for store in self.later_stores() {
                 store.start().await;
@@ -235,7 +242,7 @@ impl Gateway {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        drop(timeout(Duration::from_secs(5), all).await);
+        timeout(Duration::from_secs(5), all).await.is_ok()
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct Parts {
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) certificates: Option<ClientCertificates>,
     pub(crate) identity_tokens: Option<IdentityTokens>,
-    pub(crate) roles: Option<Roles>,
+    pub(crate) roles: Roles,
     pub(crate) policies: Vec<NamedPolicy>,
     pub(crate) authorization: AuthorizationSettings,
     pub(crate) by_address: RateLimitLayer<stage::PreLimit>,
@@ -163,7 +163,7 @@ impl Gateway {
             issuers,
             certificates,
             identity_tokens,
-            roles: Some(roles),
+            roles,
             policies,
             authorization,
             by_address,
@@ -343,7 +343,7 @@ impl Gateway {
         let Some(before) = before else {
             return Ok(Some(StoredRoles::later(self.roles.clone(), store.clone())));
         };
-        let continuing = before.with_base(self.roles.clone());
+        let continuing = before.with_base(&self.roles);
         continuing.map(Some).map_err(|error| {
             let mut errors = FileErrors::default();
             let message = format!("the roles do not fit with those that the store keeps: {error}");
@@ -420,7 +420,11 @@ impl Gateway {
     pub(crate) fn live_roles_are_stale(&self) -> bool {
         self.stored_roles.as_ref().is_some_and(|stored| !stored.is_known())
     }
-    /// Who may call what, for each route and each role.
+    /// Whether a store keeps further roles.
+    pub fn has_stored_roles(&self) -> bool {
+        self.stored_roles.is_some()
+    }
+    /// Who may call what, for each route and each role. Roles of a store are in it once they are known (`start_callers`).
     pub fn matrix(&self) -> Matrix {
         self.authorize.matrix(self.table())
     }

@@ -285,7 +285,7 @@ impl Session {
         let signal = settings.live.of(record.digest);
         let name = record.digest.name();
         record.identity =
-            record.identity.map(|identity| self.0.sessions.alive(identity, name, signal));
+            record.identity.map(|identity| self.0.sessions.alive(&identity, name, signal));
         let mut state = self.lock();
         state.said = Some(Said::Keep(id.clone()));
         (state.current, state.unopened) = (Some((id, record)), None);

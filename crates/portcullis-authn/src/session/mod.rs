@@ -308,7 +308,7 @@ impl Sessions {
             return Opened::Session(anew(state), None);
         };
         record.identity =
-            record.identity.map(|identity| self.alive(identity, digest.name(), signal));
+            record.identity.map(|identity| self.alive(&identity, digest.name(), signal));
         let identity = record.identity.clone();
         let session = anew(State::of(id, record));
         if session.is_refused() {
@@ -317,7 +317,12 @@ impl Sessions {
         Opened::Session(session, identity)
     }
     /// The identity of a session, with what belongs to this process and not to the store.
-    fn alive(&self, identity: Identity, name: impl Into<Arc<str>>, signal: Revocation) -> Identity {
+    fn alive(
+        &self,
+        identity: &Identity,
+        name: impl Into<Arc<str>>,
+        signal: Revocation,
+    ) -> Identity {
         let builder = identity.to_builder().session(name).revocation(signal);
         let page = self.log_in_path().cloned();
         page.into_iter().fold(builder, IdentityBuilder::log_in_page).build()

@@ -25,7 +25,7 @@ impl CedarAnswer {
             }
         });
         let mut erroring: Vec<_> = erroring.collect();
-        erroring.sort_unstable(); erroring.truncate(1);
+        erroring.sort_unstable();
         Self { decision: response.decision(), determining, erroring }
     }
     /// Cedar's own decision. An allowance is none yet where a policy [could not be evaluated](Self::erroring): ask [`opinion`](Self::opinion).

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::{
-    Authorizer, Entities, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode,
-    ValidationWarning, Validator,
+    Authorizer, Entities, PolicyId, PolicySet, Schema, SchemaFragment, ValidationError,
+    ValidationMode, ValidationWarning, Validator,
 };
 use http::HeaderName;
 use miette::Diagnostic;
@@ -155,14 +155,15 @@ impl CedarBuilder {
                 None => told,
             }
         };
-        let faulty: HashSet<_> = result.validation_errors().map(|it| it.policy_id()).collect();
+        let with_errors: HashSet<_> =
+            result.validation_errors().map(ValidationError::policy_id).collect();
         let faults = result.validation_errors().map(|error| wrong(error.policy_id(), error));
         let mut faults: Vec<_> = faults.collect();
         for warning in result.validation_warnings() {
             let told = wrong(warning.policy_id(), warning);
             match warning {
                 // What makes a policy wrong makes it impossible too, mostly.
-                _ if faulty.contains(warning.policy_id()) => {}
+                _ if with_errors.contains(warning.policy_id()) => {}
                 ValidationWarning::InvalidActionApplication(_) => faults.push(told),
                 ValidationWarning::ImpossiblePolicy(_) if !self.impossible => faults.push(told),
                 _ => tracing::warn!("{told}"),

@@ -145,7 +145,7 @@ impl Inner {
     fn principal(&self, identity: &Identity, uid_: EntityUid) -> Result<Entity, String> {
         let kind = self.types.kind(identity)?;
         let roles: Vec<&str> = match identity.active_roles() {
-            Some(_) => identity.roles().collect(),
+            Some(active) => active.collect(),
             None => identity.roles().collect(),
         };
         let mut fields = Fields::new(self.shape(&kind.name));
@@ -282,7 +282,7 @@ fn merged(known: &Entity, own: &Entity) -> Result<Entity, String> {
         let Some(attributes) = all.pointer_mut("/attrs").and_then(Value::as_object_mut) else {
             continue;
         };
-        if attributes.get(name).is_some_and(|other| other == &serde_json::Value::Null) {
+        if attributes.get(name).is_some_and(|other| other != value) {
             return Err(format!("`{}` is said to have two values of `{name}`", own.uid()));
         }
         attributes.insert(name.clone(), value.clone());

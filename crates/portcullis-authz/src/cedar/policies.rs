@@ -108,7 +108,7 @@ fn opinion(answer: Result<CedarAnswer, String>) -> Opinion {
 impl Policy for CedarPolicies {
     fn decide_now(&self, question: &Question<'_>) -> Option<Opinion> {
         let more = match &self.0.provider {
-            Some(provider) => provider.entities_now(question).unwrap_or_else(|| Ok(Vec::new())),
+            Some(provider) => provider.entities_now(question)?,
             None => Ok(Vec::new()),
         };
         Some(opinion(self.answer(question, more)))

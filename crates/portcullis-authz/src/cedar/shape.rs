@@ -18,7 +18,7 @@ impl Shape {
     pub(super) fn part(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Any => Some(&Self::Any),
-            Self::Record(parts) => Some(parts.get(name).unwrap_or(&Self::Any)),
+            Self::Record(parts) => parts.get(name),
             Self::Set(_) => None,
         }
     }

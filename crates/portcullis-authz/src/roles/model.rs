@@ -1,10 +1,12 @@
 //! Roles as they are written: what each permits, inherits, excludes, and who has it. After INCITS 359 (the NIST model of roles).
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use portcullis_core::IdentityKey;
 use serde::{Deserialize, Serialize};
+
+use super::Table;
 
 /// Roles as they are written, before they are compiled into [`Roles`](crate::Roles): what a store keeps, and what administration changes.
 ///
@@ -513,8 +515,10 @@ impl RoleModel {
                 return Err(RoleError::Unknown(Arc::clone(wrong)));
             }
         }
+        // There may be many of them.
+        let names: rustc_hash::FxHashSet<&Arc<str>> = self.roles.keys().collect();
         for binding in &self.bindings {
-            if !self.roles.contains_key(&binding.role) {
+            if !names.contains(&binding.role) {
                 return Err(RoleError::Unknown(Arc::clone(&binding.role)));
             }
             if let Scope::Path(path) = &binding.scope
@@ -597,37 +601,62 @@ impl RoleModel {
                 return Err(RoleError::Unknown(Arc::clone(wrong)));
             }
         }
-        let fixed = || self.separations.iter().filter(|(_, it)| it.kind == SeparationKind::Static);
+        let comprises = self.separated();
+        let none = Vec::new();
         // A role that has too many of them by itself can be given to nobody.
         for role in self.roles.keys() {
-            let mut held = HashSet::new();
-            self.closure(role, &mut held);
+            let held = comprises.get(role).unwrap_or(&none);
             for (name, it) in &self.separations {
-                overstep(name, it, &held, || format!("whoever has `{role}`"))?;
+                overstep(name, it, held, || format!("whoever has `{role}`"))?;
             }
         }
-        let mut by_key: HashMap<IdentityKey<'_>, HashSet<&Arc<str>>> = HashMap::new();
-        if fixed().next().is_some() {
-            for binding in &self.bindings {
-                self.closure(&binding.role, by_key.entry(binding.key()).or_default());
-            }
+        let fixed = || self.separations.iter().filter(|(_, it)| it.kind == SeparationKind::Static);
+        if fixed().next().is_none() {
+            return Ok(());
         }
-        for (key, held) in &by_key {
+        // Those of one caller stand together.
+        let bindings: Vec<&Binding> = self.bindings.iter().collect();
+        for of_one in bindings.chunk_by(|one, other| one.key() == other.key()) {
+            let held = of_one.iter().filter_map(|binding| comprises.get(&binding.role));
+            let held: Vec<_> = held.flatten().copied().collect();
             for (name, it) in fixed() {
-                overstep(name, it, held, || key.to_string())?;
+                let who = || of_one.first().map(|it| it.key().to_string()).unwrap_or_default();
+                overstep(name, it, &held, who)?;
             }
         }
         Ok(())
+    }
+    /// For each role, which of those that are kept apart it is, or inherits from in the end; nothing for the many that have none of them.
+    fn separated(&self) -> Table<&Arc<str>, Vec<&Arc<str>>> {
+        let mut seniors: Table<&Arc<str>, Vec<&Arc<str>>> = Table::default();
+        for (name, role) in &self.roles {
+            role.inherits.iter().for_each(|junior| seniors.entry(junior).or_default().push(name));
+        }
+        let mut comprises: Table<&Arc<str>, Vec<&Arc<str>>> = Table::default();
+        let apart: BTreeSet<_> = self.separations.values().flat_map(|it| &it.roles).collect();
+        for role in apart {
+            let (mut seen, mut waiting) = (rustc_hash::FxHashSet::default(), vec![role]);
+            while let Some(at) = waiting.pop() {
+                if seen.insert(at) {
+                    comprises.entry(at).or_default().push(role);
+                    waiting.extend(seniors.get(at).into_iter().flatten());
+                }
+            }
+        }
+        comprises
     }
 }
 
 fn overstep(
     name: &Arc<str>,
     separation: &Separation,
-    held: &HashSet<&Arc<str>>,
+    held: &[&Arc<str>],
     who: impl FnOnce() -> String,
 ) -> Result<(), RoleError> {
-    let roles: Vec<_> = separation.roles.iter().filter(|role| held.contains(*role)).collect();
+    if held.len() < separation.too_many {
+        return Ok(());
+    }
+    let roles: Vec<_> = separation.roles.iter().filter(|role| held.contains(role)).collect();
     if roles.len() < separation.too_many {
         return Ok(());
     }

@@ -18,19 +18,23 @@ impl Default for RoleSet {
 impl RoleSet {
     /// Of `count` roles these.
     pub(crate) fn new(count: usize, mut members: Vec<u32>) -> Self {
-        members.sort_unstable();
-        members.dedup();
         // Up to eight are found about as fast as a bit is.
-        if members.len() <= 8 || members.len() * 32 < count {
-            return Self::Few(members.into());
-        }
-        let mut words = vec![0_u64; count.div_ceil(64)];
-        for member in members {
-            if let Some(word) = words.get_mut(member as usize / 64) {
-                *word |= 1 << (member % 64);
+        let is_small = |members: usize| members <= 8 || members * 32 < count;
+        if !is_small(members.len()) {
+            let mut words = vec![0_u64; count.div_ceil(64)];
+            for member in &members {
+                if let Some(word) = words.get_mut(*member as usize / 64) {
+                    *word |= 1 << (member % 64);
+                }
+            }
+            // Some may have stood there twice.
+            if !is_small(words.iter().map(|word| word.count_ones() as usize).sum()) {
+                return Self::Many(words.into());
             }
         }
-        Self::Many(words.into())
+        members.sort_unstable();
+        members.dedup();
+        Self::Few(members.into())
     }
     pub(crate) fn has(&self, member: u32) -> bool {
         match self {

@@ -5,8 +5,11 @@
 mod cedar;
 mod casbin_vectors;
 mod contract;
+mod decision_log;
 mod decisions;
+mod explain_header;
 mod matrix;
+mod matrix_file;
 mod model;
 mod nist;
 mod objects;

@@ -166,10 +166,32 @@ fn a_permission_that_roles_grant_with_own_objects_alone_asks_for_the_word() {
     }
 }
 
-#[test]
-fn there_is_no_authorizer_where_no_layer_is_and_none_on_a_public_route() {
+#[tokio::test]
+async fn handlers_have_the_authorizer_of_the_layer_in_front_and_none_where_there_is_none() {
     let mut request = get("/").build();
     assert!(Authorizer::of(&Context::of(&mut request)).is_none());
+    let is_there = service_fn(async |mut request: Request<Body>| {
+        let is_there = Authorizer::of(&Context::of(&mut request)).is_some();
+        Ok::<_, Infallible>(Response::new(Body::from(is_there.to_string())))
+    });
+    let routes = Routes::builder()
+        .get("/public", is_there)
+        .public()
+        .get("/optional", is_there)
+        .optional()
+        .get("/me", is_there)
+        .authenticated()
+        .build()
+        .unwrap();
+    let layers = ServiceBuilder::new()
+        .layer(routes.layer())
+        .layer(StubAuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(own_roles()));
+    let client = TestClient::new(layers.service(routes.into_service()));
+    // Of a public route nobody knows who calls it, so there is nobody to ask about.
+    for (path, has) in [("/public", "false"), ("/optional", "true"), ("/me", "true")] {
+        assert_eq!(client.get(path).as_user("ada").send().await.text(), has, "{path}");
+    }
 }
 
 #[test]

@@ -134,7 +134,8 @@ async fn whoever_came_with_a_bound_token_is_asked_by_its_scheme() {
     for (caller, scheme) in rows {
         for (path, status, rest) in [
             ("/keys", 401, "error=\"insufficient_user_authentication\", acr_values=\"2\""),
-            ("/late", 401, "error=\"insufficient_user_authentication\""),
+            // A policy does not say which proof would do: two factors.
+            ("/late", 401, "error=\"insufficient_user_authentication\", acr_values=\"2\""),
             ("/scoped", 403, "error=\"insufficient_scope\", scope=\"keys\""),
         ] {
             let answer = client.get(path).as_user(caller.clone()).send().await;

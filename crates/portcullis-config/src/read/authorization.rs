@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 
-use portcullis_authz::cedar::CedarPolicies;
+use portcullis_authz::cedar::{CedarBuilder, CedarPolicies};
 use portcullis_authz::{DecisionLog, Roles};
 use toml::de::DeTable;
 
@@ -37,7 +37,7 @@ pub(super) fn roles(
     reading: &Reading<'_>,
     tables: &[(String, Table<'_>)],
     separations: &[(String, Table<'_>)],
-) -> Option<Roles> {
+) -> Roles {
     let mut builder = Roles::builder();
     let mut spans: HashMap<String, &Span> = HashMap::new();
     let is_known = |role: &str| tables.iter().any(|(known, _)| known == role);
@@ -90,13 +90,13 @@ pub(super) fn roles(
         };
     }
     match builder.build() {
-        Ok(roles) => Some(roles),
+        Ok(roles) => roles,
         Err(errors) => {
             for error in &errors {
                 let span = spans.get(error.place()).copied();
                 reading.error(reading.source.error(span, error.place(), error.message()));
             }
-            Some(Roles::default())
+            Roles::default()
         }
     }
 }
@@ -128,8 +128,8 @@ fn policy(name: &str, table: &Table<'_>) -> Option<NamedPolicy> {
         table.missing("cedar", "cedar = \"policies.cedar\"");
     }
     let mut builder = CedarPolicies::builder(text?);
-    builder = schema.into_iter().fold(builder, |it, schema| it.schema(schema));
-    builder = entities.into_iter().fold(builder, |it, entities| it.entities_json(entities));
+    builder = schema.into_iter().fold(builder, CedarBuilder::schema);
+    builder = entities.into_iter().fold(builder, CedarBuilder::entities_json);
     for header in table.parsed_all("headers", super::header_name) {
         builder = builder.header(header.as_str());
     }
@@ -245,7 +245,7 @@ fn read_shadow(reading: &Reading<'_>, text: &str) -> Option<(Roles, Vec<NamedPol
         reading,
         &file.named("roles", keys::ROLE),
         &file.named("separation", keys::SEPARATION),
-    )?;
+    );
     let policies = policies(&file.named("policies", keys::POLICY));
     Some((roles, policies))
 }

@@ -20,7 +20,9 @@ fn postgres_server() -> PgConnectOptions {
 }
 
 fn mysql_server() -> MySqlConnectOptions {
-    MySqlConnectOptions::new().host("127.0.0.1").username("root")
+    // Each statement that leaves the cache waits for a delayed acknowledgement.
+    let options = MySqlConnectOptions::new().statement_cache_capacity(2_000);
+    options.host("127.0.0.1").username("root")
 }
 
 /// Does this with a database of PostgreSQL.

@@ -78,9 +78,9 @@ fn run(files: &Files) -> (usize, usize) {
 /// Runs one test. How many requests it has.
 fn check(files: &Files, name: &str) -> usize {
     let test: Value = serde_json::from_str(&files[name]).unwrap();
-    let text = |key: &str| &files[test[key].as_str().unwrap()];
-    let policies = text("policies");
-    let schema = text("schema");
+    let file = |key: &str| &files[test[key].as_str().unwrap()];
+    let policies = file("policies");
+    let schema = file("schema");
     let strict = CedarPolicies::builder(policies).schema(schema).allow_impossible().build();
     let validates = test["shouldValidate"].as_bool().unwrap();
     assert_eq!(strict.is_ok(), validates, "{name}: {strict:?}");
@@ -91,15 +91,15 @@ fn check(files: &Files, name: &str) -> usize {
         CedarPolicies::new(policies).unwrap_or_else(|error| panic!("{name}: {error}"))
     });
     let (schema, _) = Schema::from_cedarschema_str(schema).unwrap();
-    let entities = Entities::from_json_str(text("entities"), Some(&schema)).unwrap();
+    let entities = Entities::from_json_str(file("entities"), Some(&schema)).unwrap();
     let requests = test["requests"].as_array().unwrap();
     for asked in requests {
         let place = format!("{name}: {}", asked["description"]);
         let uid = |key: &str| EntityUid::from_json(asked[key].clone()).unwrap();
         let action = uid("action");
         let context = Context::from_json_value(asked["context"].clone(), Some((&schema, &action)));
-        let validated = asked.get("validateRequest").is_none_or(|it| it.as_bool().unwrap());
-        let schema = validated.then_some(&schema);
+        let is_checked = asked.get("validateRequest").is_none_or(|it| it.as_bool().unwrap());
+        let schema = is_checked.then_some(&schema);
         let request =
             Request::new(uid("principal"), action, uid("resource"), context.unwrap(), schema);
         let answer = policies.decide(&request.unwrap(), &entities);

@@ -122,7 +122,7 @@ async fn an_object_is_an_entity_of_its_own_type() {
     let order = order.attribute("total", 12).attribute("tags", json!(["new", null]));
     for condition in [
         r#"action == Action::"orders:read" && resource == order::"4711""#,
-        r#"resource.tenant == principal.tenant && resource.owner == principal.key"#,
+        "resource.tenant == principal.tenant && resource.owner == principal.key",
         r#"resource.path like "/acme/*" && resource.total == 12 && resource.tags == ["new"]"#,
         r#"principal in Role::"clerk""#,
     ] {

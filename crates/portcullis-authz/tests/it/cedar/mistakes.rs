@@ -1,12 +1,12 @@
 //! Mistakes are told when policies are built, with their place.
 use portcullis_authz::cedar::CedarPolicies;
 
-const SCHEMA: &str = r#"
+const SCHEMA: &str = "
     entity Role, Tenant;
     entity Route = { path: String };
     entity User in [Role] = { subject: String, plan?: String };
     action GET, POST appliesTo { principal: User, resource: Route, context: { time: Long } };
-"#;
+";
 
 /// What is wrong, one text each.
 fn wrong(policies: &str, schema: Option<&str>) -> Vec<String> {

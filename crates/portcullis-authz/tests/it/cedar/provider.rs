@@ -140,7 +140,7 @@ async fn static_entities_are_there_for_every_request() {
 
 #[tokio::test]
 async fn who_asks_may_be_what_is_asked_about() {
-    let text = r#"permit(principal, action, resource) when { principal == resource && principal has issuer };"#;
+    let text = "permit(principal, action, resource) when { principal == resource && principal has issuer };";
     let policies = CedarPolicies::new(text).unwrap();
     for (id, verdict) in [("test||ada", Verdict::Allow), ("test||eve", Verdict::Deny)] {
         let account = Resource::new("User", id);

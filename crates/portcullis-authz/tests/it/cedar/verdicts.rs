@@ -79,9 +79,10 @@ fn an_answer_is_cedars_own() {
         @id("all") permit(principal, action, resource);
         permit(principal, action, resource);
         @id("odd") forbid(principal, action, resource) when { context.absent };
+        @id("even") permit(principal, action, resource) when { context.absent };
     "#;
     let policies = CedarPolicies::new(text).unwrap();
-    assert_eq!(policies.names().collect::<Vec<_>>(), ["all", "odd", "policy1"]);
+    assert_eq!(policies.names().collect::<Vec<_>>(), ["all", "even", "odd", "policy1"]);
     let uid = |text: &str| text.parse().unwrap();
     let asked = Request::new(
         uid("A::\"a\""),
@@ -93,7 +94,7 @@ fn an_answer_is_cedars_own() {
     let answer = policies.decide(&asked.unwrap(), &Entities::empty());
     assert_eq!(answer.decision(), Decision::Allow);
     assert_eq!(answer.determining().collect::<Vec<_>>(), ["all", "policy1"]);
-    let odd = ("odd", "record does not have the attribute `absent`");
-    assert_eq!(answer.erroring().collect::<Vec<_>>(), [odd]);
+    let why = "record does not have the attribute `absent`";
+    assert_eq!(answer.erroring().collect::<Vec<_>>(), [("even", why), ("odd", why)]);
     assert_eq!(answer.opinion().verdict(), Verdict::Indeterminate);
 }
