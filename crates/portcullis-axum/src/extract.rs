@@ -74,16 +74,18 @@ impl<S: Sync, U: FromIdentity> FromRequestParts<S> for Caller<U> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller =
             <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
-        caller.ok_or_else(|| {
-            let auth = Context::get(&parts.extensions).and_then(Context::auth);
-            let no_scheme = || {
-                let cause =
-                    "a handler asks who is calling, and the authentication layer has no scheme";
-                portcullis_core::Problem::new(AUTHENTICATION_MISSING).cause(cause)
-            };
-            auth.and_then(AuthState::challenge).unwrap_or_else(no_scheme).into()
-        })
+        let auth = || Context::get(&parts.extensions).and_then(Context::auth);
+        caller.ok_or_else(|| challenged(auth()))
     }
+}
+
+/// 401 with the challenges that authentication left; 500 where there is no way to authenticate.
+pub(crate) fn challenged(auth: Option<&AuthState>) -> Problem {
+    let no_scheme = || {
+        let cause = "a handler asks who is calling, and the authentication layer has no scheme";
+        portcullis_core::Problem::new(AUTHENTICATION_MISSING).cause(cause)
+    };
+    auth.and_then(AuthState::challenge).unwrap_or_else(no_scheme).into()
 }
 
 impl<S: Sync, U: FromIdentity> OptionalFromRequestParts<S> for Caller<U> {

@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
+#[cfg(feature = "authz")]
+mod authorized;
 mod bridge;
 mod extract;
 mod guard;
@@ -13,6 +15,8 @@ mod problem;
 mod valid;
 
 pub use app::App;
+#[cfg(feature = "authz")]
+pub use authorized::{Authorized, Permission, Require};
 pub use bridge::{Bridge, BridgeLayer};
 pub use extract::{Caller, Claims, FromIdentity, RequestContext};
 pub use guarded::Guarded;

@@ -227,9 +227,9 @@ impl IdentityBuilder {
     pub fn kind(self, kind: IdentityKind) -> Self {
         Self { kind, ..self }
     }
-    /// The tenant. Default: none.
+    /// The tenant; an empty text is none, for two callers must not look alike. Default: none.
     pub fn tenant(self, tenant: impl Into<Arc<str>>) -> Self {
-        Self { tenant: Some(tenant.into()), ..self }
+        Self { tenant: Some(tenant.into()).filter(|tenant| !tenant.is_empty()), ..self }
     }
     /// Adds a role. Default: none.
     pub fn role(mut self, role: impl Into<Arc<str>>) -> Self {

@@ -95,6 +95,7 @@ mod tests {
             .authenticated_at(SystemTime::UNIX_EPOCH + Duration::from_secs(7))
             .claims(claims.as_object().unwrap().clone())
             .build();
+        assert_eq!(Identity::builder("i", "s").tenant("").build().tenant(), None);
         for identity in [whole, Identity::builder("i", "s").build()] {
             let text = identity.to_json().to_string();
             let read = Identity::from_json(&serde_json::from_str(&text).unwrap()).unwrap();

@@ -2,17 +2,21 @@
 use portcullis::authn::{
     Accounts, ApiKey, ApiKeys, Attempts, AuthenticateLayer, Mailer, Sessions, StoredKeys,
 };
+use portcullis::authz::StoredRoles;
 use portcullis::{BoxError, Clock};
+use portcullis_sqlx::SqliteUsers;
 use tokio::runtime::Handle;
 
-use crate::stack::DEMO_KEYS;
+use crate::roles::{self, DEMO_KEYS, Place};
 use crate::store::Store;
 
-/// The endpoints for accounts, and the layer that knows whoever uses them.
+/// The endpoints for accounts, the layer that knows whoever uses them, and what they may do.
 #[derive(Debug)]
 pub struct Front {
     pub(crate) accounts: Accounts,
     pub(crate) authenticate: AuthenticateLayer,
+    pub(crate) users: SqliteUsers,
+    pub(crate) roles: StoredRoles,
     pub(crate) clock: Clock,
 }
 
@@ -28,7 +32,7 @@ impl Front {
         clock: Clock,
     ) -> Result<Self, BoxError> {
         let stores = store.stores();
-        // Whoever registers may order books; what else somebody may do stands in their row.
+        // Whoever registers may order books; what else somebody may do they are given by a manager.
         let users = stores.users().await?.role_of_all("customer");
         let (keys, tokens) = (stores.keys().await?, stores.tokens().await?);
         let accounts = Accounts::builder(base, users.clone(), tokens, mailer)
@@ -40,11 +44,22 @@ impl Front {
         accounts.start(&Handle::current());
         let sessions = Sessions::new(stores.sessions().await?).log_in_page("/account/login");
         sessions.start(&Handle::current());
-        let demo = DEMO_KEYS.iter().fold(ApiKeys::new(), |keys, (name, key, role)| {
-            keys.key(ApiKey::new(*name, *key).role(*role))
+        let demo = DEMO_KEYS.iter().fold(ApiKeys::new(), |keys, demo| {
+            let key = ApiKey::new(demo.name, demo.key);
+            keys.key(match demo.place {
+                Place::Shop => key.role(demo.role),
+                Place::Branch(branch) => key.tenant(branch).role(demo.role),
+                // What it may do above all branches is no matter of the key.
+                Place::Everywhere => key,
+            })
         });
-        let keys = demo.stored(StoredKeys::new(keys).users(users));
+        let keys = demo.stored(StoredKeys::new(keys).users(users.clone()));
         let authenticate = AuthenticateLayer::new().api_keys(keys).sessions(sessions);
-        Ok(Self { accounts, authenticate, clock })
+        let roles = roles::open(store, clock.clone()).await?;
+        Ok(Self { accounts, authenticate, users, roles, clock })
+    }
+    /// Who has which role.
+    pub fn roles(&self) -> &StoredRoles {
+        &self.roles
     }
 }

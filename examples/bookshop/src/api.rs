@@ -1,10 +1,14 @@
-//! The shop's handlers: plain axum, with [`Caller`] and [`Problem`] from portcullis.
+//! The shop's handlers: plain axum, with [`Caller`], [`Authorized`] and [`Problem`] from portcullis.
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use portcullis::axum::{Caller, Problem, Valid};
+use portcullis::authz::StoredRoles;
+use portcullis::authz::kinds::PERMISSION_DENIED;
+use portcullis::axum::{Authorized, Caller, Problem, Valid};
 use portcullis::problem::kinds::INTERNAL_ERROR;
 use portcullis::{Identity, ProblemKind};
 use serde::{Deserialize, Serialize};
@@ -17,6 +21,11 @@ const BOOK_UNKNOWN: ProblemKind = ProblemKind::new(
     "https://bookshop.example/problems/book-unknown",
     StatusCode::NOT_FOUND,
     "The shop does not have this book",
+);
+const ORDER_UNKNOWN: ProblemKind = ProblemKind::new(
+    "https://bookshop.example/problems/order-unknown",
+    StatusCode::NOT_FOUND,
+    "The shop does not have this order",
 );
 const QUANTITY_INVALID: ProblemKind = ProblemKind::new(
     "https://bookshop.example/problems/quantity-invalid",
@@ -50,35 +59,90 @@ pub(crate) async fn book(
 #[derive(Serialize)]
 pub(crate) struct Me {
     subject: String,
-    roles: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    roles: BTreeSet<String>,
 }
 
-pub(crate) async fn me(Caller(who): Caller<Identity>) -> Json<Me> {
-    Json(Me { subject: who.subject().to_owned(), roles: who.roles().map(str::to_owned).collect() })
-}
-
-pub(crate) async fn my_orders(
+pub(crate) async fn me(
     Caller(who): Caller<Identity>,
+    State(roles): State<StoredRoles>,
+) -> Json<Me> {
+    let roles = roles.current();
+    // Those that the key or the account has, and those that a manager has given.
+    let all = who.roles().chain(roles.assigned_roles(who.key())).map(str::to_owned).collect();
+    let tenant = who.tenant().map(str::to_owned);
+    Json(Me { subject: who.subject().to_owned(), tenant, roles: all })
+}
+
+/// The orders that the caller may read: their own, or those of their branch.
+pub(crate) async fn orders(
+    authorized: Authorized,
     State(store): State<Store>,
 ) -> Result<Json<Vec<Order>>, Problem> {
-    Ok(Json(store.orders(Some(who.subject())).await.map_err(failed)?))
+    list(&authorized, &store, "orders:read").await
 }
 
-pub(crate) async fn all_orders(State(store): State<Store>) -> Result<Json<Vec<Order>>, Problem> {
-    Ok(Json(store.orders(None).await.map_err(failed)?))
-}
-
-/// My orders as they are taken, for as long as I am logged in.
-pub(crate) async fn my_new_orders(
-    Caller(who): Caller<Identity>,
+/// The orders that the caller may audit.
+pub(crate) async fn all_orders(
+    authorized: Authorized,
     State(store): State<Store>,
-) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
+) -> Result<Json<Vec<Order>>, Problem> {
+    list(&authorized, &store, "orders:audit").await
+}
+
+async fn list(
+    authorized: &Authorized,
+    store: &Store,
+    action: &str,
+) -> Result<Json<Vec<Order>>, Problem> {
+    let filter = authorized.filter(action, Order::WHOSE)?;
+    Ok(Json(store.orders(&filter).await.map_err(failed)?))
+}
+
+/// An order, for who may read it. To everybody else it is not there, so that numbers tell nothing.
+async fn found(authorized: &Authorized, store: &Store, id: i64) -> Result<Order, Problem> {
+    let unknown = || Problem::new(ORDER_UNKNOWN).detail(format!("there is no order {id}"));
+    let order = store.order(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    match authorized.check("orders:read", &order.resource()) {
+        Err(problem) if problem.kind() == PERMISSION_DENIED => Err(unknown()),
+        checked => checked.map(|()| order),
+    }
+}
+
+pub(crate) async fn one_order(
+    authorized: Authorized,
+    State(store): State<Store>,
+    Valid(Path(id)): Valid<Path<i64>>,
+) -> Result<Json<Order>, Problem> {
+    found(&authorized, &store, id).await.map(Json)
+}
+
+pub(crate) async fn cancel(
+    authorized: Authorized,
+    State(store): State<Store>,
+    Valid(Path(id)): Valid<Path<i64>>,
+) -> Result<StatusCode, Problem> {
+    let order = found(&authorized, &store, id).await?;
+    authorized.check("orders:write", &order.resource())?;
+    store.cancel(id).await.map_err(failed)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Orders that the caller may read, as they are taken, for as long as the caller is logged in.
+pub(crate) async fn new_orders(
+    authorized: Authorized,
+    State(store): State<Store>,
+) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, Problem> {
+    authorized.filter("orders:read", Order::WHOSE)?;
+    let (who, judge) = (authorized.identity().clone(), authorized.authorizer().clone());
     let orders = BroadcastStream::new(store.taken()).filter_map(move |order| {
-        // Who is too slow misses some.
-        let order = order.ok().filter(|order| order.customer == who.subject())?;
-        Some(Event::default().event("order").json_data(order))
+        // Who is too slow misses some. A role that is gone since then shows nothing more.
+        let order = order.ok()?;
+        let may = judge.may(&who, "orders:read", &order.resource());
+        may.then(|| Event::default().event("order").json_data(order))
     });
-    Sse::new(orders).keep_alive(KeepAlive::default())
+    Ok(Sse::new(orders).keep_alive(KeepAlive::default()))
 }
 
 #[derive(Deserialize)]
@@ -88,20 +152,20 @@ pub(crate) struct NewOrder {
 }
 
 pub(crate) async fn order(
-    Caller(who): Caller<Identity>,
+    authorized: Authorized,
     State(store): State<Store>,
     Valid(Json(NewOrder { book, quantity })): Valid<Json<NewOrder>>,
 ) -> Result<(StatusCode, Json<Order>), Problem> {
+    let who = authorized.identity();
+    authorized.check("orders:write", &Order::new_of(who))?;
     if !(1..=100).contains(&quantity) {
         return Err(Problem::new(QUANTITY_INVALID).detail("order 1 to 100 copies"));
     }
     if store.book(book).await.map_err(failed)?.is_none() {
         return Err(Problem::new(BOOK_UNKNOWN).detail(format!("there is no book {book}")));
     }
-    Ok((
-        StatusCode::CREATED,
-        Json(store.order(who.subject(), book, quantity).await.map_err(failed)?),
-    ))
+    let order = store.take(who, book, quantity).await.map_err(failed)?;
+    Ok((StatusCode::CREATED, Json(order)))
 }
 
 /// The client learns that we failed, the log learns why.

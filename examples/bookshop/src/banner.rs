@@ -6,7 +6,8 @@ use std::sync::Arc;
 use portcullis::RouteTable;
 use portcullis::ratelimit::Limits;
 
-use crate::stack::DEMO_KEYS;
+use crate::demo;
+use crate::roles::{DEMO_KEYS, DemoKey, Place};
 
 /// A request worth trying, and what it answers.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +18,7 @@ pub struct Try {
     pub method: &'static str,
     /// Path and query.
     pub path: &'static str,
-    /// The role whose demo key it carries; a text that is no role is sent as the key.
+    /// Whose demo key it carries; a text that is no such name is sent as the key.
     pub key: Option<&'static str>,
     /// The JSON that it sends.
     pub json: Option<&'static str>,
@@ -52,22 +53,33 @@ const fn refused(
 const ORDER: &str = r#"{"book":7,"quantity":1}"#;
 
 /// The requests that the shop suggests: what works, and one that is refused for each reason.
-pub const TRIES: [Try; 15] = [
+pub const TRIES: [Try; 20] = [
     Try { shows: "the books of one author", path: "/books?author=austen", ..GET },
     Try { shows: "one book", path: "/books/7", ..GET },
     Try { shows: "the authors, from a service behind the shop", path: "/catalogue/authors", ..GET },
-    Try { shows: "who am I", path: "/me", key: Some("reader"), ..GET },
+    Try { shows: "who am I", path: "/me", key: Some("rita"), ..GET },
     Try {
         shows: "order a book",
         method: "POST",
         path: "/orders",
-        key: Some("clerk"),
+        key: Some("carl"),
         json: Some(ORDER),
         status: 201,
         ..GET
     },
-    Try { shows: "my orders", path: "/orders", key: Some("clerk"), ..GET },
-    Try { shows: "everybody's orders", path: "/orders/all", key: Some("auditor"), ..GET },
+    Try { shows: "the orders that I may see", path: "/orders", key: Some("carl"), ..GET },
+    Try { shows: "one of them", path: "/orders/1", key: Some("carl"), ..GET },
+    Try { shows: "everybody's orders", path: "/orders/all", key: Some("anna"), ..GET },
+    Try {
+        shows: "an order of the branch in Leeds",
+        method: "POST",
+        path: "/orders",
+        key: Some("lena"),
+        json: Some(ORDER),
+        status: 201,
+        ..GET
+    },
+    Try { shows: "who does what in Leeds", path: "/admin/roles", key: Some("mona"), ..GET },
     refused("nobody said who they are", "/orders", 401, "authentication-required"),
     Try {
         key: Some("guessed"),
@@ -75,9 +87,17 @@ pub const TRIES: [Try; 15] = [
     },
     Try {
         method: "POST",
-        key: Some("reader"),
+        key: Some("rita"),
         json: Some(ORDER),
         ..refused("a reader may not order", "/orders", 403, "permission-denied")
+    },
+    Try {
+        key: Some("yuri"),
+        ..refused("to York an order of Leeds is not there", "/orders/2", 404, "order-unknown")
+    },
+    Try {
+        key: Some("lena"),
+        ..refused("a clerk manages nobody", "/admin/roles", 403, "permission-denied")
     },
     refused("a path that could be read in two ways", "/books/..%2forders", 400, "target-invalid"),
     refused("no such route", "/films", 404, "route-not-found"),
@@ -88,7 +108,7 @@ pub const TRIES: [Try; 15] = [
     refused("no such book: the shop's own problem", "/books/999", 404, "book-unknown"),
     Try {
         method: "POST",
-        key: Some("clerk"),
+        key: Some("carl"),
         json: Some(ORDER),
         times: 6,
         ..refused("more than five orders a minute", "/orders", 429, "rate-limited")
@@ -98,8 +118,8 @@ pub const TRIES: [Try; 15] = [
 impl Try {
     /// The value of the `x-api-key` header.
     pub fn api_key(&self) -> Option<&'static str> {
-        let role = self.key?;
-        Some(DEMO_KEYS.iter().find(|(_, _, known)| *known == role).map_or(role, |(_, key, _)| key))
+        let name = self.key?;
+        Some(DEMO_KEYS.iter().find(|demo| demo.name == name).map_or(name, |demo| demo.key))
     }
 
     /// The line to type.
@@ -141,11 +161,19 @@ pub fn banner(
     for route in table.routes() {
         let limits =
             route.options().get::<Limits>().map_or(String::new(), |l| format!(", limit {l}"));
-        _ = writeln!(text, "  {:<22} {}{limits}", route.to_string(), route.access());
+        _ = writeln!(text, "  {:<24} {}{limits}", route.to_string(), route.access());
     }
     text.push_str("\nDemo keys:\n");
-    for (name, key, role) in DEMO_KEYS {
-        _ = writeln!(text, "  {key:<20} {name}, {role}");
+    for DemoKey { name, key, role, place } in DEMO_KEYS {
+        _ = match place {
+            Place::Shop => writeln!(text, "  {key:<25} {name}, {role}"),
+            Place::Branch(branch) => writeln!(text, "  {key:<25} {name}, {role} in {branch}"),
+            Place::Everywhere => writeln!(text, "  {key:<25} {name}, {role} above all branches"),
+        };
+    }
+    _ = writeln!(text, "\nDemo accounts, to log in with the password `{}`:", demo::PASSWORD);
+    for (email, branch, role) in demo::PEOPLE {
+        _ = writeln!(text, "  {email:<25} {} in {branch}", role.unwrap_or("nobody in particular"));
     }
     text.push_str("\nTry:\n");
     for tried in &TRIES {

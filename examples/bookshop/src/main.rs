@@ -40,7 +40,8 @@ async fn main() -> Result<(), BoxError> {
         }
         Err(_) => Front::new(&store, &base, LogMailer, Clock::system()).await?,
     };
-    let Shop { router, table } = app(store, metrics, &catalogue, front)?;
+    let front = front.with_demo_people().await?;
+    let Shop { router, table, .. } = app(store, metrics, &catalogue, front)?;
     let text = banner(shop, pages, operators, &table);
     #[expect(clippy::print_stdout, reason = "it is what the shop is started for")]
     {

@@ -2,8 +2,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use portcullis::authz::{AuthorizeLayer, Roles};
-use portcullis::axum::{Guarded, get, post};
+use axum::extract::FromRef;
+use portcullis::authz::{AuthorizeLayer, Matrix, StoredRoles};
+use portcullis::axum::{Guarded, delete, get, post};
 use portcullis::gateway::{Proxy, Upstream};
 use portcullis::ratelimit::{Key, LimitExt, RateLimitLayer, per_minute, per_second};
 use portcullis::telemetry::{Metrics, ObserveLayer};
@@ -12,23 +13,44 @@ use portcullis::{
 };
 
 use crate::accounts::Front;
+use crate::admin::Files;
 use crate::store::Store;
-use crate::{api, home};
-
-/// Keys to try the shop with: name, key, role.
-pub const DEMO_KEYS: [(&str, &str, &str); 3] = [
-    ("rita", "demo-reader-4c1f", "reader"),
-    ("carl", "demo-clerk-9b2e", "clerk"),
-    ("anna", "demo-auditor-77d0", "auditor"),
-];
+use crate::{admin, api, home};
 
 /// The shop behind its stack, and the table of its routes.
 #[derive(Debug)]
 pub struct Shop {
     /// What to serve.
     pub router: Router,
-    /// Who may call what.
+    /// What is asked of whoever calls what.
     pub table: Arc<RouteTable>,
+    /// Who may call what.
+    pub matrix: Matrix,
+}
+
+/// What handlers need.
+#[derive(Clone)]
+struct Shelves {
+    store: Store,
+    files: Files,
+}
+
+impl FromRef<Shelves> for Store {
+    fn from_ref(shelves: &Shelves) -> Self {
+        shelves.store.clone()
+    }
+}
+
+impl FromRef<Shelves> for Files {
+    fn from_ref(shelves: &Shelves) -> Self {
+        shelves.files.clone()
+    }
+}
+
+impl FromRef<Shelves> for StoredRoles {
+    fn from_ref(shelves: &Shelves) -> Self {
+        shelves.files.roles.clone()
+    }
 }
 
 /// Puts the shop behind its stack.
@@ -41,38 +63,32 @@ pub fn app(
     catalogue: &Upstream,
     front: Front,
 ) -> Result<Shop, ConfigErrors> {
-    let Front { accounts, authenticate, clock } = front;
+    let Front { accounts, authenticate, users, roles, clock } = front;
     // Another service, behind the same stack: its path is what follows the prefix.
     let catalogue = Proxy::to(catalogue).strip_prefix("/catalogue");
+    // Whose order it is, and whom somebody manages, is known when it has been found: the handlers ask.
+    let may = |permission: &'static str| require(permission).object_checked();
     let api = Guarded::new()
         .route("/", get(home::home), optional())
         .route("/books", get(api::books), public())
         .route("/books/{id}", get(api::book), public())
         .route("/me", get(api::me), authenticated())
-        .route("/orders", get(api::my_orders), require("orders:read"))
-        .route("/orders", post(api::order), require("orders:write").limit("orders"))
-        .route("/orders/events", get(api::my_new_orders), require("orders:read").streaming())
-        .route("/orders/all", get(api::all_orders), require("orders:audit"))
-        .with_state(store)
+        .route("/orders", get(api::orders), may("orders:read"))
+        .route("/orders", post(api::order), may("orders:write").limit("orders"))
+        .route("/orders/{id}", get(api::one_order), may("orders:read"))
+        .route("/orders/{id}", delete(api::cancel), may("orders:write"))
+        .route("/orders/events", get(api::new_orders), may("orders:read").streaming())
+        .route("/orders/all", get(api::all_orders), may("orders:audit"))
+        .route("/admin/roles", get(admin::show).post(admin::assign), may("roles:assign"))
+        .route("/admin/roles/revoke", post(admin::revoke), may("roles:assign"))
+        .with_state(Shelves { store, files: Files { users, roles: roles.clone() } })
         .nest("/catalogue", Router::new().fallback_service(catalogue), public())
         // Registering, logging in and out, sessions, keys: whoever asks need not be known yet.
         .nest("/account", Router::new().fallback_service(accounts), optional());
 
-    let roles = Roles::builder()
-        .role("reader")
-        .permits("orders:read")
-        .role("customer")
-        .inherits("reader")
-        .permits("orders:write")
-        .role("clerk")
-        .inherits("reader")
-        .permits("orders:write")
-        .role("auditor")
-        .inherits("reader")
-        .permits("orders:audit")
-        .build()?;
-
     let table = Arc::clone(api.route_layer().table());
+    let authorize = AuthorizeLayer::new(&roles);
+    let matrix = authorize.matrix(&table);
     let app = Stack::new()
         .layer(ObserveLayer::default().metrics(metrics).clock(clock))
         .layer(EdgeLayer::default())
@@ -81,7 +97,7 @@ pub fn app(
         .layer(api.route_layer())
         .layer(authenticate)
         .layer(RateLimitLayer::in_memory().quota("orders", per_minute(5).by(Key::Identity)))
-        .layer(AuthorizeLayer::new(roles))
+        .layer(authorize)
         .around(api)?;
-    Ok(Shop { router: app.into_router(), table })
+    Ok(Shop { router: app.into_router(), table, matrix })
 }

@@ -1,11 +1,12 @@
 //! The shop's database.
 use std::sync::{Arc, Mutex};
 
-use portcullis::BoxError;
-use portcullis_sqlx::SqliteStores;
+use portcullis::authz::{Columns, Filter, Resource};
+use portcullis::{BoxError, Identity};
+use portcullis_sqlx::{FilterExt, SqliteStores};
 use serde::{Deserialize, Serialize};
-use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::{Connection, QueryBuilder};
 use tokio::sync::broadcast;
 
 /// The shop's books and orders, in SQLite.
@@ -33,9 +34,35 @@ pub(crate) struct Book {
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct Order {
     id: i64,
-    pub(crate) customer: String,
+    customer: String,
     book: i64,
     quantity: i64,
+    /// The branch that took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    /// The whole key of the customer: somebody else's name may be the same.
+    #[serde(skip)]
+    owner: Option<String>,
+}
+
+impl Order {
+    /// Where it stands in the table whose an order is.
+    pub(crate) const WHOSE: Columns = Columns::new().tenant("tenant").owner("owner");
+
+    /// The same of one order, for whoever wants to do something with it.
+    pub(crate) fn resource(&self) -> Resource {
+        whose(self.id.to_string(), self.tenant.as_deref(), self.owner.as_deref())
+    }
+    /// An order that somebody wants to make.
+    pub(crate) fn new_of(who: &Identity) -> Resource {
+        whose("new".to_owned(), who.tenant(), Some(&who.key().to_string()))
+    }
+}
+
+fn whose(id: String, tenant: Option<&str>, owner: Option<&str>) -> Resource {
+    let order = Resource::new("order", id);
+    let order = tenant.into_iter().fold(order, Resource::tenant);
+    owner.into_iter().fold(order, Resource::owner)
 }
 
 const STOCK: &str = include_str!("../books.csv");
@@ -53,9 +80,17 @@ impl Store {
             "create table if not exists books (id integer primary key, title text not null, \
              author text not null, year integer not null, price_cents integer not null)",
             "create table if not exists orders (id integer primary key, customer text not null, \
-             book integer not null references books, quantity integer not null)",
+             book integer not null references books, quantity integer not null, tenant text, owner text)",
         ] {
             sqlx::query(table).execute(&pool).await?;
+        }
+        let is_old = "select count(*) = 0 from pragma_table_info('orders') where name = 'owner'";
+        if sqlx::query_scalar(is_old).fetch_one(&pool).await? {
+            // Orders of before are nobody's own, and clerks see them.
+            for column in ["tenant", "owner"] {
+                let add = format!("alter table orders add column {column} text");
+                sqlx::query(sqlx::AssertSqlSafe(add)).execute(&pool).await?;
+            }
         }
         SqliteStores::from_pool(pool.clone()).migrate().await?;
         let (taken, _) = broadcast::channel(100);
@@ -108,31 +143,42 @@ impl Store {
     pub(crate) async fn book(&self, id: i64) -> sqlx::Result<Option<Book>> {
         sqlx::query_as("select * from books where id = ?").bind(id).fetch_optional(&self.pool).await
     }
-    /// The orders of one customer, or of all.
-    pub(crate) async fn orders(&self, customer: Option<&str>) -> sqlx::Result<Vec<Order>> {
-        sqlx::query_as("select * from orders where ?1 is null or customer = ?1 order by id")
-            .bind(customer)
-            .fetch_all(&self.pool)
-            .await
+    /// The orders that somebody may do something with, by when they were taken.
+    pub(crate) async fn orders(&self, filter: &Filter) -> sqlx::Result<Vec<Order>> {
+        let mut query = QueryBuilder::new("select * from orders where ");
+        query.push_filter(filter).push(" order by id");
+        query.build_query_as().fetch_all(&self.pool).await
+    }
+    /// One order.
+    pub(crate) async fn order(&self, id: i64) -> sqlx::Result<Option<Order>> {
+        let order = sqlx::query_as("select * from orders where id = ?");
+        order.bind(id).fetch_optional(&self.pool).await
     }
     /// Takes an order.
-    pub(crate) async fn order(
+    pub(crate) async fn take(
         &self,
-        customer: &str,
+        who: &Identity,
         book: i64,
         quantity: i64,
     ) -> sqlx::Result<Order> {
         let order: Order = sqlx::query_as(
-            "insert into orders (customer, book, quantity) values (?, ?, ?) returning *",
+            "insert into orders (customer, book, quantity, tenant, owner) values (?, ?, ?, ?, ?) returning *",
         )
-        .bind(customer)
+        .bind(who.subject())
         .bind(book)
         .bind(quantity)
+        .bind(who.tenant())
+        .bind(who.key().to_string())
         .fetch_one(&self.pool)
         .await?;
         // Where nobody listens there is nobody to tell.
         drop(self.taken.send(order.clone()));
         Ok(order)
+    }
+    /// Forgets an order.
+    pub(crate) async fn cancel(&self, id: i64) -> sqlx::Result<()> {
+        sqlx::query("delete from orders where id = ?").bind(id).execute(&self.pool).await?;
+        Ok(())
     }
     /// The orders that are taken from now on.
     pub(crate) fn taken(&self) -> broadcast::Receiver<Order> {

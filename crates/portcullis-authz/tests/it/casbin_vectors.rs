@@ -102,10 +102,13 @@ fn thing(object: &str) -> Resource {
     Resource::new("thing", object)
 }
 
+/// How a case is asked in our words.
+type Ask = dyn Fn(&LiveRoles, &[&str]) -> bool;
+
 /// A table in our words: who is asked, and what changes before which case.
 struct Table {
     roles: LiveRoles,
-    ask: Box<dyn Fn(&LiveRoles, &[&str]) -> bool>,
+    ask: Box<Ask>,
     changes: Vec<(usize, Vec<RoleEdit>)>,
 }
 
@@ -170,8 +173,8 @@ fn ask_by_domain(roles: &LiveRoles, asked: &[&str]) -> bool {
 
 /// The words of a table, for those that have any.
 fn translated(test: &str, files: &[&str]) -> Option<Table> {
-    let lines = files.get(1).map(|file| Lines::read(file)).unwrap_or_default();
-    let (rules, links) = (|| lines.of::<3>("p"), || lines.of::<2>("g"));
+    let file = files.get(1).map(|name| Lines::read(name)).unwrap_or_default();
+    let (rules, links) = (|| file.of::<3>("p"), || file.of::<2>("g"));
     let root = [RoleEdit::add_role("root"), RoleEdit::permit("root", "*")];
     let root = root.into_iter().chain([RoleEdit::Assign(bound("root", "root"))]);
     Some(match test {
@@ -186,14 +189,14 @@ fn translated(test: &str, files: &[&str]) -> Option<Table> {
         }
         // Everybody is the same one.
         "TestBasicModelWithoutUsers" => {
-            let rules = lines.of::<2>("p");
+            let rules = file.of::<2>("p");
             let rules: Vec<_> = rules.iter().map(|[object, action]| ["all", object, action]).collect();
             Table::new(by_subject(&rules, &[]), |roles, asked| {
                 ask_by_subject(roles, &[&["all"], asked].concat())
             })
         }
         "TestBasicModelWithoutResources" => {
-            let rules = lines.of::<2>("p");
+            let rules = file.of::<2>("p");
             let rules: Vec<_> = rules.iter().map(|[who, action]| [*who, "it", action]).collect();
             Table::new(by_subject(&rules, &[]), |roles, asked| {
                 ask_by_subject(roles, &[asked[0], "it", asked[1]])
@@ -201,7 +204,7 @@ fn translated(test: &str, files: &[&str]) -> Option<Table> {
         }
         // What is permitted with a group is permitted with each object in it.
         "TestRBACModelWithResourceRoles" => {
-            let groups = lines.of::<2>("g2");
+            let groups = file.of::<2>("g2");
             let rules = rules();
             let expanded = rules.iter().flat_map(|[subject, object, action]| {
                 let inside = groups.iter().filter(move |[_, group]| group == object);
@@ -211,13 +214,13 @@ fn translated(test: &str, files: &[&str]) -> Option<Table> {
             Table::new(by_subject(&expanded.collect::<Vec<_>>(), &links()), ask_by_subject)
         }
         "TestRBACModelWithDomains" | "TestDomainMatchModel" => {
-            Table::new(by_domain(&lines.of("p"), &lines.of("g")), ask_by_domain)
+            Table::new(by_domain(&file.of("p"), &file.of("g")), ask_by_domain)
         }
         // The test writes what the file of the same model says, and takes some of it away after each eight cases.
         "TestRBACModelWithDomainsAtRuntime" => {
-            let lines = Lines::read("examples/rbac_with_domains_policy.csv");
+            let file = Lines::read("examples/rbac_with_domains_policy.csv");
             let first = in_domain("domain1", "admin");
-            Table::new(by_domain(&lines.of("p"), &lines.of("g")), ask_by_domain)
+            Table::new(by_domain(&file.of("p"), &file.of("g")), ask_by_domain)
                 .before(
                     8,
                     ["read", "write"]
@@ -227,8 +230,8 @@ fn translated(test: &str, files: &[&str]) -> Option<Table> {
         }
         // The same, with a third domain.
         "TestRBACModelWithDomainsAtRuntimeMockAdapter" => {
-            let lines = Lines::read("examples/rbac_with_domains_policy.csv");
-            let (mut rules, mut links) = (lines.of::<4>("p"), lines.of::<3>("g"));
+            let file = Lines::read("examples/rbac_with_domains_policy.csv");
+            let (mut rules, mut links) = (file.of::<4>("p"), file.of::<3>("g"));
             rules.push(["admin", "domain3", "data1", "read"]);
             links.push(["alice", "admin", "domain3"]);
             let first = in_domain("domain1", "admin");
@@ -246,46 +249,49 @@ fn translated(test: &str, files: &[&str]) -> Option<Table> {
             table = table.before(0, [RoleEdit::inherit("bob", "data2_admin")]);
             table.before(8, [RoleEdit::disinherit("bob", "data2_admin")])
         }
-        // A path as a permission: `GET:` and its segments with colons between them, so that `/*` at its end is our `:*`.
-        "TestKeyMatchModel" => {
-            let rules = rules();
-            let words = |action: &str| {
-                let words = action.split('|').map(|word| word.trim_matches(['(', ')']).to_owned());
-                let words: Vec<_> = words.collect();
-                assert!(words.iter().all(|word| word.chars().all(char::is_alphabetic)), "{action}");
-                words
-            };
-            let mut edits = Vec::new();
-            for [subject, object, action] in rules {
-                edits.extend([RoleEdit::add_role(subject), RoleEdit::Assign(bound(subject, subject))]);
-                let edit = |word: String| RoleEdit::permit(subject, as_colons(&word, object));
-                edits.extend(words(action).into_iter().map(edit));
-            }
-            Table::new(edits, |roles, asked| {
-                let [subject, object, action] = asked else { panic!("{asked:?}") };
-                may(roles, subject, &as_colons(action, object), &thing(object))
-            })
-        }
-        // A relation to an object is a role at its path, and what it permits is said of the object's type.
-        "TestReBACModel" => {
-            let mut edits = Vec::new();
-            for [role, kind, action] in rules() {
-                edits.extend([RoleEdit::add_role(role), RoleEdit::permit(role, permission(kind, action))]);
-            }
-            for [user, object, role] in lines.of::<3>("g") {
-                edits.push(RoleEdit::Assign(bound(user, role).at(format!("/{object}"))));
-            }
-            let types = lines.of::<2>("g2");
-            let types: BTreeMap<String, String> =
-                types.iter().map(|[object, kind]| ((*object).to_owned(), (*kind).to_owned())).collect();
-            Table::new(edits, move |roles, asked| {
-                let [subject, object, action] = asked else { panic!("{asked:?}") };
-                let kind = types.get(*object).map_or(*object, String::as_str);
-                let resource = Resource::new(kind, *object).path(format!("/{object}"));
-                may(roles, subject, &permission(kind, action), &resource)
-            })
-        }
+        "TestKeyMatchModel" => by_path(&rules()),
+        "TestReBACModel" => by_relation(&rules(), &file.of("g"), &file.of("g2")),
         _ => return None,
+    })
+}
+
+/// A path as a permission: `GET:` and its segments with colons between them, so that `/*` at its end is our `:*`.
+fn by_path(rules: &[[&str; 3]]) -> Table {
+    let words = |action: &str| {
+        let words = action.split('|').map(|word| word.trim_matches(['(', ')']).to_owned());
+        let words: Vec<_> = words.collect();
+        assert!(words.iter().all(|word| word.chars().all(char::is_alphabetic)), "{action}");
+        words
+    };
+    let mut edits = Vec::new();
+    for [subject, object, action] in rules {
+        edits.extend([RoleEdit::add_role(*subject), RoleEdit::Assign(bound(subject, subject))]);
+        let edit = |word: String| RoleEdit::permit(*subject, as_colons(&word, object));
+        edits.extend(words(action).into_iter().map(edit));
+    }
+    Table::new(edits, |roles, asked| {
+        let [subject, object, action] = asked else { panic!("{asked:?}") };
+        may(roles, subject, &as_colons(action, object), &thing(object))
+    })
+}
+
+/// A relation to an object is a role at its path, and what it permits is said of the object's type.
+fn by_relation(rules: &[[&str; 3]], links: &[[&str; 3]], types: &[[&str; 2]]) -> Table {
+    let mut edits = Vec::new();
+    for [role, kind, action] in rules {
+        edits
+            .extend([RoleEdit::add_role(*role), RoleEdit::permit(*role, permission(kind, action))]);
+    }
+    for [user, object, role] in links {
+        edits.push(RoleEdit::Assign(bound(user, role).at(format!("/{object}"))));
+    }
+    let types: BTreeMap<String, String> =
+        types.iter().map(|[object, kind]| ((*object).to_owned(), (*kind).to_owned())).collect();
+    Table::new(edits, move |roles, asked| {
+        let [subject, object, action] = asked else { panic!("{asked:?}") };
+        let kind = types.get(*object).map_or(*object, String::as_str);
+        let resource = Resource::new(kind, *object).path(format!("/{object}"));
+        may(roles, subject, &permission(kind, action), &resource)
     })
 }
 

@@ -1,9 +1,9 @@
 //! Who may, who may not, and what they are told.
 #![cfg(test)]
 
+mod casbin_vectors;
 #[cfg(feature = "cedar")]
 mod cedar;
-mod casbin_vectors;
 mod contract;
 mod decision_log;
 mod decisions;

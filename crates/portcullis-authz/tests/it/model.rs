@@ -5,7 +5,9 @@ use http::{Request, Response};
 use portcullis_authz::{
     AuthorizeLayer, Authorizer, Binding, Resource, RoleEdit, RoleModel, Roles, Scope,
 };
-use portcullis_core::{Body, Context, EdgeLayer, Identity, Routes, Stack, require};
+use portcullis_core::{
+    Body, Context, EdgeLayer, Identity, IdentityBuilder, Routes, Stack, require,
+};
 use portcullis_testkit::{StubAuthenticateLayer, as_user, get};
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -198,11 +200,14 @@ impl Case {
     fn roles(&self) -> Roles {
         let mut model = RoleModel::default();
         let mut make = |edit: RoleEdit| model.apply(&edit).unwrap();
-        (0..self.roles.len()).for_each(|at| make(RoleEdit::add_role(name(at))));
+        for at in 0..self.roles.len() {
+            make(RoleEdit::add_role(name(at)));
+        }
         for (at, Owning { role, own }) in self.roles.iter().enumerate() {
-            role.permits.iter().for_each(|it| make(RoleEdit::permit(name(at), *it)));
-            own.iter().for_each(|it| make(RoleEdit::permit_own(name(at), *it)));
-            role.inherits.iter().for_each(|it| make(RoleEdit::inherit(name(at), name(*it))));
+            let permits = role.permits.iter().map(|it| RoleEdit::permit(name(at), *it));
+            let own = own.iter().map(|it| RoleEdit::permit_own(name(at), *it));
+            let inherits = role.inherits.iter().map(|it| RoleEdit::inherit(name(at), name(*it)));
+            permits.chain(own).chain(inherits).for_each(&mut make);
         }
         for (at, told) in &self.held {
             if let Told::Bound(scope) = told {
@@ -215,7 +220,7 @@ impl Case {
     fn caller(&self) -> Identity {
         let said = self.held.iter().filter(|(_, told)| matches!(told, Told::Token));
         let ada = Identity::builder("id", "ada").roles(said.map(|(at, _)| name(*at)));
-        self.tenant.into_iter().fold(ada, |ada, tenant| ada.tenant(tenant)).build()
+        self.tenant.into_iter().fold(ada, IdentityBuilder::tenant).build()
     }
     /// Whether a role grants something: with all objects, and with the caller's own.
     fn grants(&self, at: usize, permission: &str) -> (bool, bool) {
@@ -271,9 +276,9 @@ proptest! {
                 for owner in OWNERS {
                     for path in PATHS {
                         let mut thing = Resource::new("thing", "7");
-                        thing = tenant.into_iter().fold(thing, |it, tenant| it.tenant(tenant));
-                        thing = owner.into_iter().fold(thing, |it, owner| it.owner(owner));
-                        thing = path.into_iter().fold(thing, |it, path| it.path(path));
+                        thing = tenant.into_iter().fold(thing, Resource::tenant);
+                        thing = owner.into_iter().fold(thing, Resource::owner);
+                        thing = path.into_iter().fold(thing, Resource::path);
                         let is_own = owner == Some(&*key);
                         let may = case.held.iter().any(|(at, told)| {
                             let (all, own) = case.grants(*at, permission);

@@ -6,9 +6,10 @@ use portcullis_authz::{
     AuthorizeLayer, Authorizer, Binding, Columns, Resource, RoleEdit, RoleModel, Roles,
 };
 use portcullis_core::{
-    AuthState, Body, Challenges, Context, EdgeLayer, Identity, Routes, Stack, optional, require,
+    AuthState, Body, Challenges, Context, EdgeLayer, Identity, IdentityBuilder, Routes, Stack,
+    optional, require,
 };
-use portcullis_testkit::{AsUser, StubAuthenticateLayer, TestClient, as_user, get};
+use portcullis_testkit::{AsUser, StubAuthenticateLayer, TestClient, TestRequest, as_user, get};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tower::{ServiceBuilder, service_fn};
@@ -99,7 +100,7 @@ async fn who_may_with_their_own_passes_to_a_handler_that_looks_and_sees_their_ow
         ("/plain/200", Some(of("ada", "customer")), 403),
         ("/plain/200", Some(of("carl", "clerk")), 200),
     ] {
-        let request = caller.clone().into_iter().fold(shop.get(path), |it, user| it.as_user(user));
+        let request = caller.clone().into_iter().fold(shop.get(path), TestRequest::as_user);
         let answer = request.send().await;
         assert_eq!(answer.status(), status, "{path} {caller:?}");
         assert_eq!(answer.text().contains(SECRET), status == 200, "{path} {caller:?}");
@@ -217,7 +218,9 @@ fn of_a_caller_nobody_knows_nothing_is_permitted() {
 
 fn model(edits: &[RoleEdit]) -> Roles {
     let mut model = RoleModel::default();
-    edits.iter().for_each(|edit| model.apply(edit).unwrap());
+    for edit in edits {
+        model.apply(edit).unwrap();
+    }
     Roles::try_from(model).unwrap()
 }
 
@@ -380,7 +383,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 model.apply(&RoleEdit::Assign(binding)).unwrap();
             }
             let caller = Identity::builder("id", "ada").roles(said);
-            let caller = tenant.into_iter().fold(caller, |it, tenant| it.tenant(tenant)).build();
+            let caller = tenant.into_iter().fold(caller, IdentityBuilder::tenant).build();
             let roles = Roles::try_from(model).unwrap();
             let active = active.and_then(|at| roles.activate(&caller, [format!("role-{at}")]).ok());
             Case { caller: active.unwrap_or(caller), roles }
@@ -399,9 +402,9 @@ proptest! {
                 OWNERS.iter().flat_map(move |owner| PATHS.iter().map(move |path| (tenant, owner, path)))
             }) {
                 let mut row = Resource::new("order", "7");
-                row = tenant.into_iter().fold(row, |row, it| row.tenant(*it));
-                row = owner.into_iter().fold(row, |row, it| row.owner(*it));
-                row = path.into_iter().fold(row, |row, it| row.path(*it));
+                row = tenant.iter().fold(row, |row, it| row.tenant(*it));
+                row = owner.iter().fold(row, |row, it| row.owner(*it));
+                row = path.iter().fold(row, |row, it| row.path(*it));
                 let may = authorizer.may(&case.caller, action, &row);
                 prop_assert_eq!(filter.matches(&row), may, "{} {:?}", action, row);
                 any = any || may;

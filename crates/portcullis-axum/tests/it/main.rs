@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 mod app;
+#[cfg(feature = "authz")]
+mod authorized;
 mod bridge;
 mod extract;
 mod guarded;

@@ -1,14 +1,16 @@
-//! Sessions on a real server, which `cargo xtask services` starts.
+//! Sessions and news of roles on a real server, which `cargo xtask services` starts.
 #![cfg(feature = "server-tests")]
 #![cfg(test)]
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use portcullis_authn::{
     MemoryKeys, MemoryUsers, SessionDigest, SessionRecord, SessionStore, Touch,
 };
+use portcullis_authz::RoleNews;
 use portcullis_core::Clock;
-use portcullis_redis::{RedisSessions, RedisTokens};
+use portcullis_redis::{RedisNews, RedisSessions, RedisTokens};
 use portcullis_testkit::{
     account_endpoints_contract, one_time_tokens_contract, session_store_contract,
 };
@@ -66,4 +68,113 @@ async fn redis_comes_back_when_its_connection_was_killed() {
         tokio::time::timeout(Duration::from_secs(2), back).await.expect("within 2 s");
     }
     assert!(store.end(&id).await.unwrap());
+}
+
+/// Whether it is there already.
+async fn is_ready(what: impl Future<Output = ()>) -> bool {
+    let mut what = std::pin::pin!(what);
+    std::future::poll_fn(|cx| Poll::Ready(what.as_mut().poll(cx).is_ready())).await
+}
+
+/// Waits for news, for less than what is promised.
+async fn hears(news: &RedisNews) {
+    let heard = tokio::time::timeout(Duration::from_secs(4), news.heard()).await;
+    heard.expect("what was told is heard");
+}
+
+async fn news(name: &str) -> RedisNews {
+    let prefix = format!("portcullis-test-{name}-{}", std::process::id());
+    news_at("redis://127.0.0.1:6379", &prefix).await
+}
+
+async fn news_at(url: &str, prefix: &str) -> RedisNews {
+    let news = RedisNews::connect(url, prefix).await;
+    news.expect("Redis answers: `cargo xtask services`")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_news_for_whoever_asks_later() {
+    let one = news("news").await;
+    let (other, stranger) = (one.clone(), news("other-news").await);
+    // They listen now, and what was told before they did may be heard.
+    for each in [&one, &other, &stranger] {
+        hears(each).await;
+        while is_ready(each.heard()).await {}
+    }
+    for teller in [&one, &other, &one, &other] {
+        // Nobody waits while it is told, and whoever did has gone.
+        assert!(!is_ready(one.heard()).await && !is_ready(other.heard()).await);
+        teller.tell().await;
+        for each in [&one, &other] {
+            hears(each).await;
+            while is_ready(each.heard()).await {}
+        }
+    }
+    // Who waits hears it too.
+    let waits = tokio::spawn({
+        let other = other.clone();
+        async move {
+            hears(&other).await;
+            while is_ready(other.heard()).await {}
+            hears(&other).await;
+        }
+    });
+    while !waits.is_finished() {
+        one.tell().await;
+    }
+    waits.await.unwrap();
+    assert!(!is_ready(stranger.heard()).await, "those of another prefix are not told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_tells_again_when_a_connection_was_killed() {
+    // Its connections are told by the number of their database.
+    let prefix = format!("portcullis-test-killed-news-{}", std::process::id());
+    let news = news_at("redis://127.0.0.1:6379/13", &prefix).await;
+    let client = redis::Client::open("redis://127.0.0.1:6379").unwrap();
+    let mut other = client.get_multiplexed_async_connection().await.unwrap();
+    let channel = format!("{{{prefix}}}:roles");
+    let mut subscribers = async || {
+        let count = redis::cmd("PUBSUB").arg("NUMSUB").arg(&channel).clone();
+        let (_, count): (String, i64) = count.query_async(&mut other).await.unwrap();
+        count
+    };
+    assert_eq!(subscribers().await, 0, "nobody listens before somebody waits");
+    hears(&news).await;
+    let mut killer = client.get_multiplexed_async_connection().await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(subscribers().await, 1);
+        while is_ready(news.heard()).await {}
+        let list: String = redis::cmd("CLIENT")
+            .arg("LIST")
+            .arg("TYPE")
+            .arg("PUBSUB")
+            .query_async(&mut killer)
+            .await
+            .unwrap();
+        for line in list.lines().filter(|line| line.contains(" db=13 ")) {
+            let id = line.split([' ', '=']).nth(1).unwrap();
+            let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).clone();
+            let _: i64 = kill.query_async(&mut killer).await.unwrap();
+        }
+        // Told while nobody listens; and heard once they do.
+        news.tell().await;
+        hears(&news).await;
+    }
+    drop(news);
+    let gone = async {
+        while subscribers().await > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(4), gone)
+        .await
+        .expect("who is dropped listens no longer");
+}
+
+#[tokio::test]
+async fn news_need_a_server_that_answers_and_a_prefix() {
+    RedisNews::connect("redis://127.0.0.1:6379", "").await.unwrap_err();
+    RedisNews::connect("redis://127.0.0.1:1", "shop").await.unwrap_err();
+    RedisNews::connect("no address", "shop").await.unwrap_err();
 }

@@ -10,7 +10,7 @@ async fn client() -> TestClient<axum::Router> {
 }
 
 fn key(role: &str) -> &'static str {
-    DEMO_KEYS.iter().find(|(_, _, known)| *known == role).unwrap().1
+    DEMO_KEYS.iter().find(|demo| demo.role == role).unwrap().key
 }
 
 #[tokio::test]

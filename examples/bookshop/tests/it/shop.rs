@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bookshop::{Front, Store, app, replicas};
+use portcullis::authz::{Matrix, StoredRoles};
 use portcullis::telemetry::Metrics;
 use portcullis_sqlx::ManagedUsers;
 use portcullis_testkit::{FakeTime, KeptMails, TestClient, TestResponse};
@@ -19,6 +20,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Shop {
     pub(crate) client: TestClient<axum::Router>,
     pub(crate) router: axum::Router,
+    pub(crate) matrix: Matrix,
+    pub(crate) roles: StoredRoles,
     pub(crate) store: Store,
     pub(crate) mails: KeptMails,
     pub(crate) time: FakeTime,
@@ -54,12 +57,14 @@ impl Shop {
         let store = Store::open(database).await.unwrap();
         let (mails, time) = (KeptMails::new(), FakeTime::new());
         let front = Front::new(&store, "https://shop.example", mails.clone(), time.clock());
+        let front = front.await.unwrap();
+        let roles = front.roles().clone();
         let catalogue = replicas(&store).unwrap();
-        let shop = app(store.clone(), Metrics::default(), &catalogue, front.await.unwrap());
-        let router = shop.unwrap().router;
+        let shop = app(store.clone(), Metrics::default(), &catalogue, front).unwrap();
+        let bookshop::Shop { router, matrix, .. } = shop;
         let client = TestClient::new(router.clone());
         let client = client.allow_problems("https://bookshop.example/problems/");
-        Self { client, router, store, mails, time }
+        Self { client, router, matrix, roles, store, mails, time }
     }
     /// A browser that has not been here, with an address of its own.
     pub(crate) fn browser(&self) -> Browser {
