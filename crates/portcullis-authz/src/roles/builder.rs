@@ -83,6 +83,11 @@ impl RolesBuilder {
     pub fn separates_dynamically(self, name: &str, roles: &[&str], too_many: usize) -> Self {
         self.separates(name, roles, too_many, SeparationKind::Dynamic)
     }
+    /// A role inherits from one other at most: the limited hierarchy of INCITS 359. Default: from any number.
+    pub fn limited(mut self) -> Self {
+        self.model = self.model.limited();
+        self
+    }
     fn separates(
         mut self,
         name: &str,
@@ -133,6 +138,7 @@ impl RolesBuilder {
         {
             let place = match &error {
                 RoleError::Separated { separation, .. } => format!("separation `{separation}`"),
+                RoleError::Limited(role) => place(role),
                 _ => "roles".to_owned(),
             };
             errors.push(ConfigError::new(place, error.to_string()));

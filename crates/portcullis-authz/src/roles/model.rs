@@ -31,6 +31,7 @@ pub struct RoleModel {
     pub(crate) roles: BTreeMap<Arc<str>, RoleDefinition>,
     pub(crate) separations: BTreeMap<Arc<str>, Separation>,
     pub(crate) bindings: BTreeSet<Binding>,
+    pub(crate) is_limited: bool,
 }
 
 /// What a role is, beside its name.
@@ -297,6 +298,8 @@ pub enum RoleError {
     Exists(Arc<str>),
     /// A text that cannot be what it should be: what it is, and what would do.
     Malformed(String),
+    /// A role would inherit from more than one other, in a hierarchy that is [limited](RoleModel::limited).
+    Limited(Arc<str>),
     /// A role would inherit from itself, on this way.
     Circle(Vec<Arc<str>>),
     /// Somebody would have too many roles that are kept apart.
@@ -320,6 +323,10 @@ impl fmt::Display for RoleError {
             }
             Self::Exists(role) => write!(f, "there is a role `{role}` already"),
             Self::Malformed(what) => f.write_str(what),
+            Self::Limited(role) => write!(
+                f,
+                "the role `{role}` would inherit from several, and the hierarchy is limited to one each"
+            ),
             Self::Circle(way) => {
                 write!(f, "a role would inherit from itself: {}", way.join(" > "))
             }
@@ -346,6 +353,11 @@ pub(crate) fn is_permission(text: &str) -> bool {
 }
 
 impl RoleModel {
+    /// The same model, in which a role inherits from one other at most: the limited hierarchy of INCITS 359. Default: from any number.
+    #[must_use]
+    pub fn limited(self) -> Self {
+        Self { is_limited: true, ..self }
+    }
     /// The roles.
     pub fn roles(&self) -> impl ExactSizeIterator<Item = (&str, &RoleDefinition)> {
         self.roles.iter().map(|(name, role)| (&**name, role))
@@ -380,6 +392,7 @@ impl RoleModel {
             known.own.extend(role.own.iter().cloned());
             known.inherits.extend(role.inherits.iter().cloned());
         }
+        whole.is_limited |= other.is_limited;
         whole.separations.extend(other.separations.clone());
         whole.bindings.extend(other.bindings.iter().cloned());
         whole
@@ -528,6 +541,10 @@ impl RoleModel {
                     "`{path}` is no path: it begins with `/`, does not end with one, and has no empty parts"
                 ));
             }
+        }
+        let is_too_much = |role: &RoleDefinition| self.is_limited && role.inherits.len() > 1;
+        if let Some((name, _)) = self.roles.iter().find(|(_, role)| is_too_much(role)) {
+            return Err(RoleError::Limited(Arc::clone(name)));
         }
         if let Some(circle) = self.circle() {
             return Err(RoleError::Circle(circle));

@@ -745,3 +745,24 @@ async fn live_sessions_see_what_is_taken_away_at_the_next_decision() {
     live.replace(Roles::default());
     assert_eq!(send(by_token).await, 403);
 }
+
+#[test]
+fn a_limited_hierarchy_has_one_junior_for_each_role() {
+    let mut model = RoleModel::default().limited();
+    for role in ["manager", "clerk", "auditor"] {
+        model.apply(&RoleEdit::add_role(role)).unwrap();
+    }
+    model.apply(&RoleEdit::inherit("manager", "clerk")).unwrap();
+    let before = model.clone();
+    let refused = model.apply(&RoleEdit::inherit("manager", "auditor")).unwrap_err();
+    assert_eq!(refused, RoleError::Limited("manager".into()));
+    assert_eq!(model, before, "nothing has changed");
+    // Several may inherit from one.
+    model.apply(&RoleEdit::inherit("auditor", "clerk")).unwrap();
+    model.apply(&RoleEdit::disinherit("manager", "clerk")).unwrap();
+    model.apply(&RoleEdit::inherit("manager", "auditor")).unwrap();
+    let written =
+        Roles::builder().limited().role("a").role("b").role("c").inherits("a").inherits("b");
+    let errors = written.build().unwrap_err();
+    assert!(errors.to_string().starts_with("role `c`: "), "{errors}");
+}
