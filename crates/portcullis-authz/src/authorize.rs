@@ -161,6 +161,10 @@ impl<K> AuthorizeLayer<K> {
             messages.push("it is public, so nobody's credentials are looked at, but `AuthorizeLayer::require` asks \
                            everybody for a permission: make the route `optional`, or drop `require`".to_owned());
         }
+        let is_open = matches!(access.requirement(), Requirement::Public | Requirement::Optional);
+        if access.checks_objects() && is_open {
+            messages.push("it is `object_checked`, and open to callers about whom nothing can be asked: make it `authenticated` or more, or drop the word".to_owned());
+        }
         if let Some(StepUp { level, max_age, .. }) = access.step_up()
             && (level.is_some_and(|level| !(1..=3).contains(&level))
                 || max_age.is_some_and(|age| age.is_zero())

@@ -167,6 +167,7 @@ impl Authorizer {
         let question = Question {
             action: Some(action),
             resource: Some(resource),
+            roles: Some(&self.judge.roles),
             ..Question::about(context, identity, head)
         };
         match policy.decide_now(&question) {
@@ -177,7 +178,7 @@ impl Authorizer {
     /// Which rows of a table the caller may do `action` with: what [`check`](Self::check) says of each, as one condition of SQL.
     ///
     /// # Errors
-    /// 503 `authorization-unavailable` where it cannot be told.
+    /// 503 `authorization-unavailable` where it cannot be told, or where the caller has roles at more than 5,000 places.
     pub fn filter(
         &self,
         identity: &Identity,
@@ -187,7 +188,11 @@ impl Authorizer {
         if self.judge.roles.is_stale() {
             return Err(unavailable("roles-stale"));
         }
-        Ok(self.judge.roles.with(|roles| Filter::new(roles, identity, action, columns)))
+        let filter = self.judge.roles.with(|roles| Filter::new(roles, identity, action, columns));
+        if filter.is_too_large() {
+            return Err(unavailable("the caller has roles at more places than a query can name"));
+        }
+        Ok(filter)
     }
     /// The same for the caller of a request, in whose context it stays that it was asked for. Nobody sees nothing.
     ///

@@ -61,7 +61,8 @@ impl Staged for ExplainLayer {
     type Provides = ();
     fn check(&self, plan: &mut Plan) {
         let Settings { roles, permission } = &*self.settings;
-        if !roles.current().is_granted(permission, false) {
+        // What a store permits is known later.
+        if !roles.is_stale() && !roles.current().is_granted(permission, false) {
             let message = format!(
                 "no role grants the permission `{permission}`, so nobody gets an explanation: add it to a role, or correct the name"
             );

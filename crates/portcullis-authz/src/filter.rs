@@ -1,4 +1,5 @@
 //! What somebody may do something with, as a condition of SQL.
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use portcullis_core::Identity;
@@ -81,7 +82,7 @@ pub enum SqlPiece {
     Value(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Term {
     /// It belongs to no tenant, or to this one.
     AtHome(Option<String>),
@@ -95,7 +96,7 @@ impl Filter {
         Self { any: Vec::new(), columns: [tenant, owner, path] }
     }
     pub(crate) fn new(roles: &Roles, identity: &Identity, action: &str, columns: Columns) -> Self {
-        let mut filter = Self::nothing(columns);
+        let (mut filter, mut seen) = (Self::nothing(columns), HashSet::new());
         roles.reaches(identity, action, |reach, is_own| {
             let mut terms = Vec::new();
             match reach {
@@ -107,7 +108,7 @@ impl Filter {
             if is_own {
                 terms.push(Term::Owner(identity.key().to_string()));
             }
-            if !filter.any.contains(&terms) {
+            if seen.insert(terms.clone()) {
                 filter.any.push(terms);
             }
         });
@@ -127,6 +128,10 @@ impl Filter {
             }),
         };
         self.any.iter().any(|terms| terms.iter().all(is_true))
+    }
+    /// Whether it has more in it than a database takes in one statement.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.any.len() > LARGEST
     }
     /// Whether the caller may do it with nothing at all, so that nobody need be asked.
     pub fn is_nothing(&self) -> bool {
@@ -182,6 +187,9 @@ impl Filter {
     }
 }
 
+/// Of how many alternatives a filter may be: each binds six values at most, and SQLite takes 32,766.
+const LARGEST: usize = 5_000;
+
 struct Writer {
     dialect: SqlDialect,
     text: String,
@@ -230,9 +238,12 @@ impl Writer {
                 self.text.push(')');
             }
             SqlDialect::Sqlite => {
-                _ = write!(self.text, "{what} = ");
+                // A column of numbers takes `7.0` for 7.
+                _ = write!(self.text, "({what} = ");
                 self.value(value);
-                self.text.push_str(" COLLATE BINARY");
+                _ = write!(self.text, " COLLATE BINARY AND CAST({what} AS TEXT) = ");
+                self.value(value);
+                self.text.push_str(" COLLATE BINARY)");
             }
             SqlDialect::MySql => {
                 _ = write!(self.text, "({what} = ");

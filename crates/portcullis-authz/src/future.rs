@@ -80,11 +80,12 @@ impl<S: Service<Request<R>>, R> AuthorizeFuture<S, R> {
         let clone = inner.clone();
         let inner = mem::replace(inner, clone);
         let (head, body) = request.into_parts();
-        let about = context.clone();
+        let (about, settings_of) = (context.clone(), Arc::clone(&settings));
         let asking = Box::pin(async move {
             let opinion = match about.identity() {
                 Some(identity) => {
-                    let question = Question::about(&about, identity, &head);
+                    let roles = Some(&settings_of.authorizer.judge.roles);
+                    let question = Question { roles, ..Question::about(&about, identity, &head) };
                     in_time(&*policy, &question).await
                 }
                 None => Opinion::deny("not-authenticated"),

@@ -1,6 +1,7 @@
 //! May they: one place decides, whoever asks.
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Uri};
 use portcullis_core::problem::kinds::{AUTHENTICATION_MISSING, AUTHORIZATION_MISSING};
@@ -125,7 +126,7 @@ impl Judge {
         };
         match requirement {
             Requirement::Authenticated => done(Verdict::Allow, "authenticated"),
-            Requirement::Permission(_) if self.roles.is_stale() => {
+            Requirement::Permission(_) | Requirement::Policy(_) if self.roles.is_stale() => {
                 done(Verdict::Indeterminate, "roles-stale")
             }
             Requirement::Permission(permission) => {
@@ -157,6 +158,7 @@ impl Judge {
                             headers,
                             action: None,
                             resource: None,
+                            roles: Some(&self.roles),
                         };
                         match policy.decide_now(&question) {
                             Some(opinion) => opinion,
@@ -212,6 +214,9 @@ fn unpermitted(roles: &Roles, name: &str) -> String {
     message
 }
 
+/// How far clocks may differ.
+const AHEAD: Duration = Duration::from_secs(60);
+
 /// Why a caller must prove themselves again.
 fn too_weak(context: &Context, identity: &Identity, asked: StepUp) -> Option<&'static str> {
     let level = identity.assurance().unwrap_or(0);
@@ -219,9 +224,11 @@ fn too_weak(context: &Context, identity: &Identity, asked: StepUp) -> Option<&'s
         return Some("assurance-too-low");
     }
     let max_age = asked.max_age?;
-    let age = identity.authenticated_at().map(|at| {
-        // Whoever comes from the future has just logged in.
-        context.clock().wall().duration_since(at).unwrap_or_default()
+    let now = context.clock().wall();
+    let age = identity.authenticated_at().and_then(|at| match now.duration_since(at) {
+        Ok(age) => Some(age),
+        // Clocks differ a little; whoever comes from further ahead says nothing that can be believed.
+        Err(ahead) => (ahead.duration() <= AHEAD).then_some(Duration::ZERO),
     });
     age.is_none_or(|age| age > max_age).then_some(LOG_IN_TOO_LONG_AGO)
 }

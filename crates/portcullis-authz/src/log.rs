@@ -99,7 +99,7 @@ impl DecisionRecord {
         let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
         let list = |name: &str| -> Option<Vec<String>> {
             match value.get(name)? {
-                // Neither roles nor scopes have spaces in them.
+                Value::String(text) if text.starts_with('[') => serde_json::from_str(text).ok(),
                 Value::String(text) => {
                     Some(text.split(' ').filter(|it| !it.is_empty()).map(str::to_owned).collect())
                 }
@@ -248,7 +248,7 @@ impl fmt::Debug for DecisionLog {
 
 fn trace(record: &DecisionRecord) {
     let DecisionRecord { request_id, issuer, tenant, subject, host, route, object, .. } = record;
-    let (roles, scopes) = (record.roles.join(" "), record.scopes.join(" "));
+    let (roles, scopes) = (joined(&record.roles), joined(&record.scopes));
     tracing::info!(
         target: "portcullis::decision",
         request_id,
@@ -268,6 +268,12 @@ fn trace(record: &DecisionRecord) {
         reason = record.reason,
         "decided"
     );
+}
+
+/// Words with a space between them; a list of JSON where one of them is no word.
+fn joined(all: &[String]) -> String {
+    let is_odd = |word: &String| word.is_empty() || word.contains([' ', '[']);
+    if all.iter().any(is_odd) { json!(all).to_string() } else { all.join(" ") }
 }
 
 /// A number from 0 to 1, that nobody need be unable to guess.

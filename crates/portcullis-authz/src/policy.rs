@@ -1,5 +1,6 @@
 //! What roles cannot say: policies.
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use http::{HeaderMap, Method, Uri};
 use portcullis_core::{Context, Identity, Route, Target, Verdict};
 
 use crate::Resource;
+use crate::live::LiveRoles;
+use crate::roles::Roles;
 
 /// Decides what roles cannot say. A route asks it by its name: `policy("owners")` in code, `access = { policy = "owners" }` in the file.
 ///
@@ -91,6 +94,7 @@ pub struct Question<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) action: Option<&'a str>,
     pub(crate) resource: Option<&'a Resource>,
+    pub(crate) roles: Option<&'a LiveRoles>,
 }
 
 impl<'a> Question<'a> {
@@ -104,6 +108,15 @@ impl<'a> Question<'a> {
             headers: &request.headers,
             action: None,
             resource: None,
+            roles: None,
+        }
+    }
+    /// The roles that count for the caller, as the layer decides it: those that they came with and those of bindings (everywhere, or in the caller's own
+    /// tenant), with what these inherit from; of a session that has activated some, those alone; none of those that are kept apart where the caller has too many.
+    pub fn roles(&self) -> BTreeSet<String> {
+        match self.roles {
+            Some(roles) => roles.with(|roles| roles.counting(self.identity)),
+            None => Roles::default().counting(self.identity),
         }
     }
     /// Who asks.

@@ -1,5 +1,6 @@
 //! A candidate beside what decides: what it would decide otherwise is told, and changes nothing.
 use std::fmt::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -100,14 +101,16 @@ impl Shadow {
             self.counts.skipped.fetch_add(1, Relaxed);
             return;
         }
-        let judged = match self.judge.judge(own, context, Some(head), None) {
-            Ok(Judged::Judgement(judged)) => judged,
-            Ok(Judged::Ask(_)) => {
+        // A candidate that panics is none, and changes nothing.
+        let judging = AssertUnwindSafe(|| self.judge.judge(own, context, Some(head), None));
+        let judged = match catch_unwind(judging) {
+            Ok(Ok(Judged::Judgement(judged))) => judged,
+            Ok(Ok(Judged::Ask(_))) | Err(_) => {
                 self.counts.skipped.fetch_add(1, Relaxed);
                 return;
             }
             // What is wrong with the stack is told already.
-            Err(_) => return,
+            Ok(Err(_)) => return,
         };
         let count = match (verdict, judged.verdict) {
             (live, candidate) if live == candidate => {

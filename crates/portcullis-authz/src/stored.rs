@@ -1,9 +1,9 @@
 //! Roles that a store keeps for several replicas.
 use std::fmt;
 use std::future::pending;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use portcullis_core::{BoxError, Clock};
@@ -125,6 +125,10 @@ struct Inner {
     every: Duration,
     trusted: Duration,
     clock: Clock,
+    /// When it was last known what the store keeps; `None` before the first look.
+    known_at: std::sync::Mutex<Option<Instant>>,
+    /// The store was away: what it keeps may be older than what is known, whatever its number says.
+    is_doubtful: AtomicBool,
 }
 
 impl StoredRoles {
@@ -134,7 +138,7 @@ impl StoredRoles {
     /// The store cannot answer, or what it keeps does not fit with `base`.
     pub async fn open(base: Roles, store: impl RoleStore) -> Result<Self, RoleStoreError> {
         let (version, stored) = store.load().await?;
-        let live = LiveRoles::new(Roles::try_from(base.model().with(&stored))?);
+        let live = LiveRoles::new(Roles::kept(base.model().with(&stored))?);
         Ok(Self::of(base.model().clone(), Arc::new(store), live, Some(stored), version))
     }
     /// The same without asking the store: nothing is decided by these roles (503) until it has been asked, which [`start`](Self::start) sees to.
@@ -149,12 +153,19 @@ impl StoredRoles {
     /// # Errors
     /// What the store keeps does not fit with `base`.
     pub fn with_base(&self, base: &Roles) -> Result<Self, RoleError> {
-        let stored = self.0.stored.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stored = lock(&self.0.stored).clone();
         let known = stored.clone().unwrap_or_default();
-        let live = LiveRoles::new(Roles::try_from(base.model().with(&known))?);
+        let live = LiveRoles::new(Roles::kept(base.model().with(&known))?);
         live.set_stale(self.0.live.is_stale());
         let version = self.0.version.load(Ordering::Relaxed);
-        Ok(Self::of(base.model().clone(), Arc::clone(&self.0.store), live, stored, version))
+        let (model, store) = (base.model().clone(), Arc::clone(&self.0.store));
+        let after = Self::of(model, store, live, stored, version);
+        let after = after.asking_every(self.0.every).trusted_for(self.0.trusted);
+        let after = after.clock(self.0.clock.clone());
+        // What has not been known for long is not known for longer by it.
+        *lock(&after.0.known_at) = *lock(&self.0.known_at);
+        after.0.is_doubtful.store(self.0.is_doubtful.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(after)
     }
     fn of(
         base: RoleModel,
@@ -173,6 +184,8 @@ impl StoredRoles {
             every: Duration::from_secs(1),
             trusted: Duration::from_secs(30),
             clock: Clock::system(),
+            known_at: std::sync::Mutex::default(),
+            is_doubtful: AtomicBool::new(false),
         }))
     }
     /// How often the store is asked whether something has changed. Default: every second. Longer than five means that a replica that hears no news is late.
@@ -233,16 +246,18 @@ impl StoredRoles {
     pub async fn refresh(&self) -> Result<(), RoleStoreError> {
         let _one = self.0.one.lock().await;
         let (version, stored) = self.0.store.load().await?;
-        self.0.live.replace(Roles::try_from(self.0.base.with(&stored))?);
-        *self.0.stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+        self.0.live.replace(Roles::kept(self.0.base.with(&stored))?);
+        *lock(&self.0.stored) = Some(stored);
         self.0.version.store(version, Ordering::Relaxed);
+        self.0.is_doubtful.store(false, Ordering::Relaxed);
         self.0.live.set_stale(false);
         Ok(())
     }
     async fn look(&self) -> Result<(), RoleStoreError> {
         let version = self.0.store.version().await?;
-        let is_known = self.0.stored.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if !is_known || version != self.0.version.load(Ordering::Relaxed) {
+        let is_known = lock(&self.0.stored).is_some();
+        let is_doubtful = self.0.is_doubtful.load(Ordering::Relaxed);
+        if !is_known || is_doubtful || version != self.0.version.load(Ordering::Relaxed) {
             return self.refresh().await;
         }
         self.0.live.set_stale(false);
@@ -252,9 +267,9 @@ impl StoredRoles {
     pub fn start(&self, runtime: &Handle) {
         let weak = Arc::downgrade(&self.0);
         let (store, clock, every) = (Arc::clone(&self.0.store), self.0.clock.clone(), self.0.every);
+        lock(&self.0.known_at).get_or_insert_with(|| clock.now());
         runtime.spawn(async move {
-            let mut known_at = clock.now();
-            let (mut told, mut asked) = (false, false);
+            let (mut told, mut asked, mut looks) = (false, false, 0_u64);
             loop {
                 if asked {
                     tokio::select! {
@@ -265,21 +280,29 @@ impl StoredRoles {
                 asked = true;
                 let Some(inner) = weak.upgrade() else { return };
                 let roles = Self(inner);
+                looks += 1;
+                if looks.is_multiple_of(EVERYTHING) {
+                    roles.0.is_doubtful.store(true, Ordering::Relaxed);
+                }
                 // A store that hangs has not answered.
                 let looked = tokio::time::timeout(LONGEST, roles.look()).await;
                 let error = match looked {
                     Ok(Ok(())) => {
-                        known_at = clock.now();
+                        *lock(&roles.0.known_at) = Some(clock.now());
                         told = false;
+                        // News may come faster than anybody need look.
+                        tokio::time::sleep(every.min(PAUSE)).await;
                         continue;
                     }
                     Ok(Err(error)) => error.to_string(),
                     Err(_) => format!("the store of roles has not answered within {LONGEST:?}"),
                 };
+                roles.0.is_doubtful.store(true, Ordering::Relaxed);
                 if !told {
                     tracing::warn!("roles are not followed: {error}");
                     told = true;
                 }
+                let known_at = lock(&roles.0.known_at).unwrap_or_else(|| clock.now());
                 let since = clock.now().saturating_duration_since(known_at);
                 if since >= roles.0.trusted && !roles.0.live.is_stale() {
                     tracing::error!("nothing is decided by roles any longer: {error}");
@@ -292,8 +315,17 @@ impl StoredRoles {
     }
 }
 
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// After so many looks everything is read again, whatever the number says: a store that was restored may have the same one for something else.
+const EVERYTHING: u64 = 60;
+/// How long is waited at least between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// How long a look at the store may take.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(10);
 
 impl From<&StoredRoles> for LiveRoles {
     fn from(roles: &StoredRoles) -> Self {

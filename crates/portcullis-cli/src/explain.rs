@@ -187,11 +187,11 @@ pub(crate) fn replay(of: &Replayed) -> Result<bool, Failure> {
                 .into(),
         );
     }
-    for line in std::io::BufReader::new(file).lines() {
+    for line in std::io::BufReader::new(file).split(b'\n') {
         let line = line?;
-        let value: Option<Value> = serde_json::from_str(&line).ok();
+        let value: Option<Value> = serde_json::from_slice(&line).ok();
         let Some(record) = value.as_ref().and_then(DecisionRecord::from_json) else {
-            unread += u64::from(!line.trim().is_empty());
+            unread += u64::from(!line.trim_ascii().is_empty());
             continue;
         };
         if record.object.is_some() {
@@ -203,8 +203,12 @@ pub(crate) fn replay(of: &Replayed) -> Result<bool, Failure> {
             let who = record.subject.as_deref().or(record.issuer.as_deref()).unwrap_or("nobody");
             let roles = record.roles.join(",");
             format!(
-                "{} {} by {who} (roles {roles}): {now}; before, {}",
-                record.method, record.path, record.verdict
+                "{} {} by {} (roles {}): {now}; before, {}",
+                record.method,
+                record.path.escape_debug(),
+                who.escape_debug(),
+                roles.escape_debug(),
+                record.verdict
             )
         };
         match now {

@@ -150,7 +150,10 @@ fn list(base: &RoleModel, stored: &RoleModel) -> String {
         );
     }
     for binding in stored.bindings() {
-        _ = writeln!(text, "{}  has {}  {}", binding.key(), binding.role(), binding.scope());
+        // Names are what somebody has chosen.
+        let (key, scope) = (binding.key().to_string(), binding.scope().to_string());
+        let (key, scope) = (key.escape_debug(), scope.escape_debug());
+        _ = writeln!(text, "{key}  has {}  {scope}", binding.role());
     }
     if let Err(error) = Roles::try_from(whole) {
         _ = writeln!(text, "what file and store say does not fit together: {error}");

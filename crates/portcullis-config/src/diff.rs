@@ -191,6 +191,8 @@ enum Who {
     Nobody,
     /// Those with one of these roles.
     Roles(BTreeSet<String>),
+    /// Those with one of these roles, and whomever a store gives this permission.
+    Stored(BTreeSet<String>, String),
     /// Whomever a policy allows.
     Policy(String),
     /// Everybody who says who they are.
@@ -207,7 +209,11 @@ impl Who {
             Requirement::Permission(permission) => {
                 let roles = gateway.roles();
                 let with = roles.names().filter(|role| roles.grants(role, permission));
-                Self::Roles(with.map(str::to_owned).collect())
+                let with = with.map(str::to_owned).collect();
+                if gateway.has_stored_roles() {
+                    return Self::Stored(with, permission.to_string());
+                }
+                Self::Roles(with)
             }
             other => Self::Policy(other.to_string()),
         }
@@ -217,8 +223,16 @@ impl Who {
         match (self, other) {
             (Self::Nobody, _) | (_, Self::Everybody) => true,
             (Self::Roles(these), _) if these.is_empty() => true,
-            (Self::Roles(some), Self::Roles(others)) => some.is_subset(others),
-            (Self::Roles(_) | Self::Policy(_) | Self::Known, Self::Known) => true,
+            (Self::Roles(some), Self::Roles(others) | Self::Stored(others, _)) => {
+                some.is_subset(others)
+            }
+            // What a store gives is not known here: only the same permission is given to the same.
+            (Self::Stored(some, this), Self::Stored(others, that)) => {
+                this == that && some.is_subset(others)
+            }
+            (Self::Roles(_) | Self::Stored(..) | Self::Policy(_) | Self::Known, Self::Known) => {
+                true
+            }
             (Self::Policy(this), Self::Policy(that)) => this == that,
             _ => false,
         }
@@ -231,6 +245,12 @@ impl fmt::Display for Who {
             Self::Nobody => f.write_str("nobody"),
             Self::Roles(roles) if roles.is_empty() => f.write_str("nobody"),
             Self::Roles(roles) => f.write_str(&listed(roles)),
+            Self::Stored(roles, permission) => {
+                if !roles.is_empty() {
+                    write!(f, "{}, and ", listed(roles))?;
+                }
+                write!(f, "whomever the store gives `{permission}`")
+            }
             Self::Policy(name) => f.write_str(name),
             Self::Known => f.write_str("everybody who says who they are"),
             Self::Everybody => f.write_str("everybody"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use portcullis_authn::{
@@ -28,7 +29,7 @@ use tower_service::Service;
 use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
 use crate::live::Live;
-use crate::read::{self, AuthorizationSettings, Issuer, NamedPolicy, ServerSettings};
+use crate::read::{self, AuthorizationSettings, Issuer, LogSettings, NamedPolicy, ServerSettings};
 use crate::reader::{Known, Reading, Span};
 use crate::source::{FileErrors, Source};
 use crate::stores::{Later, Store};
@@ -211,6 +212,7 @@ impl Gateway {
                 // They are open, and known to whatever is under way.
                 gateway.stores.clone_from(&before.stores);
                 gateway.sessions.clone_from(&before.sessions);
+                gateway.authorization.with_stores(&before.stores);
                 gateway.keys = gateway.keys.stored_as(&before.keys);
             }
             let issuers = std::mem::take(&mut gateway.issuers).into_iter();
@@ -364,7 +366,8 @@ impl Gateway {
         let layer = policies.fold(layer, |layer, NamedPolicy { name, policy, .. }| {
             layer.policy(name.as_str(), policy.clone())
         });
-        let layer = self.authorization.log.iter().cloned().fold(layer, AuthorizeLayer::log);
+        let log = self.authorization.log.as_ref().map(LogSettings::build);
+        let layer = log.into_iter().fold(layer, AuthorizeLayer::log);
         self.shadow.iter().cloned().fold(layer, AuthorizeLayer::shadow)
     }
     /// The candidate beside what decides.
@@ -532,6 +535,15 @@ impl Gateway {
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
         self.start_issuers(runtime);
         self.start_roles(runtime);
+        if let Some(stored) = self.stored_roles.clone() {
+            let known = self.readiness.expect("roles".to_owned());
+            runtime.spawn(async move {
+                while !stored.is_known() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                known.ready();
+            });
+        }
         for store in &self.stores {
             let known = self.readiness.expect(format!("store {}", store.store().name()));
             let store = store.clone();

@@ -381,6 +381,21 @@ impl Users for Later {
     }
 }
 
+/// A question that nobody asks any longer when this is gone.
+struct Asked<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Asked<T> {
+    async fn answer(mut self) -> Result<T, tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl<T> Drop for Asked<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A question about roles, on the runtime of the store.
 macro_rules! ask_roles {
     ($self:ident, $store:ident, $work:expr) => {{
@@ -388,8 +403,8 @@ macro_rules! ask_roles {
         let (runtime, open) = $self.opened().map_err(|error| unavailable(error.into()))?;
         let no_roles = || unavailable("the store has no roles".into());
         let $store = open.roles.clone().ok_or_else(no_roles)?;
-        let asked = runtime.spawn(async move { $work.await });
-        asked.await.unwrap_or_else(|error| Err(unavailable(error.into())))
+        let asked = Asked(runtime.spawn(async move { $work.await }));
+        asked.answer().await.unwrap_or_else(|error| Err(unavailable(error.into())))
     }};
 }
 
@@ -406,7 +421,16 @@ impl RoleStore for Later {
         ask_roles!(self, store, store.change(&base, &edits))
     }
     async fn changed(&self) {
-        let Ok((_, open)) = self.opened() else { return std::future::pending().await };
+        let open = loop {
+            match self.opened() {
+                Ok((_, open)) => break open,
+                // Whoever follows asks as soon as there is somebody to ask.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            if self.open.get().is_some() {
+                return;
+            }
+        };
         match &open.roles {
             Some(roles) => roles.changed().await,
             None => std::future::pending().await,

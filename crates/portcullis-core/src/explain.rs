@@ -7,6 +7,9 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Explain(Mutex<Vec<Note>>);
 
+/// How many notes are kept of one request.
+const MOST: usize = 200;
+
 /// What one layer decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -19,9 +22,12 @@ pub struct Note {
 }
 
 impl Explain {
-    /// Adds a note.
+    /// Adds a note. No more than 200 are kept.
     pub fn add(&self, note: Note) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() < MOST {
+            notes.push(note);
+        }
     }
     /// The notes so far, in the order in which the layers decided.
     pub fn notes(&self) -> Vec<Note> {

@@ -167,6 +167,11 @@ impl Identity {
     pub fn active_roles(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
         Some(self.0.facts.active_roles.as_ref()?.iter().map(|role| &**role))
     }
+    /// The names of its roles that are in use: those that its session has activated, or all of them.
+    pub fn roles_in_use(&self) -> impl Iterator<Item = &str> {
+        let chosen = self.0.facts.active_roles.as_ref();
+        chosen.unwrap_or(&self.0.facts.roles).iter().map(|role| &**role)
+    }
     /// The scopes of its token.
     pub fn scopes(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.facts.scopes.iter().map(|scope| &**scope)

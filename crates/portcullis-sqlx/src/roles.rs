@@ -307,7 +307,7 @@ macro_rules! roles {
                 let version = Self::read_version(&mut transaction).await?;
                 let before = Self::read(&mut transaction, &Concerned::by(edits)).await?;
                 let mut after = before.clone();
-                edits.iter().try_for_each(|edit| after.apply_above(base, edit))?;
+                after.apply_all_above(base, edits)?;
                 let writes = Writes::between(&before, &after)?;
                 if writes.is_empty() {
                     transaction.rollback().await?;

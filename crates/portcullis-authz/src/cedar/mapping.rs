@@ -1,5 +1,5 @@
 //! From a question to what Cedar is asked.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use cedar_policy::{
@@ -122,13 +122,18 @@ impl Inner {
         caller: EntityUid,
         more: Vec<Entity>,
     ) -> Result<(Request, Entities), String> {
-        let principal = self.principal(question.identity(), caller.clone())?;
+        let principal = self.principal(question.identity(), &question.roles(), caller.clone())?;
         let resource = match question.resource() {
             Some(resource) => self.object(resource)?,
             None => self.route(question)?,
         };
         let about = resource.uid();
-        let action = question.action().unwrap_or_else(|| question.method().as_str());
+        // Routes take HEAD for GET.
+        let method = match question.method().as_str() {
+            "HEAD" => "GET",
+            method => method,
+        };
+        let action = question.action().unwrap_or(method);
         let context = self.context(question, action)?;
         let entities = self.entities(more, [principal, resource])?;
         let action = uid(&self.types.action, action);
@@ -142,12 +147,14 @@ impl Inner {
     fn shape(&self, kind: &EntityTypeName) -> &Shape {
         self.declared.entities.get(kind).unwrap_or(&Shape::Any)
     }
-    fn principal(&self, identity: &Identity, uid_: EntityUid) -> Result<Entity, String> {
+    fn principal(
+        &self,
+        identity: &Identity,
+        roles: &BTreeSet<String>,
+        uid_: EntityUid,
+    ) -> Result<Entity, String> {
         let kind = self.types.kind(identity)?;
-        let roles: Vec<&str> = match identity.active_roles() {
-            Some(active) => active.collect(),
-            None => identity.roles().collect(),
-        };
+        let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
         let mut fields = Fields::new(self.shape(&kind.name));
         fields.text("key", Some(uid_.id().unescaped()));
         fields.text("subject", Some(identity.subject()));

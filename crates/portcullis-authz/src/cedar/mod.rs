@@ -35,8 +35,8 @@
 //! | context | `client?: ipaddr`, `time: Long`, `headers` | the same |
 //!
 //! - Attributes of a caller: `key`, `subject`, `issuer`, `tenant?`, `plan?`, `roles`, `scopes`, `methods`, `assurance?`, and `claims`, a record.
-//! - Roles are those that the caller came with, or of these the active ones: what roles inherit, and who else has one by a binding, [`Roles`](crate::Roles) know and policies do
-//!   not. A hierarchy for policies goes into [`entities_json`](CedarBuilder::entities_json).
+//! - Roles are those that [count](crate::Question::roles) for the caller in this request: what policies see is what role checks go by, inherited
+//!   roles included.
 //! - Attributes of a route: `template`, `path`, `host?`, and `parameters`, a record of those of the path.
 //! - Attributes of an object: `tenant?`, `owner?`, `path?`, and [its own](crate::Resource::attribute) beside them. The owner is a text, as in
 //!   `resource has owner && resource.owner == principal.key`.
@@ -44,7 +44,7 @@
 //! - What is not known is absent, as what Cedar does not have: nulls, and numbers with a fraction or of more than 64 bits. Claims are values and nothing else: none
 //!   becomes an entity by the way it is spelled.
 //!
-//! `HEAD` is another action than `GET`.
+//! `HEAD` is the action `GET`, as it is for routes.
 //!
 //! # With a schema
 //!

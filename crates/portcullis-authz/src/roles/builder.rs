@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::{ConfigError, ConfigErrors};
 
-use super::model::is_permission;
+use super::model::{is_name, is_permission};
 use super::{RoleDefinition, RoleError, RoleModel, Roles, Separation, SeparationKind};
 
 /// Builds [`Roles`]: `role` begins a role, `permits` and `inherits` say what it can do.
@@ -19,11 +19,10 @@ pub struct RolesBuilder {
 impl RolesBuilder {
     /// Begins a role.
     pub fn role(mut self, name: &str) -> Self {
-        let is_odd = |c: char| c.is_whitespace() || c.is_control();
         if name.is_empty() {
             self.errors.push(ConfigError::new(place(name), "a role needs a name"));
-        } else if name.contains(is_odd) {
-            let message = "it is no name of a role: a word without spaces";
+        } else if !is_name(name) {
+            let message = "it is no name of a role: a word without spaces, commas and brackets";
             self.errors.push(ConfigError::new(place(name), message));
         }
         let name: Arc<str> = name.into();

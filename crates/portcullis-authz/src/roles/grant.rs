@@ -1,4 +1,5 @@
 //! Whether a caller may do something, by their roles.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_core::Identity;
@@ -58,36 +59,35 @@ impl Compiled {
         let own = identity.roles().filter_map(|role| Some((self.number(role)?, Reach::Home)));
         own.chain(bound.iter().map(|held| (held.role, Reach::Bound(&held.scope))))
     }
+    /// The roles that a caller has active, and how far each reaches: all that they have, unless they have chosen some.
+    fn active<'a>(&'a self, identity: &Identity) -> impl Iterator<Item = (u32, Reach<'a>)> {
+        let chosen = identity.active_roles();
+        let all = chosen.is_none().then(|| self.held(identity)).into_iter().flatten();
+        let chosen = chosen.into_iter().flatten().filter_map(|role| self.number(role));
+        let chosen = chosen.flat_map(move |role| {
+            // A role is active wherever the caller has it, or one that inherits from it.
+            let above = self.above.get(role as usize);
+            let held = self.held(identity);
+            let held = held.filter(move |(had, _)| above.is_some_and(|it| it.has(*had)));
+            held.map(move |(_, reach)| (role, reach))
+        });
+        all.chain(chosen)
+    }
     /// Calls `each` with every role that counts for a caller, and how far it reaches, until it says `true`. Says whether it did.
     pub(super) fn any_held<'a>(
         &'a self,
         identity: &Identity,
-        each: impl FnMut(u32, Reach<'a>) -> bool,
-    ) -> bool {
-        if identity.active_roles().is_none() {
-            return self.any_together(|| self.held(identity), each);
-        }
-        let active = || {
-            let chosen = identity.active_roles().into_iter().flatten();
-            let chosen = chosen.filter_map(|role| self.number(role));
-            chosen.flat_map(|role| {
-                // A role is active wherever the caller has it, or one that inherits from it.
-                let above = self.above.get(role as usize);
-                let held = self.held(identity);
-                let held = held.filter(move |(had, _)| above.is_some_and(|it| it.has(*had)));
-                held.map(move |(_, reach)| (role, reach))
-            })
-        };
-        self.any_together(active, each)
-    }
-    /// The same of roles that are active together, without those that are kept apart. They are looked at anew for each separation, so that nothing need be written down.
-    fn any_together<'a, I: Iterator<Item = (u32, Reach<'a>)>>(
-        &self,
-        active: impl Fn() -> I,
         mut each: impl FnMut(u32, Reach<'a>) -> bool,
     ) -> bool {
-        let is_apart = |role| self.apart.iter().any(|it| it.touches(role) && it.is_broken(&active));
-        active().any(|(role, reach)| !is_apart(role) && each(role, reach))
+        // Looked at anew for each role that a separation touches, so that nothing need be written down.
+        let is_apart = |it: &Apart, role| it.touches(role) && it.is_broken(self, identity);
+        let counts = |role: u32| !self.apart.iter().any(|it| is_apart(it, role));
+        let mut told = |(role, reach)| counts(role) && each(role, reach);
+        // Nearly nobody has chosen some, and without a choice the way is half as long.
+        if identity.active_roles().is_none() {
+            return self.held(identity).any(told);
+        }
+        self.active(identity).any(&mut told)
     }
 }
 
@@ -95,8 +95,12 @@ impl Apart {
     fn touches(&self, role: u32) -> bool {
         self.members.iter().any(|member| member.has(role))
     }
-    fn is_broken<'a, I: Iterator<Item = (u32, Reach<'a>)>>(&self, active: &impl Fn() -> I) -> bool {
-        let has = |member: &&RoleSet| active().any(|(role, _)| member.has(role));
+    /// Whether a caller has too many of them: has them at all, or has them active.
+    fn is_broken(&self, roles: &Compiled, identity: &Identity) -> bool {
+        let has = |member: &&RoleSet| match self.kind {
+            SeparationKind::Static => roles.held(identity).any(|(role, _)| member.has(role)),
+            SeparationKind::Dynamic => roles.active(identity).any(|(role, _)| member.has(role)),
+        };
         self.members.iter().filter(has).count() >= self.too_many
     }
 }
@@ -163,6 +167,24 @@ impl Roles {
             })
         });
     }
+    /// The names of the roles that count for a caller wherever no object is named, inherited ones too. Names that nobody has defined are among them, since
+    /// a policy may know them.
+    pub(crate) fn counting(&self, identity: &Identity) -> BTreeSet<String> {
+        let mut numbers = Vec::new();
+        self.0.any_held(identity, |role, reach| {
+            if reach.is_general(identity) {
+                numbers.push(role);
+            }
+            false
+        });
+        let known = reach(&self.0.juniors, numbers);
+        let known = known.into_iter().map(|role| self.name_of(role).to_owned());
+        let is_active = |role: &&str| {
+            identity.active_roles().is_none_or(|mut active| active.any(|it| it == *role))
+        };
+        let unknown = identity.roles().filter(|role| self.0.number(role).is_none());
+        known.chain(unknown.filter(is_active).map(str::to_owned)).collect()
+    }
     pub(crate) fn name_of(&self, role: u32) -> &str {
         self.0.names.get(role as usize).map_or("", |name| name)
     }
@@ -184,7 +206,7 @@ impl Roles {
     /// ```
     ///
     /// # Errors
-    /// The caller does not have a role, or dynamic separation of duty keeps some of them apart.
+    /// The caller does not have a role, or dynamic separation of duty keeps some of them apart; or the caller has roles that static separation keeps apart.
     pub fn activate<R: Into<Arc<str>>>(
         &self,
         identity: &Identity,
@@ -199,11 +221,15 @@ impl Roles {
         }
         let active = reach(&self.0.juniors, numbers);
         for (name, separation) in &self.0.model.separations {
-            let is_active = |role: &&Arc<str>| {
-                self.0.number(role).is_some_and(|number| active.contains(&number))
+            // Of what is static, to have them is too much already.
+            let counted = match separation.kind {
+                SeparationKind::Static => &held,
+                SeparationKind::Dynamic => &active,
             };
-            let too_many: Vec<_> = separation.roles.iter().filter(is_active).cloned().collect();
-            // What is static counts too: nobody should have had them.
+            let is_counted = |role: &&Arc<str>| {
+                self.0.number(role).is_some_and(|number| counted.contains(&number))
+            };
+            let too_many: Vec<_> = separation.roles.iter().filter(is_counted).cloned().collect();
             if too_many.len() >= separation.too_many {
                 let who = match separation.kind {
                     SeparationKind::Static => identity.key().to_string(),

@@ -60,6 +60,7 @@ struct Held {
 /// Roles that are kept apart, compiled.
 #[derive(Clone, Debug)]
 struct Apart {
+    kind: SeparationKind,
     too_many: usize,
     /// For each of them, the roles that are it, or inherit from it.
     members: Vec<RoleSet>,
@@ -100,6 +101,21 @@ impl TryFrom<RoleModel> for Roles {
 }
 
 impl Roles {
+    /// What a store keeps, as far as it fits with what the program knows: a role that another program has defined permits nothing here. What does not
+    /// fit is told to the log.
+    pub(crate) fn kept(model: RoleModel) -> Result<Self, RoleError> {
+        if let Some(circle) = model.circle() {
+            return Err(RoleError::Circle(circle));
+        }
+        match model.check() {
+            Ok(()) => {}
+            Err(error @ (RoleError::Malformed(_) | RoleError::Limited(_))) => return Err(error),
+            Err(error) => tracing::warn!(
+                "what the store of roles keeps counts as far as this program knows it: {error}"
+            ),
+        }
+        Ok(Self(Arc::new(Compiled::new(model))))
+    }
     /// No roles yet.
     pub fn builder() -> RolesBuilder {
         RolesBuilder::default()
@@ -176,7 +192,7 @@ impl Compiled {
     fn apart(&self, separation: &Separation) -> Apart {
         let members = separation.roles.iter().filter_map(|role| self.number(role));
         let members = members.filter_map(|role| self.above.get(role as usize).cloned());
-        Apart { too_many: separation.too_many, members: members.collect() }
+        Apart { kind: separation.kind, too_many: separation.too_many, members: members.collect() }
     }
     fn grants(&mut self, model: &RoleModel) {
         // By pattern, who has it written down.

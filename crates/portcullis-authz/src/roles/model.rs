@@ -298,6 +298,8 @@ pub enum RoleError {
     Exists(Arc<str>),
     /// A text that cannot be what it should be: what it is, and what would do.
     Malformed(String),
+    /// There is nothing to take away: what it would be. It may stand elsewhere, in the file or in the code that the store's roles come to.
+    Nothing(String),
     /// A role would inherit from more than one other, in a hierarchy that is [limited](RoleModel::limited).
     Limited(Arc<str>),
     /// A role would inherit from itself, on this way.
@@ -321,8 +323,14 @@ impl fmt::Display for RoleError {
             Self::Unknown(role) => {
                 write!(f, "no role is called `{role}`: add it, or correct the name")
             }
-            Self::Exists(role) => write!(f, "there is a role `{role}` already"),
+            Self::Exists(name) => write!(f, "there is a `{name}` already"),
             Self::Malformed(what) => f.write_str(what),
+            Self::Nothing(what) => {
+                write!(
+                    f,
+                    "there is nothing to take away: {what}; if it counts all the same, it stands in the file or in code"
+                )
+            }
             Self::Limited(role) => write!(
                 f,
                 "the role `{role}` would inherit from several, and the hierarchy is limited to one each"
@@ -393,7 +401,11 @@ impl RoleModel {
             known.inherits.extend(role.inherits.iter().cloned());
         }
         whole.is_limited |= other.is_limited;
-        whole.separations.extend(other.separations.clone());
+        for (name, separation) in &other.separations {
+            // What the program says by itself is not taken away by what is kept elsewhere.
+            let entry = whole.separations.entry(Arc::clone(name));
+            entry.or_insert_with(|| separation.clone());
+        }
         whole.bindings.extend(other.bindings.iter().cloned());
         whole
     }
@@ -475,9 +487,12 @@ impl RoleModel {
             }
             RoleEdit::Forbid { role, permission } => {
                 known(self, role)?;
-                if let Some(definition) = self.roles.get_mut(role) {
-                    definition.permissions.remove(permission);
-                    definition.own.remove(permission);
+                let taken = self.roles.get_mut(role).is_some_and(|definition| {
+                    definition.permissions.remove(permission) | definition.own.remove(permission)
+                });
+                if !taken {
+                    let what = format!("`{role}` is not written to permit `{permission}` here");
+                    return Err(RoleError::Nothing(what));
                 }
             }
             RoleEdit::Inherit { senior, junior } => {
@@ -488,15 +503,23 @@ impl RoleModel {
             }
             RoleEdit::Disinherit { senior, junior } => {
                 known(self, senior)?;
-                if let Some(definition) = self.roles.get_mut(senior) {
-                    definition.inherits.remove(junior);
+                let definition = self.roles.get_mut(senior);
+                if !definition.is_some_and(|definition| definition.inherits.remove(junior)) {
+                    let what = format!("`{senior}` is not written to inherit from `{junior}` here");
+                    return Err(RoleError::Nothing(what));
                 }
+            }
+            RoleEdit::Separate { name, .. } if base.separations.contains_key(name) => {
+                return Err(RoleError::Exists(Arc::clone(name)));
             }
             RoleEdit::Separate { name, separation } => {
                 self.separations.insert(Arc::clone(name), separation.clone());
             }
             RoleEdit::Unseparate(name) => {
-                self.separations.remove(name);
+                if self.separations.remove(name).is_none() {
+                    let what = format!("no separation is called `{name}` here");
+                    return Err(RoleError::Nothing(what));
+                }
             }
             RoleEdit::Assign(binding) => {
                 known(self, &binding.role)?;
@@ -515,8 +538,10 @@ impl RoleModel {
     pub fn check(&self) -> Result<(), RoleError> {
         let malformed = |what: String| Err(RoleError::Malformed(what));
         for (name, role) in &self.roles {
-            if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                return malformed(format!("`{name}` is no name of a role: a word without spaces"));
+            if !is_name(name) {
+                return malformed(format!(
+                    "`{name}` is no name of a role: a word without spaces, commas and brackets"
+                ));
             }
             let mut all = role.permissions.iter().chain(&role.own);
             if let Some(wrong) = all.find(|permission| !is_permission(permission)) {
@@ -679,6 +704,12 @@ fn overstep(
     }
     let roles = roles.into_iter().cloned().collect();
     Err(RoleError::Separated { separation: Arc::clone(name), who: who(), roles })
+}
+
+/// Whether a text is the name of a role: a word that a list, a line and a matrix can hold.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || ",()".contains(c);
+    !name.is_empty() && !name.contains(is_odd)
 }
 
 /// Whether a text is the path of an object: it begins with `/`, and has no empty parts.

@@ -120,7 +120,7 @@ async fn a_role_that_is_given_or_taken_counts_at_every_gateway_within_seconds() 
             "`orders` is no path",
         ),
         (format!("role revoke auditor {who}"), "nobody has it so"),
-        ("role add clerk".to_owned(), "there is a role `clerk` already"),
+        ("role add clerk".to_owned(), "there is a `clerk` already"),
         ("role delete clerk".to_owned(), "no role is called `clerk`"),
     ] {
         let (done, said) = run(&words, &config.0).await;
@@ -147,6 +147,43 @@ async fn a_role_that_is_given_or_taken_counts_at_every_gateway_within_seconds() 
         let (done, said) = run(words, &config.0).await;
         assert!(done, "{words}: {said}");
     }
+    // What only the store gives is somebody's, too.
+    let other = text.replace("permission = \"orders:write\"", "permission = \"refunds:pay\"");
+    let other = TempFile::new("other.toml", &other);
+    let said = program().arg("diff").args([&config.0, &other.0]).output();
+    let said = within(said).await.unwrap();
+    let told = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert_eq!(said.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("widened: ") && told.contains("whomever the store gives `refunds:pay`"),
+        "{told}"
+    );
+    decisions_go_on_after_a_reload(&fronts[0], &database, &text).await;
     drop(fronts);
     database.drop_if_there().await;
+}
+
+/// A file that is read again keeps its stores, and the log goes on there.
+async fn decisions_go_on_after_a_reload(front: &Serving, database: &Database, text: &str) {
+    std::fs::write(front.path(), format!("{text}\n# the same again\n")).unwrap();
+    let pid = front.pid().to_string();
+    within(tokio::process::Command::new("kill").args(["-HUP", &pid]).status()).await.unwrap();
+    front.logged(&["the file was read again and applies"]).await;
+    let ask = "GET /orders HTTP/1.1\r\nhost: after-the-reload\r\nx-api-key: rita\r\n\r\n";
+    assert_eq!(front.ask(ask).await.status, 200);
+    let mut database = PgConnection::connect(&format!("{ROOT}/{}", database.0)).await.unwrap();
+    within(async {
+        loop {
+            let all: Vec<(String,)> =
+                portcullis_sqlx::sqlx::query_as("SELECT document FROM portcullis_decisions")
+                    .fetch_all(&mut database)
+                    .await
+                    .unwrap();
+            if all.iter().any(|(document,)| document.contains("after-the-reload")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }

@@ -27,9 +27,45 @@ pub(crate) struct AuthorizationSettings {
     pub(crate) store: Option<Later>,
     /// The permission of those who may know.
     pub(crate) explain: Option<String>,
-    pub(crate) log: Option<DecisionLog>,
+    pub(crate) log: Option<LogSettings>,
     /// A candidate.
     pub(crate) shadow: Option<(Roles, Vec<NamedPolicy>)>,
+}
+
+/// What `decision_log` says.
+#[derive(Clone, Debug)]
+pub(crate) struct LogSettings {
+    /// The log of the program where there is none.
+    to: Option<Later>,
+    allowed: Option<f64>,
+    subjects: bool,
+    paths: bool,
+}
+
+impl LogSettings {
+    pub(crate) fn build(&self) -> DecisionLog {
+        let log = match &self.to {
+            Some(store) => DecisionLog::new(DecisionsLater::new(store.clone())),
+            None => DecisionLog::to_tracing(),
+        };
+        let log = self.allowed.into_iter().fold(log, DecisionLog::share_of_allowed);
+        let log = if self.subjects { log } else { log.without_subjects() };
+        if self.paths { log } else { log.without_paths() }
+    }
+}
+
+impl AuthorizationSettings {
+    /// The same with these stores, which are open, in place of those of the same names.
+    pub(crate) fn with_stores(&mut self, stores: &[Later]) {
+        let log = self.log.as_mut().and_then(|log| log.to.as_mut());
+        for own in self.store.iter_mut().chain(log) {
+            let name = own.store().name().to_owned();
+            let open = stores.iter().find(|store| store.store().name() == name);
+            if let Some(open) = open {
+                *own = open.clone();
+            }
+        }
+    }
 }
 
 /// Roles, and which of them are kept apart.
@@ -180,37 +216,29 @@ pub(super) fn settings(
     AuthorizationSettings { store, explain, log, shadow }
 }
 
-fn decision_log(table: &Table<'_>, stores: &[Later], names: &[String]) -> Option<DecisionLog> {
+fn decision_log(table: &Table<'_>, stores: &[Later], names: &[String]) -> Option<LogSettings> {
     let table = table.table("decision_log", keys::DECISION_LOG)?;
-    let to = table.text("to");
-    let mut log = Some(DecisionLog::to_tracing());
-    if let Some(to) = to.filter(|to| to.value != "log") {
-        let found = stores.iter().find(|store| store.store().name() == to.value);
-        log = None;
+    let mut to = None;
+    if let Some(named) = table.text("to").filter(|to| to.value != "log") {
+        let found = stores.iter().find(|store| store.store().name() == named.value);
         match found {
-            Some(store) if store.store().has_tables() => {
-                log = Some(DecisionLog::new(DecisionsLater::new(store.clone())));
-            }
+            Some(store) if store.store().has_tables() => to = Some(store.clone()),
             Some(_) => {
-                let error =
-                    table.error_at(&to.span, "to", "the store is Redis, which has no tables");
+                let message = "the store is Redis, which has no tables";
+                let error = table.error_at(&named.span, "to", message);
                 table.push(error.hint("name a store with `sql`, or say `log`"));
             }
-            None if names.contains(&to.value) => {}
+            None if names.contains(&named.value) => {}
             None => {
-                let message = format!("there is no store `{}`", to.value);
-                let error = table.error_at(&to.span, "to", message);
+                let message = format!("there is no store `{}`", named.value);
+                let error = table.error_at(&named.span, "to", message);
                 table.push(error.hint("say `log`, or the name of a store"));
             }
         }
     }
-    let (allowed, subjects, paths) =
-        (table.share("allowed"), table.flag("subjects"), table.flag("paths"));
-    log.map(|log| {
-        let log = allowed.into_iter().fold(log, DecisionLog::share_of_allowed);
-        let log = if subjects == Some(false) { log.without_subjects() } else { log };
-        if paths == Some(false) { log.without_paths() } else { log }
-    })
+    let said = |key| table.flag(key) != Some(false);
+    let (subjects, paths) = (said("subjects"), said("paths"));
+    Some(LogSettings { to, allowed: table.share("allowed"), subjects, paths })
 }
 
 /// A candidate, from a file of its own.

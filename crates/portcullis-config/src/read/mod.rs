@@ -20,7 +20,7 @@ mod server;
 mod stores;
 mod upstreams;
 
-pub(crate) use authorization::{AuthorizationSettings, NamedPolicy};
+pub(crate) use authorization::{AuthorizationSettings, LogSettings, NamedPolicy};
 pub(crate) use jwt::Issuer;
 pub(crate) use server::ServerSettings;
 

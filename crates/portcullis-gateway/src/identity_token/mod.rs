@@ -195,7 +195,7 @@ fn describe(claims: &mut Map<String, Value>, identity: &Identity) {
     let list = |all: Vec<&str>| (!all.is_empty()).then(|| Value::from(all));
     let scopes: Vec<_> = identity.scopes().collect();
     say("tenant", identity.tenant().map(Value::from));
-    say("roles", list(identity.roles().collect()));
+    say("roles", list(identity.roles_in_use().collect()));
     say("scope", (!scopes.is_empty()).then(|| scopes.join(" ").into()));
     say("amr", list(identity.methods().collect()));
     let proved = identity.authenticated_at();

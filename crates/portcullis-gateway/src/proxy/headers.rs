@@ -386,7 +386,7 @@ impl IdentityFact {
         match self {
             Self::Subject => Some(identity.subject().to_owned()),
             Self::Roles => {
-                let roles: Vec<_> = identity.roles().collect();
+                let roles: Vec<_> = identity.roles_in_use().collect();
                 Some(roles.join(","))
             }
             Self::Tenant => identity.tenant().map(ToOwned::to_owned),
