@@ -8,6 +8,8 @@ use portcullis::BoxError;
 use stats_alloc::{Region, StatsAlloc};
 use tokio::runtime::Builder;
 
+pub mod rounds;
+
 /// Does what the command line says: lists the variants of `program`, or runs one so many times.
 pub fn command(program: &str, variants: &[&str], run: impl FnOnce(&str, u32)) {
     let words: Vec<_> = std::env::args().skip(1).collect();

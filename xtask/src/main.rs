@@ -33,6 +33,7 @@ cargo xtask bench instructions [--write FILE]   instructions and allocations a r
 cargo xtask bench resilience [--write FILE]     the same around a client, and in the gateway
 cargo xtask bench tokens [--write FILE]         the same of a bearer token, beside jsonwebtoken
 cargo xtask bench sessions [--write FILE]       the same of a session, with each store
+cargo xtask bench authz [--write FILE]          a decision about a caller, beside casbin and Cedar
 cargo xtask bench server [--write FILE]         the server beside bare hyper: a request, an idle connection
 cargo xtask bench proxy [--rounds N]             the gateway beside other proxies, as Markdown and a picture
 cargo xtask bench routes [--write FILE]         many routes: memory, start, look-up

@@ -269,7 +269,7 @@ impl StoredRoles {
         let (store, clock, every) = (Arc::clone(&self.0.store), self.0.clock.clone(), self.0.every);
         lock(&self.0.known_at).get_or_insert_with(|| clock.now());
         runtime.spawn(async move {
-            let (mut told, mut asked, mut looks) = (false, false, 0_u64);
+            let (mut told, mut failed, mut asked, mut looks) = (String::new(), 0_u32, false, 0_u64);
             loop {
                 if asked {
                     tokio::select! {
@@ -289,7 +289,11 @@ impl StoredRoles {
                 let error = match looked {
                     Ok(Ok(())) => {
                         *lock(&roles.0.known_at) = Some(clock.now());
-                        told = false;
+                        if !told.is_empty() {
+                            tracing::info!("roles are followed again");
+                            told.clear();
+                        }
+                        failed = 0;
                         // News may come faster than anybody need look.
                         tokio::time::sleep(every.min(PAUSE)).await;
                         continue;
@@ -298,9 +302,11 @@ impl StoredRoles {
                     Err(_) => format!("the store of roles has not answered within {LONGEST:?}"),
                 };
                 roles.0.is_doubtful.store(true, Ordering::Relaxed);
-                if !told {
+                failed = failed.saturating_add(1);
+                // The first one may be that of a store which is about to open.
+                if failed > 1 && told != error {
                     tracing::warn!("roles are not followed: {error}");
-                    told = true;
+                    told.clone_from(&error);
                 }
                 let known_at = lock(&roles.0.known_at).unwrap_or_else(|| clock.now());
                 let since = clock.now().saturating_duration_since(known_at);

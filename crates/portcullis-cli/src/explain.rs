@@ -9,7 +9,7 @@ use http::header::HOST;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use portcullis_authz::DecisionRecord;
 use portcullis_config::{Explanation, Gateway};
-use portcullis_core::{Body, Connection, Identity, IdentityBuilder, Note, Verdict};
+use portcullis_core::{Body, Clock, Connection, Identity, IdentityBuilder, Note, Verdict};
 use serde_json::{Value, json};
 
 use crate::stores::runtime;
@@ -46,7 +46,7 @@ pub(crate) struct Asked {
     /// Who the caller is, for roles that a store keeps.
     #[arg(long)]
     subject: Option<String>,
-    /// Who vouches for the caller: what stands in `iss`, or `api-key`. Default: one that the route takes.
+    /// Who vouches for the caller: what stands in `iss`, or `api-key`. Default: the one of the file, where there is one alone; otherwise one that the route takes.
     #[arg(long)]
     issuer: Option<String>,
     /// The caller's tenant.
@@ -55,6 +55,9 @@ pub(crate) struct Asked {
     /// The caller's assurance level: 1, 2 or 3.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
     level: Option<u8>,
+    /// The caller has just logged in.
+    #[arg(long)]
+    fresh: bool,
     /// A header of the request, as `name: value`; several may be named.
     #[arg(long = "header", value_name = "HEADER")]
     headers: Vec<String>,
@@ -102,7 +105,7 @@ pub(crate) fn explain(asked: &Asked) -> Result<(), Failure> {
     let explained = runtime()?.block_on(async {
         // Whoever cannot be asked is told of by the layer that asks.
         gateway.start_callers().await;
-        gateway.explain(request, asked.caller()).await
+        gateway.explain(request, asked.caller(gateway.only_issuer())).await
     })?;
     print(&if asked.json { format!("{:#}\n", as_json(&explained)) } else { explained.to_string() })
 }
@@ -136,19 +139,22 @@ impl Asked {
         Ok(request)
     }
     /// Whom it is taken for, where somebody says it.
-    fn caller(&self) -> Option<(IdentityBuilder, bool)> {
+    fn caller(&self, only: Option<&str>) -> Option<(IdentityBuilder, bool)> {
         let is_said = !self.roles.is_empty()
             || !self.scopes.is_empty()
             || self.level.is_some()
+            || self.fresh
             || [&self.subject, &self.issuer, &self.tenant].iter().any(|text| text.is_some());
-        let issuer = self.issuer.as_deref().unwrap_or("explain");
+        let issuer = self.issuer.as_deref().or(only).unwrap_or("explain");
         let subject = self.subject.as_deref().unwrap_or("explain");
         let caller = Identity::builder(issuer, subject)
             .roles(self.roles.iter().cloned())
             .scopes(self.scopes.iter().cloned());
         let caller = self.tenant.iter().cloned().fold(caller, IdentityBuilder::tenant);
         let caller = self.level.into_iter().fold(caller, IdentityBuilder::assurance);
-        is_said.then_some((caller, self.issuer.is_none()))
+        let now = self.fresh.then(|| Clock::system().wall());
+        let caller = now.into_iter().fold(caller, IdentityBuilder::authenticated_at);
+        is_said.then_some((caller, self.issuer.is_none() && only.is_none()))
     }
 }
 
@@ -241,5 +247,8 @@ pub(crate) fn replay(of: &Replayed) -> Result<bool, Failure> {
         "{same} the same; {objects} about objects, {unrouted} without a route, and {unread} lines that are no decisions were not judged"
     );
     print(&text)?;
+    if same == 0 && objects == 0 && unrouted == 0 && text.lines().count() == 1 {
+        return Err(format!("{}: there is no decision in it", of.log.display()).into());
+    }
     Ok(!widened.is_empty())
 }

@@ -77,7 +77,11 @@ pub(crate) enum RoleCommand {
 /// Does what is to be done with roles. Replicas follow within seconds.
 pub(crate) fn role(command: RoleCommand, which: &Which) -> Result<(), Failure> {
     let gateway = Gateway::read(which.config())?;
-    let store = store(which, &gateway)?;
+    let store = match (which.named(), gateway.roles_store()) {
+        (None, Some(store)) => store.clone(),
+        (None, None) => return Err("the file keeps no roles in a store: add `store = \"main\"` to `[authorization]`, or name one by `--store`".into()),
+        (Some(_), _) => store(which, &gateway)?,
+    };
     runtime()?.block_on(async {
         let open = open(&store).await?;
         let roles = open.roles.clone().ok_or("the store has no roles")?;

@@ -20,12 +20,16 @@ use crate::{Failure, File, print};
 pub(crate) struct Which {
     #[command(flatten)]
     file: File,
-    /// A name of `[stores]`. Default: that of `[auth.api_key]` or `[auth.session]`, or the only one with `sql`.
+    /// A name of `[stores]`. Default: for roles that of `[authorization]`; otherwise that of `[auth.api_key]` or `[auth.session]`, or the only one with `sql`.
     #[arg(long, value_name = "NAME", global = true)]
     store: Option<String>,
 }
 
 impl Which {
+    /// The store that somebody has named.
+    pub(crate) fn named(&self) -> Option<&str> {
+        self.store.as_deref()
+    }
     pub(crate) fn config(&self) -> &std::path::Path {
         &self.file.config
     }

@@ -246,8 +246,7 @@ impl Gateway {
     /// The store that somebody means who names none: that of `[auth.api_key]` or `[auth.session]` which has tables, or the only one.
     pub fn main_store(&self) -> Option<&Store> {
         let named = |section: &str| self.document.pointer(&format!("/auth/{section}/store"));
-        let roles = self.document.pointer("/authorization/store");
-        let named = [named("api_key"), named("session"), roles].into_iter().flatten();
+        let named = [named("api_key"), named("session")].into_iter().flatten();
         let named: Vec<_> = named.filter_map(Value::as_str).collect();
         let with_tables = || self.stores().filter(|store| store.has_tables());
         let meant = with_tables().find(|store| named.contains(&store.name()));
@@ -422,6 +421,20 @@ impl Gateway {
     }
     pub(crate) fn live_roles_are_stale(&self) -> bool {
         self.stored_roles.as_ref().is_some_and(|stored| !stored.is_known())
+    }
+    /// Who vouches for callers, where it is one alone.
+    pub fn only_issuer(&self) -> Option<&str> {
+        let has_keys = self.document.pointer("/auth/api_key").is_some();
+        let keys = has_keys.then_some(ApiKeys::ISSUER).into_iter();
+        let tokens = self.issuers.iter().map(|issuer| issuer.policy.issuer());
+        let others = self.certificates.iter().map(|_| ClientCertificates::ISSUER);
+        let mut all = keys.chain(tokens).chain(others);
+        let first = all.next();
+        first.filter(|_| all.next().is_none() && self.sessions.is_none())
+    }
+    /// The store that keeps further roles.
+    pub fn roles_store(&self) -> Option<&Store> {
+        self.authorization.store.as_ref().map(Later::store)
     }
     /// Whether a store keeps further roles.
     pub fn has_stored_roles(&self) -> bool {

@@ -4,6 +4,7 @@ use crate::command::Cmd;
 use crate::{Failure, Result, Workspace};
 
 mod accounts;
+mod authz;
 mod build;
 mod gateway;
 mod instructions;
@@ -22,13 +23,14 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
         Some("tokens") => tokens::main(workspace, args),
         Some("resilience") => resilience::main(workspace, args),
         Some("sessions") => sessions::main(workspace, args),
+        Some("authz") => authz::main(workspace, args),
         Some("accounts") => accounts::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
         Some("routes") => routes::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
         _ => Err(Failure::new(
-            "say `cargo xtask bench instructions|resilience|tokens|sessions|accounts|server|proxy|routes|build`",
+            "say `cargo xtask bench instructions|resilience|tokens|sessions|authz|accounts|server|proxy|routes|build`",
         )),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
     let file = args.option("--write")?.map(PathBuf::from);
     args.end()?;
     services::main()?;
-    build_peers(workspace)?;
+    build_peers(workspace, "sessions")?;
     let costs = [costs(workspace, OWN)?, costs(workspace, PEERS)?];
     let mut times = [Vec::new(), Vec::new()];
     for round in 1..=ROUNDS {
@@ -40,14 +40,15 @@ pub(super) fn main(workspace: &Workspace, mut args: Args) -> Result {
     publish(workspace, file, &format!("{}\n{conditions}\n", table(&costs, &times)), "sessions")
 }
 
-fn build_peers(workspace: &Workspace) -> Result {
+/// Builds what others use, in a directory beside our own.
+pub(super) fn build_peers(workspace: &Workspace, program: &str) -> Result {
     if find("cmake").is_none() {
         tools::apt(&["cmake"])?;
     }
-    let program = workspace.program(OWN);
-    let target =
-        program.ancestors().nth(2).ok_or_else(|| Failure::new("there is no target folder"))?;
-    Cmd::new("cargo build --release --manifest-path benches/peers/Cargo.toml --bin sessions")
+    let own = workspace.program(OWN);
+    let target = own.ancestors().nth(2).ok_or_else(|| Failure::new("there is no target folder"))?;
+    Cmd::new("cargo build --release --manifest-path benches/peers/Cargo.toml --bin")
+        .arg(program)
         .env("CARGO_TARGET_DIR", target.join("peers").display().to_string())
         .run()
 }
@@ -94,7 +95,7 @@ fn none() -> String {
     "-".to_owned()
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }

@@ -210,6 +210,11 @@ impl Session {
     /// # Errors
     /// The store cannot answer.
     pub async fn log_in_from_elsewhere(&self, identity: &Identity) -> Result<(), SessionError> {
+        // Whoever says nothing else has just proved who they are.
+        let now = identity.authenticated_at().is_none().then(|| self.now());
+        let builder = || identity.to_builder();
+        let fresh = now.map(|now| builder().authenticated_at(now).build());
+        let identity = fresh.as_ref().unwrap_or(identity);
         let before = self.current();
         let is_same = before.as_ref().is_some_and(|record| {
             record.identity.as_ref().is_none_or(|own| own.key() == identity.key())

@@ -124,7 +124,8 @@ impl fmt::Display for Scope {
 }
 
 impl Binding {
-    /// That the caller of this issuer, tenant and subject has `role`, everywhere.
+    /// That the caller of this issuer, tenant and subject has `role`, everywhere: with what belongs to any tenant. The tenant here says who it is; where they
+    /// have the role, [`in_tenant`](Self::in_tenant) and [`at`](Self::at) say.
     pub fn of(
         issuer: impl Into<Arc<str>>,
         tenant: Option<&str>,
@@ -353,7 +354,8 @@ impl std::error::Error for RoleError {}
 
 /// Whether a text is a permission that a role may have: a name, `noun:*`, `*:verb`, or `*`.
 pub(crate) fn is_permission(text: &str) -> bool {
-    let is_plain = |text: &str| !text.is_empty() && !text.contains('*');
+    let is_odd = |c: char| c == '*' || c.is_whitespace() || c.is_control();
+    let is_plain = |text: &str| !text.is_empty() && !text.contains(is_odd);
     text == "*"
         || is_plain(text)
         || text.strip_suffix(":*").is_some_and(is_plain)
@@ -467,7 +469,11 @@ impl RoleModel {
                 self.roles.insert(Arc::clone(role), RoleDefinition::default());
             }
             RoleEdit::DeleteRole(role) => {
-                self.roles.remove(role).ok_or_else(|| RoleError::Unknown(Arc::clone(role)))?;
+                if self.roles.remove(role).is_none() {
+                    known(self, role)?;
+                    let what = format!("the role `{role}` is not written here");
+                    return Err(RoleError::Nothing(what));
+                }
                 if !base.roles.contains_key(role) {
                     self.bindings.retain(|binding| binding.role != *role);
                     self.roles.values_mut().for_each(|other| {
@@ -526,7 +532,10 @@ impl RoleModel {
                 self.bindings.insert(binding.clone());
             }
             RoleEdit::Unassign(binding) => {
-                self.bindings.remove(binding);
+                if !self.bindings.remove(binding) && base.bindings.contains(binding) {
+                    let what = format!("`{binding}` is not written here");
+                    return Err(RoleError::Nothing(what));
+                }
             }
         }
         Ok(())
