@@ -47,7 +47,7 @@ pub(crate) const FILE: &[Key] = &[
     key(
         "stores",
         Kind::Named(STORE),
-        "Where sessions and API keys are kept, by names of your own.",
+        "Where sessions, API keys, roles and decisions are kept, by names of your own.",
     ),
     key("auth", Kind::Table(AUTH), "How callers say who they are."),
     key(
@@ -395,7 +395,7 @@ pub(crate) const AUTHORIZATION: &[Key] = &[
     key(
         "store",
         Kind::Text,
-        "The store that keeps further roles, and who has which: a name of `[stores]` with `sql`. `portcullis role` changes them. Default: none.",
+        "The store that keeps further roles, and who has which: a name of `[stores]` with `sql`. `portcullis role` changes them, and they are followed within a second; once the store has been away for 30 s, nothing is decided by roles: 503. Names that the file does not know may stand there, so slips of the pen are not told. Default: none.",
     ),
     key(
         "explain",

@@ -121,7 +121,7 @@ async fn a_role_that_is_given_or_taken_counts_at_every_gateway_within_seconds() 
         ),
         (format!("role revoke auditor {who}"), "nobody has it so"),
         ("role add clerk".to_owned(), "there is a `clerk` already"),
-        ("role delete clerk".to_owned(), "no role is called `clerk`"),
+        ("role delete clerk".to_owned(), "the role `clerk` is not written here"),
     ] {
         let (done, said) = run(&words, &config.0).await;
         assert!(!done && said.contains(part), "{words}: {said}");
