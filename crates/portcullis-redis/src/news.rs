@@ -97,6 +97,7 @@ impl fmt::Debug for RedisNews {
 
 /// Whoever waits, and whoever comes next.
 fn tell(heard: &Notify) {
+    heard.notify_waiters();
     heard.notify_one();
 }
 
