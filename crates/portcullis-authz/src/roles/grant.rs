@@ -79,9 +79,21 @@ impl Compiled {
         identity: &Identity,
         mut each: impl FnMut(u32, Reach<'a>) -> bool,
     ) -> bool {
-        // Looked at anew for each role that a separation touches, so that nothing need be written down.
-        let is_apart = |it: &Apart, role| it.touches(role) && it.is_broken(self, identity);
-        let counts = |role: u32| !self.apart.iter().any(|it| is_apart(it, role));
+        // Found out once, in one word, so that nothing need be allocated; separations beyond the 64th are looked at anew for each role.
+        let broken = self
+            .apart
+            .iter()
+            .take(64)
+            .rev()
+            .fold(0_u64, |broken, it| broken << 1 | u64::from(it.is_broken(self, identity)));
+        let is_broken = |at: usize, it: &Apart| match at {
+            0..64 => broken >> at & 1 == 1,
+            _ => it.is_broken(self, identity),
+        };
+        let counts = |role: u32| {
+            let mut all = self.apart.iter().enumerate();
+            !all.any(|(at, it)| it.touches(role) && is_broken(at, it))
+        };
         let mut told = |(role, reach)| counts(role) && each(role, reach);
         // Nearly nobody has chosen some, and without a choice the way is half as long.
         if identity.active_roles().is_none() {

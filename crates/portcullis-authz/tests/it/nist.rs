@@ -770,3 +770,26 @@ fn a_limited_hierarchy_has_one_junior_for_each_role() {
     let errors = written.build().unwrap_err();
     assert!(errors.to_string().starts_with("role `c`: "), "{errors}");
 }
+
+#[test]
+fn of_many_separations_each_counts() {
+    // More than fit into a word.
+    let mut edits = Vec::new();
+    for at in 0..70 {
+        let pair = [format!("a{at}"), format!("b{at}")];
+        edits.extend(pair.iter().map(|role| RoleEdit::add_role(role.as_str())));
+        edits.extend(pair.iter().map(|role| RoleEdit::permit(role.as_str(), format!("{role}:do"))));
+        edits.push(RoleEdit::separate_dynamically(format!("s{at}"), pair, 2));
+    }
+    let roles = roles(&edits);
+    for at in [0, 1, 62, 63, 64, 69] {
+        let caller = |said: &[String]| {
+            Identity::builder(ISSUER, "ada").roles(said.iter().map(String::as_str)).build()
+        };
+        let (one, other) = (format!("a{at}"), format!("b{at}"));
+        let do_one = format!("a{at}:do");
+        assert!(may(&roles, &caller(std::slice::from_ref(&one)), &do_one), "{at}");
+        assert!(may(&roles, &caller(&[one.clone(), "b5".into()]), &do_one), "{at}");
+        assert!(!may(&roles, &caller(&[one, other]), &do_one), "{at}");
+    }
+}
