@@ -139,7 +139,11 @@ impl Judge {
                     Granted::WithSome if by_object => {
                         done(Verdict::Allow, "permission-granted-with-some")
                     }
-                    _ => done(Verdict::Deny, "permission-missing"),
+                    Granted::WithSome => done(Verdict::Deny, "permission-with-some-alone"),
+                    Granted::No if self.roles.with(|roles| roles.keeps_apart(identity)) => {
+                        done(Verdict::Deny, "roles-kept-apart")
+                    }
+                    Granted::No => done(Verdict::Deny, "permission-missing"),
                 }
             }
             Requirement::Policy(name) => {

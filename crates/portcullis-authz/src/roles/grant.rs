@@ -140,6 +140,10 @@ impl Roles {
             None => Granted::No,
         }
     }
+    /// Whether a caller has roles that do not count, since they are kept apart.
+    pub(crate) fn keeps_apart(&self, identity: &Identity) -> bool {
+        self.0.apart.iter().any(|it| it.is_broken(&self.0, identity))
+    }
     /// Whether a caller may do something with an object.
     pub(crate) fn granted_on(
         &self,

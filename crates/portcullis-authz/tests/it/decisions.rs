@@ -184,3 +184,33 @@ async fn one_layer_serves_several_tables() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_refusal_says_what_is_in_the_way() {
+    let roles = portcullis_authz::Roles::builder().role("buyer").permits("orders:write");
+    let roles = roles.role("payer").permits("orders:pay").permits_own("orders:read");
+    let roles = roles.role("auditor").permits("orders:read");
+    let roles = roles.separates_statically("money", &["buyer", "payer"], 2).build().unwrap();
+    let routes = Routes::builder()
+        .get("/write", Endpoint::default())
+        .rule(require("orders:write"))
+        .get("/read", Endpoint::default())
+        .rule(require("orders:read"))
+        .build()
+        .unwrap();
+    let layers = ServiceBuilder::new()
+        .layer(routes.layer())
+        .layer(StubAuthenticateLayer::new())
+        .layer(AuthorizeLayer::new(roles));
+    let service = layers.service(routes.into_service());
+    for (path, roles, reason) in [
+        ("/write", &["buyer"][..], "permission-granted"),
+        ("/write", &["payer"], "permission-missing"),
+        ("/write", &["buyer", "payer"], "roles-kept-apart"),
+        ("/read", &["payer"], "permission-with-some-alone"),
+    ] {
+        let caller = as_user("ada").roles(roles.iter().copied());
+        let (_, context) = send(service.clone(), get(path).as_user(caller)).await;
+        assert_eq!(context.decision().unwrap().reason(), reason, "{path} {roles:?}");
+    }
+}
