@@ -16,8 +16,8 @@ use portcullis_authz::{
 use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
 use portcullis_core::{
-    Body, ConfigErrors, EdgeLayer, MetricSource, Readiness, Route, RouteLayer, RouteTable, Routes,
-    Stack, TrustedProxies, stage,
+    Body, ConfigErrors, EdgeLayer, MetricSource, Readiness, Requirement, Route, RouteLayer,
+    RouteTable, Routes, Stack, TrustedProxies, stage,
 };
 use portcullis_gateway::{IdentityTokens, Upstream, UpstreamStats};
 use portcullis_ratelimit::RateLimitLayer;
@@ -550,10 +550,12 @@ impl Gateway {
         self.start_roles(runtime);
         if let Some(stored) = self.stored_roles.clone() {
             let known = self.readiness.expect("roles".to_owned());
+            let table = Arc::clone(self.table());
             runtime.spawn(async move {
                 while !stored.is_known() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
+                tell_unpermitted(&stored.current(), &table);
                 known.ready();
             });
         }
@@ -584,6 +586,20 @@ impl Gateway {
                 upstream.ready().await;
                 known.ready();
             });
+        }
+    }
+}
+
+/// Tells the log which routes nobody can call: with a store of roles that is not known before.
+fn tell_unpermitted(roles: &Roles, table: &Arc<RouteTable>) {
+    for route in table.routes() {
+        let Requirement::Permission(permission) = route.access().requirement() else { continue };
+        let grants =
+            |role: &str| roles.grants(role, permission) || roles.grants_own(role, permission);
+        if !roles.names().any(grants) {
+            tracing::warn!(
+                "route `{route}`: no role of the file or of its store grants the permission `{permission}`"
+            );
         }
     }
 }

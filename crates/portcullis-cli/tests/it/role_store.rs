@@ -137,6 +137,10 @@ async fn a_role_that_is_given_or_taken_counts_at_every_gateway_within_seconds() 
     let late = TempFile::new("late.toml", &late);
     let (sound, said) = run("check", &late.0).await;
     assert!(sound, "{said}");
+    let typo = text.replace("permission = \"orders:write\"", "permission = \"oders:write\"");
+    let typo = Serving::start(&typo).await;
+    typo.logged(&["no role of the file or of its store grants the permission `oders:write`"]).await;
+    drop(typo);
     // A role of the store's own.
     for words in [
         "role add temp --permit orders:write --inherit auditor",
