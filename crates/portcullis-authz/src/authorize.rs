@@ -79,15 +79,10 @@ impl<K> AuthorizeLayer<K> {
     /// A policy, which routes ask by this name, in place of any of the same name. Default: none.
     #[must_use]
     pub fn policy(self, name: impl Into<Arc<str>>, policy: impl Policy) -> Self {
-        self.shared_policy(name, Arc::new(policy))
-    }
-    /// The same of a policy that others have too.
-    #[must_use]
-    pub fn shared_policy(self, name: impl Into<Arc<str>>, policy: Arc<dyn Policy>) -> Self {
         self.with(|settings| {
             let Authorizer { judge, log } = &*settings.authorizer;
             let mut judge = Judge::clone(judge);
-            judge.policies.put(name.into(), policy);
+            judge.policies.put(name.into(), Arc::new(policy));
             let authorizer = Authorizer { judge: Arc::new(judge), log: log.clone() };
             settings.authorizer = Arc::new(authorizer);
         })

@@ -118,15 +118,10 @@ impl Filter {
     /// Whether it is for an object: what the database says of the object's row.
     pub fn matches(&self, resource: &Resource) -> bool {
         let is_true = |term: &Term| match term {
-            Term::AtHome(tenant) => {
-                resource.tenant_name().is_none() || resource.tenant_name() == tenant.as_deref()
-            }
+            Term::AtHome(tenant) => resource.is_at_home_in(tenant.as_deref()),
             Term::Tenant(tenant) => resource.tenant_name() == Some(tenant),
             Term::Owner(owner) => resource.owner_key() == Some(owner),
-            Term::Below(above) => resource.place().is_some_and(|path| {
-                path.strip_prefix(above.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }),
+            Term::Below(above) => resource.is_at(above),
         };
         self.any.iter().any(|terms| terms.iter().all(is_true))
     }

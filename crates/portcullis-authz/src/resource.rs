@@ -72,6 +72,15 @@ impl Resource {
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
         self.attributes.iter().map(|(name, value)| (&**name, value))
     }
+    /// Whether it belongs to this tenant, or to none.
+    pub(crate) fn is_at_home_in(&self, tenant: Option<&str>) -> bool {
+        self.tenant.is_none() || self.tenant_name() == tenant
+    }
+    /// Whether it is at this path, or somewhere below it.
+    pub(crate) fn is_at(&self, above: &str) -> bool {
+        let below = self.place().and_then(|path| path.strip_prefix(above));
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
     /// Whether it is the caller's own.
     pub fn is_owned_by(&self, identity: &Identity) -> bool {
         let key = identity.key();

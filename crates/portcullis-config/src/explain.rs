@@ -238,9 +238,7 @@ impl Gateway {
                 }
             }
             self.start_roles(&tokio::runtime::Handle::current());
-            while self.live_roles_are_stale() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            self.roles_are_known().await;
         };
         timeout(Duration::from_secs(5), all).await.is_ok()
     }

@@ -419,8 +419,11 @@ impl Gateway {
     pub(crate) fn later_stores(&self) -> &[Later] {
         &self.stores
     }
-    pub(crate) fn live_roles_are_stale(&self) -> bool {
-        self.stored_roles.as_ref().is_some_and(|stored| !stored.is_known())
+    /// Waits until the store of roles, where there is one, has been asked.
+    pub(crate) async fn roles_are_known(&self) {
+        if let Some(stored) = &self.stored_roles {
+            known(stored).await;
+        }
     }
     /// Who vouches for callers, where it is one alone.
     pub fn only_issuer(&self) -> Option<&str> {
@@ -549,14 +552,12 @@ impl Gateway {
         self.start_issuers(runtime);
         self.start_roles(runtime);
         if let Some(stored) = self.stored_roles.clone() {
-            let known = self.readiness.expect("roles".to_owned());
+            let ready = self.readiness.expect("roles".to_owned());
             let table = Arc::clone(self.table());
             runtime.spawn(async move {
-                while !stored.is_known() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+                known(&stored).await;
                 tell_unpermitted(&stored.current(), &table);
-                known.ready();
+                ready.ready();
             });
         }
         for store in &self.stores {
@@ -587,6 +588,13 @@ impl Gateway {
                 known.ready();
             });
         }
+    }
+}
+
+/// Waits until the store of these roles has been asked.
+async fn known(roles: &StoredRoles) {
+    while !roles.is_known() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -421,15 +421,12 @@ impl RoleStore for Later {
         ask_roles!(self, store, store.change(&base, &edits))
     }
     async fn changed(&self) {
-        let open = loop {
-            match self.opened() {
-                Ok((_, open)) => break open,
-                // Whoever follows asks as soon as there is somebody to ask.
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        let Some((_, open)) = self.open.get() else {
+            // Whoever follows asks as soon as there is somebody to ask.
+            while self.open.get().is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            if self.open.get().is_some() {
-                return;
-            }
+            return;
         };
         match &open.roles {
             Some(roles) => roles.changed().await,

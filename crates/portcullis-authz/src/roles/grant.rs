@@ -31,15 +31,10 @@ impl Reach<'_> {
     /// Whether it is for a resource.
     fn covers(self, identity: &Identity, resource: &Resource) -> bool {
         match self {
-            Self::Home => {
-                resource.tenant_name().is_none() || resource.tenant_name() == identity.tenant()
-            }
+            Self::Home => resource.is_at_home_in(identity.tenant()),
             Self::Bound(Scope::Everywhere) => true,
             Self::Bound(Scope::Tenant(tenant)) => resource.tenant_name() == Some(tenant),
-            Self::Bound(Scope::Path(above)) => resource.place().is_some_and(|path| {
-                path.strip_prefix(&**above)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            }),
+            Self::Bound(Scope::Path(above)) => resource.is_at(above),
         }
     }
     /// Whether it is for whatever a caller can ask for who names no object.
