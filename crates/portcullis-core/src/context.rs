@@ -11,8 +11,8 @@ use crate::problem::RenderProblem;
 use crate::request_id::X_REQUEST_ID;
 use crate::{
     AuthState, BodyLimit, ClientAddr, Clock, Connection, ConsumedCredentials, Deadline, Decision,
-    Destination, Dialect, Explain, Identity, Informational, Note, Problem, RequestId, Route,
-    Scheme, SecurityHeaders, Target, TraceContext,
+    Destination, Dialect, Explain, Identity, Informational, Note, Problem, QuotaUse, RequestId,
+    Route, Scheme, SecurityHeaders, Target, TraceContext,
 };
 
 /// What our layers know about one request: the one request extension.
@@ -62,7 +62,13 @@ struct Facts {
     /// Whoever decides about objects.
     authority: OnceLock<Arc<dyn Any + Send + Sync>>,
     object_checked: AtomicBool,
+    quotas: [OnceLock<QuotaUse>; QUOTAS],
+    /// What it has cost, as its endpoint says; the maximum is nothing said.
+    spent: AtomicU64,
 }
+
+/// Of how many quotas it is said what is left.
+const QUOTAS: usize = 3;
 
 /// Makes the getter and the setter of facts.
 macro_rules! facts {
@@ -136,6 +142,8 @@ impl Context {
             explain: OnceLock::new(),
             authority: OnceLock::new(),
             object_checked: AtomicBool::new(false),
+            quotas: [const { OnceLock::new() }; QUOTAS],
+            spent: AtomicU64::new(u64::MAX),
         }))
     }
 
@@ -277,6 +285,32 @@ impl Context {
     /// Says that the endpoint has asked who may do something with an object.
     pub fn set_object_checked(&self) {
         self.0.object_checked.store(true, Ordering::Relaxed);
+    }
+    /// What the caller has left of the quotas that count this request, outermost first; of at most three.
+    pub fn quotas(&self) -> impl Iterator<Item = &QuotaUse> {
+        self.0.quotas.iter().map_while(OnceLock::get)
+    }
+    /// Says what is left of a quota; whether there was a place for it.
+    pub fn add_quota(&self, quota: QuotaUse) -> bool {
+        let mut quota = Some(quota);
+        self.0.quotas.iter().any(|place| {
+            quota = quota.take().and_then(|quota| place.set(quota).err());
+            quota.is_none()
+        })
+    }
+    /// What the request has cost, in the units of the quota that settles by it, if its endpoint has said so.
+    pub fn spent(&self) -> Option<u64> {
+        Some(self.0.spent.load(Ordering::Relaxed)).filter(|units| *units != u64::MAX)
+    }
+    /// Adds to what the request has cost, as far as its endpoint knows: tokens of a language model, rows of a report. It counts until the body of the answer is
+    /// over.
+    pub fn spend(&self, units: u64) {
+        let add = |spent: u64| {
+            let before = if spent == u64::MAX { 0 } else { spent };
+            Some(before.saturating_add(units).min(u64::MAX - 1))
+        };
+        // It always says what comes next.
+        _ = self.0.spent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
     /// Asks the layers further in to note what they decide and why.
     pub fn start_explaining(&self) -> &Explain {

@@ -1,24 +1,26 @@
 //! The rate limit layer.
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context as Cx, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body as HttpBody;
 use portcullis_core::stack::{KnownCaller, Plan, Staged};
-use portcullis_core::{Body, BoxError, ConfigError, Context, Problem, Refusable, stage};
+use portcullis_core::{Body, BoxError, ConfigError, Context, stage};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::kinds::RATE_LIMITED;
-use crate::memory::{Memory, Slot, Who};
+use crate::fields::{self, Fields};
+use crate::future::RateLimitFuture;
+use crate::key::Asked;
+use crate::limiter::{Begun, Counts, Limiter, Named};
+use crate::memory::MOST_WINDOWS;
 use crate::option::Limits;
-use crate::quota::{Key, Quota, Rate};
+use crate::quota::Quota;
+use crate::stats::RateLimitStats;
 
 /// Applies [`RateLimit`]: counts requests against quotas, by the keys that its stage has.
 ///
@@ -31,43 +33,26 @@ use crate::quota::{Key, Quota, Rate};
 /// Used alone, without a route table, only quotas that stand everywhere count.
 ///
 /// # Cancellation
-/// A request counts when it is admitted, and stays counted when it is dropped.
+/// A request counts when the inner service is called, and stays counted when it is dropped. One that is dropped while it waits, or while a store is asked, gives
+/// back what it took; what a store was just being asked may stay counted.
 pub struct RateLimitLayer<S = stage::Limit> {
     quotas: Vec<Named>,
-    /// The number of the next quota.
-    next: u32,
-    capacity: usize,
-    // Made when the first request comes, and shared by the services of all clones.
-    state: Arc<OnceLock<State>>,
+    keys: usize,
+    fields: Fields,
+    /// Whether it was said that clients have no address.
+    warned: Arc<AtomicBool>,
     stage: PhantomData<fn() -> S>,
 }
 
-#[derive(Clone, Debug)]
-struct Named {
-    /// `None` counts everywhere.
-    name: Option<Arc<str>>,
-    quota: Quota,
-    rate: Rate,
-    /// Which of the counts are its own.
-    number: u32,
-}
-
-struct State {
-    memory: Memory,
-    /// Times are counted from the first request.
-    epoch: Instant,
-    warned: AtomicBool,
-}
-
 impl RateLimitLayer<stage::Limit> {
-    /// Counts in memory, behind authentication: by identity or by address.
+    /// Counts behind authentication: by identity, by tenant, or by whatever else there is.
     pub fn in_memory() -> Self {
         Self::empty()
     }
 }
 
 impl RateLimitLayer<stage::Shed> {
-    /// Counts in memory, before the route is known: everything that gets past the edge, by address. Also what no route
+    /// Counts before the route is known: everything that gets past the edge, by address or by a header. Also what no route
     /// answers, such as a scan for addresses.
     pub fn before_routing() -> Self {
         Self::empty()
@@ -75,7 +60,7 @@ impl RateLimitLayer<stage::Shed> {
 }
 
 impl RateLimitLayer<stage::PreLimit> {
-    /// Counts in memory, before authentication: by address. What no route answers (404, 405, OPTIONS) does not get
+    /// Counts before authentication: by what needs no identity. What no route answers (404, 405, OPTIONS) does not get
     /// here.
     pub fn before_authentication() -> Self {
         Self::empty()
@@ -86,86 +71,126 @@ impl<S> RateLimitLayer<S> {
     fn empty() -> Self {
         Self {
             quotas: Vec::new(),
-            next: 0,
-            capacity: 1_000_000,
-            state: Arc::default(),
+            keys: 1_000_000,
+            fields: Fields::default(),
+            warned: Arc::default(),
             stage: PhantomData,
         }
     }
-    /// Defines a quota for the routes that name it.
+    /// Defines a quota for the routes that name it. The name stands in answers, so it is plain ASCII, of 64 characters at most.
     #[must_use]
     pub fn quota(self, name: &str, quota: Quota) -> Self {
-        self.with(Some(name.into()), quota)
+        self.with(name.into(), false, quota)
     }
-    /// Defines a quota for every request that gets to this layer: see where its stage stands.
+    /// Defines a quota for every request that gets to this layer: see where its stage stands. Answers call it `everywhere`, and `everywhere-2` the second one.
     #[must_use]
     pub fn everywhere(self, quota: Quota) -> Self {
-        self.with(None, quota)
+        let name = match self.quotas.iter().filter(|named| named.everywhere).count() {
+            0 => "everywhere".into(),
+            others => format!("everywhere-{}", others + 1).into(),
+        };
+        self.with(name, true, quota)
     }
-    fn with(mut self, name: Option<Arc<str>>, quota: Quota) -> Self {
-        self.quotas.push(Named { name, quota, rate: quota.rate(), number: self.next });
-        self.next = self.next.wrapping_add(1);
-        // What was shared with clones counted other quotas.
-        self.state = Arc::default();
+    fn with(mut self, name: Arc<str>, everywhere: bool, quota: Quota) -> Self {
+        self.quotas.push(Named::new(name, everywhere, quota, self.keys));
         self
     }
-    /// How many keys are remembered at most. Default: a million, which take about 64 MB.
+    /// For how many keys each bound of a quota has room. Default: a million, which take 38 MB when they are all there; few keys take little, and there is always room for some
+    /// hundred. Where there are more, those go first that have nothing used up, then those that have used least.
     #[must_use]
-    pub fn capacity(self, keys: usize) -> Self {
-        Self { capacity: keys, state: Arc::default(), ..self }
+    pub fn capacity(mut self, keys: usize) -> Self {
+        self.keys = keys;
+        for named in &mut self.quotas {
+            named.counts = Arc::new(Counts::new(keys));
+        }
+        self
+    }
+    /// What answers say about quotas. Default: [`Fields::Standard`].
+    #[must_use]
+    pub fn fields(self, fields: Fields) -> Self {
+        Self { fields, ..self }
     }
 
-    /// Goes on where another layer has got to, which this one replaces: a quota that has the same name, rate and key there keeps its
-    /// counts, so that replacing a stack gives nobody a fresh start. The capacity stays that of the other.
+    /// Goes on where another layer has got to, which this one replaces: a quota that has the same name and key there keeps its
+    /// counts, so that replacing a stack gives nobody a fresh start, also where the quota allows more or less now.
     #[must_use]
     pub fn continuing(mut self, before: &Self) -> Self {
-        self.next = before.next;
         let mut known: Vec<_> = before.quotas.iter().collect();
         for named in &mut self.quotas {
-            let same = |old: &&Named| old.name == named.name && old.quota == named.quota;
+            let same = |old: &&Named| {
+                old.everywhere == named.everywhere
+                    && old.name == named.name
+                    && old.quota.key == named.quota.key
+            };
             if let Some(at) = known.iter().position(same) {
-                named.number = known.swap_remove(at).number;
-            } else {
-                named.number = self.next;
-                self.next = self.next.wrapping_add(1);
+                named.counts = Arc::clone(&known.swap_remove(at).counts);
             }
         }
-        self.capacity = before.capacity;
-        self.state = Arc::clone(&before.state);
         self
     }
 
-    fn check_quotas(&self, plan: &mut Plan, has_identity: bool) {
-        let names: Vec<_> = self.quotas.iter().filter_map(|quota| quota.name.clone()).collect();
+    /// What its quotas count about themselves, for `Metrics::with_source` of `portcullis-telemetry`: refusals, waits, calls to stores, memory. Labels are the names of quotas.
+    pub fn stats(&self) -> RateLimitStats {
+        let counts = self.quotas.iter().map(|named| (named.name.clone(), named.counts.clone()));
+        RateLimitStats::new(counts.collect())
+    }
+
+    fn check_quotas(&self, plan: &mut Plan, knows: Knows) {
+        let names = self.quotas.iter().filter(|named| !named.everywhere);
+        let names: Vec<_> = names.map(|named| Arc::clone(&named.name)).collect();
         for (at, name) in names.iter().enumerate() {
+            let place = format!("quota `{name}`");
             if names.iter().take(at).any(|other| other == name) {
-                plan.errors([ConfigError::new(
-                    format!("quota `{name}`"),
-                    "the name stands twice in one layer",
-                )]);
+                let message = "the name stands twice in one layer";
+                plan.errors([ConfigError::new(place.clone(), message)]);
+            }
+            if !fields::is_name(name) {
+                let message = "the name stands in answers: write it in plain ASCII, with 64 characters at most";
+                plan.errors([ConfigError::new(place, message)]);
             }
         }
-        for quota in
-            self.quotas.iter().filter(|named| named.quota.key() == Key::Identity && !has_identity)
-        {
-            let place = quota
-                .name
-                .as_ref()
-                .map_or("a quota that counts everywhere".to_owned(), |n| format!("quota `{n}`"));
-            let message = "it counts by identity, but stands before authentication: move it to `RateLimitLayer::in_memory()`";
-            plan.errors([ConfigError::new(place, message)]);
+        for named in &self.quotas {
+            let place = if named.everywhere {
+                "a quota that counts everywhere".to_owned()
+            } else {
+                format!("quota `{}`", named.name)
+            };
+            plan.errors(
+                mistakes(&named.quota, knows).map(|text| ConfigError::new(place.clone(), text)),
+            );
         }
         plan.reads::<Limits>(names);
     }
+}
+
+/// What is known where a layer stands.
+#[derive(Clone, Copy)]
+struct Knows {
+    identity: bool,
+    route: bool,
+}
+
+/// What is wrong with a quota where this is known.
+fn mistakes(quota: &Quota, knows: Knows) -> impl Iterator<Item = &'static str> {
+    let needs_identity = quota.needs_identity() && !knows.identity;
+    let needs_route = quota.key.needs_route() && !knows.route;
+    let most = quota.all_windows().map(|windows| windows.len()).max().unwrap_or(0);
+    [
+        needs_identity.then_some("it asks who is calling, but stands before authentication: move it to `RateLimitLayer::in_memory()`"),
+        needs_route.then_some("it counts by route, but stands before the route is known: move it to `before_authentication()`"),
+        (most > MOST_WINDOWS).then_some("it has more than eight bounds"),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 impl<S> Clone for RateLimitLayer<S> {
     fn clone(&self) -> Self {
         Self {
             quotas: self.quotas.clone(),
-            next: self.next,
-            capacity: self.capacity,
-            state: Arc::clone(&self.state),
+            keys: self.keys,
+            fields: self.fields,
+            warned: Arc::clone(&self.warned),
             stage: PhantomData,
         }
     }
@@ -173,16 +198,19 @@ impl<S> Clone for RateLimitLayer<S> {
 
 impl<S> fmt::Debug for RateLimitLayer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimitLayer").field("quotas", &self.quotas).finish_non_exhaustive()
+        let quotas = self.quotas.iter().map(|named| (&named.name, &named.quota));
+        f.debug_struct("RateLimitLayer")
+            .field("quotas", &quotas.collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 
 impl<S, St> Layer<S> for RateLimitLayer<St> {
     type Service = RateLimit<S>;
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { quotas, capacity, state, .. } = self;
-        let limiter =
-            Limiter { quotas: quotas.clone(), capacity: *capacity, state: Arc::clone(state) };
+        let Self { quotas, fields, warned, .. } = self;
+        let (quotas, warned) = (quotas.clone(), Arc::clone(warned));
+        let limiter = Limiter { quotas, fields: *fields, warned };
         RateLimit { inner, limiter: Arc::new(limiter) }
     }
 }
@@ -192,10 +220,12 @@ impl Staged for RateLimitLayer<stage::Shed> {
     type Needs = ();
     type Provides = ();
     fn check(&self, plan: &mut Plan) {
-        self.check_quotas(plan, false);
-        let named = self.quotas.iter().filter_map(|quota| quota.name.as_ref());
+        self.check_quotas(plan, Knows { identity: false, route: false });
+        let named = self.quotas.iter().filter(|named| !named.everywhere);
         let message = "it has a name, but stands before the route is known: move it to `before_authentication()`";
-        plan.errors(named.map(|name| ConfigError::new(format!("quota `{name}`"), message)));
+        plan.errors(
+            named.map(|named| ConfigError::new(format!("quota `{}`", named.name), message)),
+        );
     }
 }
 
@@ -204,7 +234,7 @@ impl Staged for RateLimitLayer<stage::PreLimit> {
     type Needs = ();
     type Provides = ();
     fn check(&self, plan: &mut Plan) {
-        self.check_quotas(plan, false);
+        self.check_quotas(plan, Knows { identity: false, route: true });
     }
 }
 
@@ -213,38 +243,32 @@ impl Staged for RateLimitLayer<stage::Limit> {
     type Needs = KnownCaller;
     type Provides = ();
     fn check(&self, plan: &mut Plan) {
-        self.check_quotas(plan, true);
+        self.check_quotas(plan, Knows { identity: true, route: true });
     }
 }
 
 /// Answers 429 with `Retry-After` to a request over a quota; the inner service is not called then.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RateLimit<S> {
     inner: S,
     limiter: Arc<Limiter>,
 }
 
-struct Limiter {
-    quotas: Vec<Named>,
-    capacity: usize,
-    state: Arc<OnceLock<State>>,
-}
-
-impl fmt::Debug for Limiter {
+impl<S: fmt::Debug> fmt::Debug for RateLimit<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limiter").field("quotas", &self.quotas).finish_non_exhaustive()
+        f.debug_struct("RateLimit").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
 impl<S, ReqBody, B> Service<Request<ReqBody>> for RateLimit<S>
 where
-    S: Service<Request<ReqBody>, Response = Response<B>>,
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Refusable<S::Future>;
+    type Future = RateLimitFuture<S, ReqBody>;
 
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -252,80 +276,18 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
-        match self.limiter.admit(&context) {
-            Ok(()) => Refusable::calling(self.inner.call(request)),
-            Err(problem) => Refusable::answered(problem.respond(&context)),
-        }
-    }
-}
-
-impl Limiter {
-    fn admit(&self, context: &Context) -> Result<(), Problem> {
-        let named = context.route().and_then(|route| route.options().get::<Limits>());
-        let now = context.clock().now();
-        let state = self.state.get_or_init(|| State::new(self.capacity, now));
-        let since = now.saturating_duration_since(state.epoch).as_nanos();
-        let now = u64::try_from(since).unwrap_or(u64::MAX);
-        let slot = |limit: &Named| Slot {
-            quota: limit.number,
-            who: state.who(limit.quota.key(), context),
+        let asked = Asked {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            context: &context,
         };
-        let counting = || self.quotas.iter().enumerate().filter(|(_, limit)| limit.counts(named));
-        for (quota, limit) in counting() {
-            let Err(wait) = state.memory.admit(slot(limit), limit.rate, now) else {
-                continue;
-            };
-            // A refused request costs nothing, and is told when all its quotas have room again.
-            for (_, limit) in counting().take_while(|(before, _)| *before < quota) {
-                state.memory.take_back(slot(limit), limit.rate);
+        match self.limiter.begin(&asked) {
+            Begun::Passed(admitted) => RateLimitFuture::calling(&mut self.inner, request, admitted),
+            Begun::Pending(admitted) => {
+                RateLimitFuture::deciding(&mut self.inner, request, admitted)
             }
-            let after = counting().skip_while(|(after, _)| *after <= quota);
-            let waits =
-                after.filter_map(|(_, limit)| state.memory.wait(slot(limit), limit.rate, now));
-            let wait = waits.fold(wait, Duration::max);
-            let name = limit.name.as_deref().unwrap_or("everywhere");
-            context.note("limit", || format!("over the quota `{name}`, {wait:?} too early"));
-            return Err(refusal(name, wait));
+            Begun::Refused(problem) => RateLimitFuture::refused(problem.respond(&context)),
         }
-        Ok(())
-    }
-}
-
-impl Named {
-    /// Whether a request to a route with these limits counts against this quota.
-    fn counts(&self, limits: Option<&Limits>) -> bool {
-        self.name.as_ref().is_none_or(|name| limits.is_some_and(|limits| limits.contains(name)))
-    }
-}
-
-/// 429, with the time to wait in whole seconds, rounded up.
-fn refusal(name: &str, wait: Duration) -> Problem {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let cause = format!("over the quota `{name}`");
-    Problem::new(RATE_LIMITED)
-        .header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
-        .cause(cause)
-        .retry_is_safe()
-}
-
-impl State {
-    fn new(capacity: usize, epoch: Instant) -> Self {
-        Self { memory: Memory::new(capacity), epoch, warned: AtomicBool::new(false) }
-    }
-    fn who(&self, key: Key, context: &Context) -> Who {
-        if let (Key::Identity, Some(identity)) = (key, context.identity()) {
-            return Who::Identity(identity.fingerprint());
-        }
-        if let Some(client) = context.client() {
-            return Who::Address(client.key().to_bits());
-        }
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "the address of the client is not known, so all such clients share one limit: let the server or \
-                 the adapter pass the peer's address on (axum: serve with connect info, and put `BridgeLayer` \
-                 outside of a layer that is used without a stack)"
-            );
-        }
-        Who::Unknown
     }
 }

@@ -1,195 +1,172 @@
-//! The counts, in memory: sharded, and bounded.
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+//! The counts of one quota, in memory.
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{LazyLock, OnceLock};
+use std::time::Instant;
 
-use crate::quota::Rate;
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
+use portcullis_core::Clock;
 
-const SHARDS: usize = 64;
+use crate::at_once::{AtOnce, Permit};
+use crate::cost::Price;
+use crate::key::{Asked, Key};
+use crate::quota::Window;
+use crate::rate::{Full, Rate, nanos};
+use crate::table::Table;
 
-/// What is counted: a quota, and who uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
-    pub(crate) quota: u32,
-    pub(crate) who: Who,
-}
+/// How many bounds a quota has at most.
+pub(crate) const MOST_WINDOWS: usize = 8;
 
-/// Who uses a quota: a number that is unique within its kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
-    Address(u128),
-    Identity(u128),
-    Unknown,
-}
-
-/// A slot with its hash: keyed, since a client can choose its address, and made once for shard and map together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Hashed {
-    hash: u64,
-    quota: u32,
-    kind: u8,
-    number: [u8; 16],
-}
-
-impl Hashed {
-    fn new(slot: Slot, hasher: &RandomState) -> Self {
-        let (kind, number) = match slot.who {
-            Who::Address(number) => (0, number),
-            Who::Identity(number) => (1, number),
-            Who::Unknown => (2, 0),
-        };
-        let place = u64::from(slot.quota) << 8 | u64::from(kind);
-        let hash = hasher.hash_one((place, number));
-        Self { hash, quota: slot.quota, kind, number: number.to_ne_bytes() }
-    }
-}
-
-impl Hash for Hashed {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// Hands on the hash that a slot has already.
-#[derive(Clone, Copy, Debug, Default)]
-struct HandOn(u64);
-
-impl Hasher for HandOn {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a slot writes its hash only");
-    }
-}
-
-/// For each slot, until when its requests have taken up time.
-#[derive(Debug)]
+/// The counts of one quota, in memory. Each bound has its own.
 pub(crate) struct Memory {
-    hasher: RandomState,
-    shards: Vec<Mutex<Shard>>,
-    per_shard: usize,
+    /// How many keys are remembered at most.
+    keys: usize,
+    hasher: SeedableRandomState,
+    /// When time begins for it: with the first request.
+    epoch: OnceLock<Instant>,
+    tables: [OnceLock<Table>; MOST_WINDOWS],
+    under_way: [OnceLock<AtOnce>; MOST_WINDOWS],
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    used_until: HashMap<Hashed, u64, BuildHasherDefault<HandOn>>,
-    /// How many slots have come since the last sweep.
-    inserted: usize,
+/// What is left of one bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Which bound it is.
+    pub(crate) window: usize,
+    pub(crate) limit: u64,
+    pub(crate) remaining: u64,
+    /// Nanoseconds until there is more.
+    pub(crate) reset: u64,
+}
+
+impl Left {
+    pub(crate) fn of(window: usize, rate: Rate, ahead: u64) -> Self {
+        Self {
+            window,
+            limit: rate.at_once(),
+            remaining: rate.room(ahead),
+            reset: rate.reset(ahead),
+        }
+    }
+    pub(crate) fn at_once(window: usize, most: u32, remaining: u32) -> Self {
+        Self { window, limit: most.into(), remaining: remaining.into(), reset: 0 }
+    }
+    /// The one of which less is left.
+    pub(crate) fn tighter(self, other: Self) -> Self {
+        let less = u128::from(other.remaining) * u128::from(self.limit)
+            < u128::from(self.remaining) * u128::from(other.limit);
+        if less { other } else { self }
+    }
+}
+
+/// A moment, as a request sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Now<'a> {
+    pub(crate) at: Instant,
+    pub(crate) clock: &'a Clock,
 }
 
 impl Memory {
-    /// Holds about `capacity` slots at most.
-    pub(crate) fn new(capacity: usize) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { hasher: RandomState::new(), shards, per_shard: capacity.div_ceil(SHARDS).max(1) }
-    }
-
-    /// Counts a request at `now` against `slot`. An error says how long until it could go on.
-    pub(crate) fn admit(&self, slot: Slot, rate: Rate, now: u64) -> Result<(), Duration> {
-        let slot = Hashed::new(slot, &self.hasher);
-        let mut shard = self.shard(slot);
-        if let Some(used_until) = shard.used_until.get_mut(&slot) {
-            *used_until = rate.admit(*used_until, now)?;
-            return Ok(());
-        }
-        let used_until = rate.admit(0, now)?;
-        if shard.used_until.len() >= self.per_shard {
-            shard.make_room(self.per_shard, now);
-        }
-        shard.inserted += 1;
-        shard.used_until.insert(slot, used_until);
-        Ok(())
-    }
-
-    /// How long until a request at `now` could go on; it is not counted.
-    pub(crate) fn wait(&self, slot: Slot, rate: Rate, now: u64) -> Option<Duration> {
-        let slot = Hashed::new(slot, &self.hasher);
-        let used_until = self.shard(slot).used_until.get(&slot).copied().unwrap_or_default();
-        rate.admit(used_until, now).err()
-    }
-
-    /// Takes back one request that was counted against `slot`.
-    pub(crate) fn take_back(&self, slot: Slot, rate: Rate) {
-        let slot = Hashed::new(slot, &self.hasher);
-        if let Some(used_until) = self.shard(slot).used_until.get_mut(&slot) {
-            *used_until = rate.take_back(*used_until);
+    pub(crate) fn new(keys: usize) -> Self {
+        static SEED: LazyLock<SharedSeed> =
+            LazyLock::new(|| SharedSeed::from_u64(RandomState::new().hash_one(0)));
+        let hasher = SeedableRandomState::with_seed(RandomState::new().hash_one(1), &SEED);
+        Self {
+            keys,
+            hasher,
+            epoch: OnceLock::new(),
+            tables: Default::default(),
+            under_way: Default::default(),
         }
     }
 
-    fn shard(&self, slot: Hashed) -> MutexGuard<'_, Shard> {
-        // The map looks at the lowest bits and the highest seven; these lie between.
-        let shard = usize::try_from(slot.hash >> 40).unwrap_or_default() % SHARDS;
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "there are as many shards as the remainder has values"
-        )]
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    /// The number of a key. Two keys share one, and so their counts, with a chance of 1 in 2^64.
+    pub(crate) fn number(&self, key: &Key, asked: &Asked<'_>) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        key.parts(asked, &mut |part| part.hash(&mut hasher));
+        hasher.finish()
     }
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap().used_until.len()).sum()
-    }
-}
-
-impl Shard {
-    /// Forgets who has nothing used up any more; if that does not help, of a few the one that has used least.
-    fn make_room(&mut self, capacity: usize, now: u64) {
-        // A sweep looks at every slot, so it has to be paid for: by as many inserts as half of what it looks at.
-        if self.inserted * 2 >= capacity {
-            self.inserted = 0;
-            self.used_until.retain(|_, used_until| *used_until > now);
-        }
-        if self.used_until.len() >= capacity {
-            let least = self.used_until.iter().take(8).min_by_key(|(_, used_until)| **used_until);
-            if let Some(slot) = least.map(|(slot, _)| *slot) {
-                self.used_until.remove(&slot);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::quota::per_second;
-
-    fn slot(who: u64) -> Slot {
-        Slot { quota: 0, who: Who::Identity(who.into()) }
+    /// Nanoseconds since time began, at least one.
+    pub(crate) fn time(&self, at: Instant) -> u64 {
+        let epoch = *self.epoch.get_or_init(|| at);
+        nanos(at.saturating_duration_since(epoch)) + 1
     }
 
-    #[test]
-    fn a_million_strangers_fit_and_the_hot_key_stays_counted() {
-        let memory = Memory::new(1_000);
-        let rate = per_second(5).rate();
-        let hot = slot(u64::MAX);
-        for _ in 0..5 {
-            memory.admit(hot, rate, 1).unwrap();
-        }
-        for stranger in 0..100_000 {
-            memory.admit(slot(stranger), rate, 1).unwrap();
-            assert!(
-                memory.admit(hot, rate, 1).is_err(),
-                "the hot key was forgotten after {stranger}"
-            );
-        }
-        assert!(memory.len() <= 1_024, "{}", memory.len());
+    /// Counts a request against one bound.
+    pub(crate) fn admit(
+        &self,
+        (window, rate): (usize, Rate),
+        who: u64,
+        now: Now<'_>,
+        price: Price,
+        patience: u64,
+    ) -> Result<(Left, u64), Full> {
+        let Some(table) = self.table(window) else { return Ok((Left::of(window, rate, 0), 0)) };
+        let mut time = self.time(now.at);
+        let is = table.change(who, time, |used_until| {
+            rate.admit(used_until, time, price, patience).or_else(|_| {
+                // Others may have come in the meantime, who looked at the clock later: nobody is refused by a time that is over.
+                time = self.time(now.clock.now());
+                rate.admit(used_until, time, price, patience)
+            })
+        })?;
+        let ahead = is.saturating_sub(time);
+        Ok((Left::of(window, rate, ahead), rate.early(is, time)))
     }
-
-    #[test]
-    fn threads_together_admit_exactly_the_quota() {
-        let memory = Memory::new(1_000);
-        let rate = per_second(1_000).rate();
-        let admitted: usize = std::thread::scope(|scope| {
-            let one = || (0..1_000).filter(|_| memory.admit(slot(7), rate, 1).is_ok()).count();
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    /// What is left, and how long a request would have to wait.
+    pub(crate) fn look(
+        &self,
+        (window, rate): (usize, Rate),
+        who: u64,
+        now: Now<'_>,
+        price: Price,
+    ) -> (Left, Option<Full>) {
+        let time = self.time(now.at);
+        let used_until = self.table(window).and_then(|table| table.get(who)).unwrap_or_default();
+        let left = Left::of(window, rate, rate.ahead(used_until, time));
+        (left, rate.admit(used_until, time, price, 0).err())
+    }
+    /// Counts so many units more, or fewer, whether there is room or not.
+    pub(crate) fn settle(&self, (window, rate): (usize, Rate), who: u64, at: Instant, units: i64) {
+        let Some(table) = self.table(window) else { return };
+        let (time, by) = (self.time(at), rate.nanos_of(units.unsigned_abs()));
+        // It always may.
+        _ = table.change(who, time, |used_until| {
+            Ok::<_, ()>(if units < 0 {
+                // What was taken a moment ago is ahead of now, unless time has passed over it.
+                used_until.saturating_sub(by)
+            } else {
+                used_until.max(time).saturating_add(by)
+            })
         });
-        assert_eq!(admitted, 1_000);
+    }
+    /// Lets a request be one of so many under way.
+    pub(crate) fn enter(&self, window: usize, most: u32, who: u64) -> Option<(Permit, u32)> {
+        self.under_way.get(window)?.get_or_init(AtOnce::default).enter(who, most)
+    }
+
+    fn table(&self, window: usize) -> Option<&Table> {
+        Some(self.tables.get(window)?.get_or_init(|| Table::new(self.keys)))
+    }
+    /// How many bytes the counts take, and take at most.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let made = self.tables.iter().filter_map(OnceLock::get);
+        made.fold((0, 0), |(bytes, most), table| (bytes + table.bytes(), most + table.most_bytes()))
+    }
+}
+
+/// The bounds that are rates, each with its place.
+pub(crate) fn rates(windows: &[Window]) -> impl Iterator<Item = (usize, Rate)> {
+    windows.iter().enumerate().filter_map(|(at, window)| match window {
+        Window::Rate(rate) => Some((at, *rate)),
+        Window::AtOnce(_) => None,
+    })
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("keys", &self.keys).finish_non_exhaustive()
     }
 }

@@ -36,7 +36,7 @@ async fn main() -> std::io::Result<()> {
         println!("curl -i 'http://{here}/books/7'");
         println!("# a path that could be read in two ways -> 400 target-invalid");
         println!("curl -i --path-as-is 'http://{here}/books/..%2f7'");
-        println!("# more than five at once -> 429 rate-limited");
+        println!("# more than five at once -> 429 quota-exceeded");
         println!("for i in $(seq 6); do curl -i 'http://{here}/'; done");
     }
     // Without connect info nobody knows the client's address, and all clients share one limit.
@@ -66,7 +66,7 @@ mod tests {
             assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         }
         let refused = from(client.get("/"), [192, 0, 2, 1]).send().await;
-        refused.assert_status(429).assert_problem("rate-limited");
+        refused.assert_status(429).assert_problem("quota-exceeded");
         from(client.get("/"), [192, 0, 2, 2]).send().await.assert_status(200);
     }
 

@@ -111,7 +111,7 @@ pub const TRIES: [Try; 20] = [
         key: Some("carl"),
         json: Some(ORDER),
         times: 6,
-        ..refused("more than five orders a minute", "/orders", 429, "rate-limited")
+        ..refused("more than five orders a minute", "/orders", 429, "quota-exceeded")
     },
 ];
 

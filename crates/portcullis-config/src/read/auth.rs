@@ -172,8 +172,8 @@ pub(super) fn limits(tables: &[(String, Table<'_>)]) -> Quotas {
         let key = table.word("key", &["address", "identity"]).unwrap_or("address");
         quotas.names.insert(name.clone());
         let Some(mut quota) = rate.map(|rate| rate.value) else { continue };
-        if let Some(burst) = burst.and_then(|burst| u32::try_from(burst.value).ok()) {
-            quota = quota.burst(burst);
+        if let Some(burst) = burst {
+            quota = quota.burst(burst.value);
         }
         // Each at the earliest stage that has its key.
         if key == "identity" {
@@ -188,7 +188,7 @@ pub(super) fn limits(tables: &[(String, Table<'_>)]) -> Quotas {
 fn rate(text: &str) -> Result<Quota, String> {
     let wrong = || format!("`{text}` is no rate: write `100/s`, `60/min` or `1000/h`");
     let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let number: u32 = number.trim().parse().map_err(|_| wrong())?;
+    let number: u64 = number.trim().parse().map_err(|_| wrong())?;
     if number == 0 {
         return Err("a rate of 0 lets nobody through: leave the route out instead".to_owned());
     }

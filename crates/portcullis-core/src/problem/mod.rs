@@ -23,15 +23,23 @@ pub struct ProblemKind {
     slug: &'static str,
     status: StatusCode,
     title: &'static str,
+    registry: &'static str,
 }
+
+/// Where kinds are described that others know too: the registry of problem types at IANA (RFC 9457, section 4.2).
+pub const IANA_REGISTRY: &str = "https://iana.org/assignments/http-problem-types#";
 
 impl ProblemKind {
     /// A kind with a short name (or, for an application's own, the whole URI of its `type`), the status that
     /// it answers with, and a title for people.
     pub const fn new(slug: &'static str, status: StatusCode, title: &'static str) -> Self {
-        Self { slug, status, title }
+        Self { slug, status, title, registry: REGISTRY }
     }
-    /// The short name, such as `rate-limited`. It also stands in logs and metrics.
+    /// A kind whose `type` is one that others know too: by its name in the registry of IANA.
+    pub const fn registered(slug: &'static str, status: StatusCode, title: &'static str) -> Self {
+        Self { slug, status, title, registry: IANA_REGISTRY }
+    }
+    /// The short name, such as `quota-exceeded`. It also stands in logs and metrics.
     pub const fn slug(&self) -> &'static str {
         self.slug
     }
@@ -48,7 +56,7 @@ impl ProblemKind {
         if self.slug.contains(':') {
             self.slug.into()
         } else {
-            format!("{REGISTRY}{}", self.slug).into()
+            format!("{}{}", self.registry, self.slug).into()
         }
     }
 }

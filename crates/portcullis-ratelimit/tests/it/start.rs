@@ -27,14 +27,14 @@ fn told(before: Before, behind: Behind, names: &[&str]) -> Vec<String> {
 /// What is told about a quota that counts by identity where nobody is known yet.
 fn mistaken(place: &str) -> String {
     format!(
-        "{place}: it counts by identity, but stands before authentication: move it to `RateLimitLayer::in_memory()`"
+        "{place}: it asks who is calling, but stands before authentication: move it to `RateLimitLayer::in_memory()`"
     )
 }
 
 #[test]
 fn what_is_sound_starts_and_what_is_not_is_told() {
     let (before, behind) = (RateLimitLayer::before_authentication, RateLimitLayer::in_memory);
-    let (address, identity) = (per_hour(1).by(Key::Address), per_hour(1).by(Key::Identity));
+    let (address, identity) = (|| per_hour(1).by(Key::Address), || per_hour(1).by(Key::Identity));
     let (a, everywhere) = (mistaken("quota `a`"), mistaken("a quota that counts everywhere"));
     let twice = "quota `a`: the name stands twice in one layer";
     let none: &[&str] = &[];
@@ -42,23 +42,23 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
         ("no quota", before(), behind(), &[], none),
         (
             "each where it belongs",
-            before().quota("a", address),
-            behind().quota("b", identity),
+            before().quota("a", address()),
+            behind().quota("b", identity()),
             &["a", "b"],
             none,
         ),
-        ("by address behind authentication", before(), behind().everywhere(address), &[], none),
+        ("by address behind authentication", before(), behind().everywhere(address()), &[], none),
         (
             "one name in two layers",
-            before().quota("a", address),
-            behind().quota("a", identity),
+            before().quota("a", address()),
+            behind().quota("a", identity()),
             &["a"],
             none,
         ),
-        ("a quota that nobody names", before().quota("a", address), behind(), &[], none),
+        ("a quota that nobody names", before().quota("a", address()), behind(), &[], none),
         (
             "a name twice",
-            before().quota("a", address).quota("a", address),
+            before().quota("a", address()).quota("a", address()),
             behind(),
             &["a"],
             &[twice],
@@ -66,22 +66,28 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
         (
             "three times",
             before(),
-            behind().quota("a", identity).quota("a", address).quota("a", address),
+            behind().quota("a", identity()).quota("a", address()).quota("a", address()),
             &[],
             &[twice],
         ),
-        ("everywhere twice", before().everywhere(address).everywhere(address), behind(), &[], none),
+        (
+            "everywhere twice",
+            before().everywhere(address()).everywhere(address()),
+            behind(),
+            &[],
+            none,
+        ),
         (
             "by identity before authentication",
-            before().quota("a", identity).everywhere(identity),
+            before().quota("a", identity()).everywhere(identity()),
             behind(),
             &["a"],
             &[&a, &everywhere],
         ),
         (
             "a name that nobody defines",
-            before().quota("a", address),
-            behind().quota("b", identity),
+            before().quota("a", address()),
+            behind().quota("b", identity()),
             &["c"],
             &["route `GET /`: no limit is called `c` (defined: `a`, `b`)"],
         ),
@@ -94,7 +100,7 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
         ),
         (
             "all at once",
-            before().quota("a", identity).quota("a", address),
+            before().quota("a", identity()).quota("a", address()),
             behind(),
             &["a", "b", "c"],
             &[twice, &a, "`b`", "`c`"],

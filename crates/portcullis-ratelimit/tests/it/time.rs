@@ -22,7 +22,7 @@ async fn after(client: &TestClient<RateLimit<Endpoint>>, time: &FakeTime, nanos:
     if answer.status() == 200 {
         return OK;
     }
-    answer.assert_status(429).assert_problem("rate-limited");
+    answer.assert_status(429).assert_problem("quota-exceeded");
     answer.header("retry-after").unwrap().parse().unwrap()
 }
 
@@ -77,7 +77,7 @@ async fn a_burst_then_one_each_interval_and_whole_seconds_to_wait() {
     ];
     for (what, quota, steps) in rows {
         let time = FakeTime::new();
-        let client = client_of(&everywhere(quota), &time);
+        let client = client_of(&everywhere(quota.clone()), &time);
         for (step, (wait, want)) in steps.iter().enumerate() {
             assert_eq!(after(&client, &time, *wait).await, *want, "{what}, step {step}");
         }
@@ -90,7 +90,7 @@ async fn whoever_waits_as_told_is_let_in() {
         [per_second(3).burst(1), per_minute(7), per_minute(40).burst(2), per_hour(11).burst(1)]
     {
         let time = FakeTime::new();
-        let client = client_of(&everywhere(quota), &time);
+        let client = client_of(&everywhere(quota.clone()), &time);
         let (mut wait, mut refused) = (0, 0);
         for _ in 0..50 {
             let told = after(&client, &time, wait * SECOND).await;

@@ -58,7 +58,7 @@ async fn they_share_one_bucket_and_one_warning() {
     client.get("/").send().await.assert_status(200);
     // A connection without an address, as on a Unix socket.
     client.get("/").connection(Connection::new(None)).send().await.assert_status(200);
-    client.get("/").send().await.assert_status(429).assert_problem("rate-limited");
+    client.get("/").send().await.assert_status(429).assert_problem("quota-exceeded");
     client_of(&layer.clone(), &time).get("/").send().await.assert_status(429);
     // Whose address is known is not one of them.
     client.get("/").peer(peer("192.0.2.1")).send().await.assert_status(200);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{Extensions, HeaderMap, StatusCode};
 use portcullis_core::Problem;
-use portcullis_core::problem::REGISTRY;
+use portcullis_core::problem::{IANA_REGISTRY, REGISTRY};
 use serde_json::Value;
 
 use super::Asked;
@@ -118,7 +118,8 @@ fn slug(head: &Parts, body: &Bytes) -> Option<String> {
     let json = Some(body).filter(|_| is_problem_json(&head.headers));
     let json = json.and_then(|body| serde_json::from_slice::<Value>(body).ok());
     if let Some(uri) = json.as_ref().and_then(|json| json.get("type")?.as_str()) {
-        return Some(uri.strip_prefix(REGISTRY).unwrap_or(uri).to_owned());
+        let slug = [REGISTRY, IANA_REGISTRY].iter().find_map(|registry| uri.strip_prefix(registry));
+        return Some(slug.unwrap_or(uri).to_owned());
     }
     head.extensions.get::<Problem>().map(|problem| problem.kind().slug().to_owned())
 }

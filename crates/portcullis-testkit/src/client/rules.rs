@@ -1,5 +1,6 @@
 //! What an answer may contain.
 use http::HeaderName;
+use portcullis_core::problem::{IANA_REGISTRY, REGISTRY};
 
 /// What an answer may contain beyond what every answer may.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +41,8 @@ fn headers() -> impl Iterator<Item = &'static str> {
     HEADERS.iter().flat_map(|line| line.split(' '))
 }
 
-/// The members that RFC 9457 defines.
-const MEMBERS: &[&str] = &["type", "title", "status", "detail", "instance"];
+/// The members that RFC 9457 defines, and the RateLimit draft.
+const MEMBERS: &[&str] = &["type", "title", "status", "detail", "instance", "violated-policies"];
 
 impl Rules {
     #[track_caller]
@@ -65,8 +66,9 @@ impl Rules {
         MEMBERS.contains(&name) || self.members.iter().any(|allowed| allowed == name)
     }
     pub(super) fn type_is_allowed(&self, uri: &str) -> bool {
-        let ours = uri.strip_prefix(portcullis_core::problem::REGISTRY).is_some_and(is_slug);
-        ours || self.types.iter().any(|prefix| uri.starts_with(prefix))
+        let is_in = |registry| uri.strip_prefix(registry).is_some_and(is_slug);
+        [REGISTRY, IANA_REGISTRY].into_iter().any(is_in)
+            || self.types.iter().any(|prefix| uri.starts_with(prefix))
     }
     pub(super) fn foreign_errors(&self) -> bool {
         self.foreign_errors
@@ -95,9 +97,10 @@ mod tests {
     fn a_type_is_of_the_registry_or_of_the_application() {
         let mut rules = Rules::default();
         rules.allow_problems("https://shop.example/problems/");
-        let ours = |slug: &str| format!("{}{slug}", portcullis_core::problem::REGISTRY);
+        let ours = |slug: &str| format!("{REGISTRY}{slug}");
         for (uri, want) in [
             (ours("rate-limited"), true),
+            (format!("{IANA_REGISTRY}quota-exceeded"), true),
             (ours(""), false),
             (ours("Rate_limited"), false),
             (ours("rate-"), false),

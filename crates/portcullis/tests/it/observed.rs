@@ -109,7 +109,7 @@ const ROWS: [Row; 11] = [
         "/limited",
         "k-carl",
         2,
-        ["/limited", CARL, "", "rate-limited", "over the quota `one`", "429", "complete"],
+        ["/limited", CARL, "", "quota-exceeded", "over the quota `one`", "429", "complete"],
     ),
     (
         "/panics",

@@ -85,14 +85,14 @@ fn every_line_that_it_prints_gives_what_it_says() {
     let metrics = ask(&shop.metrics, "GET", "/metrics", "", "");
     assert!(
         metrics.contains(
-            "portcullis_problems_total{http_route=\"/orders\",problem=\"rate-limited\"} "
+            "portcullis_problems_total{http_route=\"/orders\",problem=\"quota-exceeded\"} "
         ),
         "{metrics}"
     );
 
     // What it prints is made of the same list.
     let mut printed = String::new();
-    while !printed.contains("rate-limited\nfor i in") {
+    while !printed.contains("quota-exceeded\nfor i in") {
         assert!(shop.lines.read_line(&mut printed).unwrap() > 0, "{printed}");
     }
     for tried in &TRIES {

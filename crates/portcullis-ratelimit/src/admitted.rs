@@ -1,0 +1,248 @@
+//! A request that quotas have let through, until its answer is over.
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::Body as _;
+use portcullis_core::{Body, Context, End, Watch};
+use smallvec::SmallVec;
+use tokio::runtime::Handle;
+
+use crate::cost::{Cost, Price};
+use crate::fields::{self, Fields};
+use crate::limiter::{Limiter, Named, Permits, signed};
+use crate::memory::{Left, rates};
+use crate::quota::Windows;
+use crate::store::Take;
+
+/// A request that quotas have let through. What it took is given back when it is dropped before it was [`called`](Self::called).
+pub(crate) struct Admitted {
+    limiter: Arc<Limiter>,
+    pub(crate) context: Context,
+    pub(crate) held: SmallVec<[Held; 2]>,
+    phase: Phase,
+    /// How many bytes of the answer have passed.
+    bytes: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The inner service has not been called.
+    Before,
+    /// It has, and what it cost is not settled.
+    Called,
+    Over,
+}
+
+/// What a request has of one quota.
+pub(crate) struct Held {
+    pub(crate) quota: usize,
+    /// Whose it is, in this process and in others.
+    pub(crate) who: u64,
+    pub(crate) digest: [u8; 16],
+    /// Whose bounds these are.
+    pub(crate) which: Option<usize>,
+    pub(crate) windows: Windows,
+    pub(crate) place: Place,
+    pub(crate) price: Price,
+    /// How many units it has taken.
+    pub(crate) units: u64,
+    /// Of the bound of which the least is left.
+    pub(crate) left: Option<Left>,
+    /// How many nanoseconds it has to wait.
+    pub(crate) early: u64,
+    pub(crate) degraded: bool,
+    /// Of how many shares it was counted in one.
+    pub(crate) shares: u64,
+    pub(crate) permits: Permits,
+}
+
+/// Where it was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Memory,
+    Lease,
+    Store,
+    /// The store has yet to be asked.
+    Unasked,
+    Nowhere,
+}
+
+impl Admitted {
+    pub(crate) fn new(limiter: &Arc<Limiter>, context: &Context) -> Self {
+        Self {
+            limiter: Arc::clone(limiter),
+            context: context.clone(),
+            held: SmallVec::new(),
+            phase: Phase::Before,
+            bytes: 0,
+        }
+    }
+    pub(crate) fn limiter(&self) -> &Arc<Limiter> {
+        &self.limiter
+    }
+
+    /// Says that the inner service is called now: what was taken stays taken.
+    pub(crate) fn called(&mut self) {
+        self.phase = Phase::Called;
+        for held in &self.held {
+            let Some(named) = self.limiter.quotas.get(held.quota) else { continue };
+            if let Some(shown) = held.shown(named).filter(|_| !named.quota.shadow) {
+                self.context.add_quota(shown);
+            }
+        }
+    }
+
+    /// The answer of the inner service. Until its body is over the request counts as one under way.
+    pub(crate) fn answer(mut self, mut response: Response<Body>) -> Response<Body> {
+        let fields = self.limiter.fields;
+        if fields != Fields::Off {
+            self.write_fields(response.headers_mut(), String::new(), fields);
+        }
+        self.settle_by_head(response.status(), response.headers());
+        let lasts = self.held.iter().any(|held| {
+            let named = self.limiter.quotas.get(held.quota);
+            !held.permits.is_empty()
+                || named.is_some_and(|named| named.quota.cost.waits_for_the_end())
+        });
+        if !lasts {
+            self.phase = Phase::Over;
+            return response;
+        }
+        if response.body().is_end_stream() {
+            self.settle_at_end();
+            return response;
+        }
+        response.map(|body| body.watched(self))
+    }
+
+    /// Adds what is left behind these items.
+    pub(crate) fn write_fields(&self, headers: &mut HeaderMap, mut items: String, fields: Fields) {
+        let mut tightest: Option<Left> = None;
+        for held in &self.held {
+            let Some(named) = self.limiter.quotas.get(held.quota) else { continue };
+            let Some(left) = held.left.filter(|_| !named.quota.shadow) else { continue };
+            named.add_policy(headers, held.which, &held.windows);
+            items.reserve(named.item.len() + 48);
+            fields::item(&mut items, (&named.name, &named.item), left, held.degraded);
+            tightest = Some(tightest.map_or(left, |known| known.tighter(left)));
+        }
+        if items.is_empty() {
+            return;
+        }
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(items)) {
+            headers.append(fields::RATELIMIT, value);
+        }
+        if let (Fields::WithLegacy, Some(left)) = (fields, tightest) {
+            fields::legacy(headers, left);
+        }
+    }
+
+    fn settle_by_head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        for held in &self.held {
+            let Some(named) = self.limiter.quotas.get(held.quota) else { continue };
+            match &named.quota.cost {
+                Cost::SettledBy { header, .. } => {
+                    let units = headers.get(header).and_then(|value| value.to_str().ok());
+                    if let Some(units) = units.and_then(|units| units.trim().parse().ok()) {
+                        self.settle(named, held, units);
+                    }
+                }
+                Cost::Refusals
+                    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) =>
+                {
+                    self.settle(named, held, 1);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// By what is known when nothing more comes.
+    fn settle_at_end(&mut self) {
+        self.phase = Phase::Over;
+        for held in &self.held {
+            let Some(named) = self.limiter.quotas.get(held.quota) else { continue };
+            match &named.quota.cost {
+                Cost::Settled { .. } => {
+                    if let Some(units) = self.context.spent() {
+                        self.settle(named, held, units);
+                    }
+                }
+                Cost::Bytes => {
+                    self.settle(named, held, held.price.takes.saturating_add(self.bytes));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts what it was in place of what was taken.
+    fn settle(&self, named: &Named, held: &Held, units: u64) {
+        let more = signed(units).saturating_sub(signed(held.units));
+        if more == 0 {
+            return;
+        }
+        match held.place {
+            Place::Memory => {
+                let at = self.context.clock().now();
+                for (window, rate) in rates(&held.windows) {
+                    let rate = if held.shares > 1 { rate.share(held.shares) } else { rate };
+                    named.counts.memory.settle((window, rate), held.who, at, more);
+                }
+            }
+            Place::Lease if more < 0 => {
+                named.counts.leases.of(held.who).put_back(more.unsigned_abs());
+            }
+            Place::Lease | Place::Store => settle_in_store(named, held, more),
+            Place::Unasked | Place::Nowhere => {}
+        }
+    }
+
+    fn give_back(&self) {
+        for held in &self.held {
+            if let Some(named) = self.limiter.quotas.get(held.quota) {
+                self.settle(named, held, 0);
+            }
+        }
+    }
+}
+
+/// Tells the store, and waits for nobody.
+fn settle_in_store(named: &Named, held: &Held, more: i64) {
+    let (Some(shared), Ok(runtime)) = (named.quota.shared.clone(), Handle::try_current()) else {
+        return;
+    };
+    let takes: Vec<_> = rates(&held.windows)
+        .filter_map(|(window, rate)| {
+            let quota = Arc::clone(named.in_store.get(window)?);
+            Some(Take::new(quota, held.digest, rate, 0))
+        })
+        .collect();
+    runtime.spawn(async move {
+        for take in &takes {
+            shared.store().settle(take, more).await;
+        }
+    });
+}
+
+impl Watch for Admitted {
+    fn data(&mut self, data: &Bytes) {
+        self.bytes = self.bytes.saturating_add(data.len() as u64);
+    }
+    fn end(&mut self, _: End) {
+        self.settle_at_end();
+        // Those that are under way are one less now, also where the body is kept.
+        self.held.clear();
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        match self.phase {
+            Phase::Before => self.give_back(),
+            Phase::Called => self.settle_at_end(),
+            Phase::Over => {}
+        }
+    }
+}
