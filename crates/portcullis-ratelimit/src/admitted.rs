@@ -199,7 +199,7 @@ impl Admitted {
         }
     }
 
-    fn give_back(&self) {
+    pub(crate) fn give_back(&self) {
         for held in &self.held {
             if let Some(named) = self.limiter.quotas.get(held.quota) {
                 self.settle(named, held, 0);

@@ -156,7 +156,7 @@ fn without(
         let quota = held.quota;
         let Some(named) = limiter.quotas.get(quota) else { continue };
         let Some(shared) = &named.quota.shared else { continue };
-        let held = named.decide_without(shared, held, now).map_err(|refusal| (quota, refusal))?;
+        let held = named.without_store(shared, held, now).map_err(|refusal| (quota, refusal))?;
         admitted.held.push(held);
     }
     Ok(())
@@ -186,7 +186,7 @@ async fn lease(
         }
         Drawn::Ask if lease.failures() != failures => {
             // Whoever asked before has waited in vain already.
-            return named.decide_without(shared, held, now);
+            return named.without_store(shared, held, now);
         }
         Drawn::Ask => {}
     }
@@ -198,7 +198,7 @@ async fn lease(
     let Ok(taken) = taken else {
         named.counts.stats.failed.more();
         lease.failed();
-        return named.decide_without(shared, held, now);
+        return named.without_store(shared, held, now);
     };
     named.use_lease(&lease, held, &taken, size, now)
 }

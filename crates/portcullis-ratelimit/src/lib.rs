@@ -7,6 +7,7 @@ mod cost;
 mod decide;
 mod fields;
 mod future;
+mod handle;
 mod key;
 pub mod kinds;
 mod layer;
@@ -24,6 +25,7 @@ mod table;
 
 pub use fields::Fields;
 pub use future::RateLimitFuture;
+pub use handle::{Pass, Throttle};
 pub use key::{Asked, Key, KeyFn};
 pub use layer::{RateLimit, RateLimitLayer};
 pub use option::{LimitExt, Limits};

@@ -87,10 +87,7 @@ pub(crate) enum Begun {
 }
 
 /// What becomes of a request by one quota.
-enum Counted {
-    Held(Held),
-    Refused(Refusal),
-}
+type Counted = Result<Held, Refusal>;
 
 impl Counts {
     pub(crate) fn new(keys: usize) -> Self {
@@ -131,7 +128,8 @@ impl Limiter {
         let context = asked.context;
         let limits = context.route().and_then(|route| route.options().get::<Limits>());
         self.warn_of_unknown(context);
-        let now = Now { at: context.clock().now(), clock: context.clock() };
+        // It counts as come when it came: looking at the clock costs more than all the rest. Nobody is refused by that, but by the time that it is.
+        let now = Now { at: context.start(), clock: context.clock() };
         let mut admitted = Admitted::new(self, context);
         let counting = || self.quotas.iter().enumerate().filter(|(_, quota)| quota.counts(limits));
         for (at, named) in counting() {
@@ -139,12 +137,14 @@ impl Limiter {
                 continue;
             }
             match named.count(at, asked, now) {
-                Counted::Held(held) => admitted.held.push(held),
-                Counted::Refused(refusal) if named.quota.shadow => {
+                None => {}
+                Some(Ok(held)) => admitted.held.push(held),
+                Some(Err(refusal)) if named.quota.shadow => {
                     self.would_refuse(refusal, context);
                 }
-                Counted::Refused(refusal) => {
+                Some(Err(refusal)) => {
                     // Who is refused is told when there is room in all of them.
+                    let now = Now { at: now.clock.now(), ..now };
                     let later = counting().skip_while(|(later, _)| *later <= at);
                     let later = later.filter(|(_, quota)| !quota.quota.shadow);
                     let later = later.filter_map(|(at, quota)| quota.look(at, asked, now));
@@ -270,11 +270,14 @@ impl Named {
         }
     }
 
-    /// Counts a request, as far as no store has to be asked.
-    fn count(&self, at: usize, asked: &Asked<'_>, now: Now<'_>) -> Counted {
+    /// Counts a request, as far as no store has to be asked. `None` where it costs nothing.
+    fn count(&self, at: usize, asked: &Asked<'_>, now: Now<'_>) -> Option<Counted> {
         let quota = &self.quota;
         let (which, windows) = quota.bounds_for(asked.context);
         let price = quota.cost.price(asked);
+        if price.needs == 0 {
+            return None;
+        }
         let memory = &self.counts.memory;
         let mut held = Held {
             quota: at,
@@ -292,12 +295,12 @@ impl Named {
             permits: SmallVec::new(),
         };
         if let Err(refusal) = self.enter(&mut held) {
-            return Counted::Refused(refusal);
+            return Some(Err(refusal));
         }
-        match &quota.shared {
+        Some(match &quota.shared {
             None => self.count_here(held, now, 1),
             Some(shared) => self.count_shared(shared, held, asked, now),
-        }
+        })
     }
 
     /// Makes it one of those that are under way.
@@ -334,13 +337,16 @@ impl Named {
                         let rate = if shares > 1 { rate.share(shares) } else { rate };
                         memory.settle((window, rate), held.who, now.at, -signed(held.units));
                     }
-                    let (left, _) = memory.look((window, rate), held.who, now, held.price);
-                    return Counted::Refused(held.refusal(full, left));
+                    let now = Now { at: now.clock.now(), ..now };
+                    // Of several the longest wait is told.
+                    let worst = self.worst(&windows, held.who, held.price, now, shares);
+                    let (full, left) = worst.unwrap_or_else(|| (full, held.none_left(0)));
+                    return Err(held.refusal(full, left));
                 }
             }
         }
         held.shares = shares;
-        Counted::Held(held)
+        Ok(held)
     }
 
     /// What a request that is refused elsewhere would find here, if that is no room.
@@ -350,18 +356,31 @@ impl Named {
         }
         let (_, windows) = self.quota.bounds_for(asked.context);
         let price = self.quota.cost.price(asked);
-        let memory = &self.counts.memory;
-        let who = memory.number(&self.quota.key, asked);
-        let full = rates(&windows).filter_map(|bound| {
-            let (left, full) = memory.look(bound, who, now, price);
-            Some((full?, left))
-        });
-        let why = |full| match full {
+        let who = self.counts.memory.number(&self.quota.key, asked);
+        let (full, left) = self.worst(&windows, who, price, now, 1)?;
+        let why = match full {
             Full::Early(wait) => Why::Early(wait),
             Full::Never => Why::Never,
         };
-        let refusal = |(full, left)| Refusal { quota: at, why: why(full), left, degraded: false };
-        full.map(refusal).max_by_key(Refusal::wait)
+        Some(Refusal { quota: at, why, left, degraded: false })
+    }
+
+    /// Of the bounds that have no room, here and counted in one of so many shares, the one that has none for longest.
+    fn worst(
+        &self,
+        windows: &Windows,
+        who: u64,
+        price: Price,
+        now: Now<'_>,
+        shares: u64,
+    ) -> Option<(Full, Left)> {
+        let (memory, patience) = (&self.counts.memory, nanos(self.quota.patience));
+        let full = rates(windows).filter_map(|(window, rate)| {
+            let bound = (window, rate.share(shares));
+            let (left, full) = memory.look(bound, who, now, price, patience);
+            Some((full?, left))
+        });
+        full.max_by_key(|(full, _)| *full)
     }
 
     /// Counts by what is known here of the store.
@@ -374,7 +393,7 @@ impl Named {
     ) -> Counted {
         let time = self.counts.memory.time(now.at);
         if rates(&held.windows).next().is_none() {
-            return Counted::Held(held);
+            return Ok(held);
         }
         if shared.is_leased() {
             match self.counts.leases.of(held.who).draw(held.price.needs, time) {
@@ -385,47 +404,40 @@ impl Named {
                     held.place = Place::Lease;
                     held.units = held.price.needs;
                     held.leaves_of_lease(left);
-                    return Counted::Held(held);
+                    return Ok(held);
                 }
                 Drawn::No(wait) if wait > nanos(self.quota.patience) => {
                     let left = held.none_left(wait);
-                    return Counted::Refused(held.refusal(Full::Early(wait), left));
+                    return Err(held.refusal(Full::Early(wait), left));
                 }
                 Drawn::No(_) | Drawn::Ask => {}
             }
         } else if let Some(wait) = self.remembered(&held, time) {
             let left = held.none_left(wait);
-            return Counted::Refused(held.refusal(Full::Early(wait), left));
+            return Err(held.refusal(Full::Early(wait), left));
         }
         if !shared.store().may_ask(now.at) {
             return self.without_store(shared, held, now);
         }
         held.digest = digest(self, asked);
         held.place = Place::Unasked;
-        Counted::Held(held)
+        Ok(held)
     }
 
     /// How long the store need not be asked about a key that it has refused.
     fn remembered(&self, held: &Held, time: u64) -> Option<u64> {
         let until = self.counts.refused.get(held.who)?;
-        // What waits does so by the store, and what costs nothing may get through.
-        let wait = until.checked_sub(time).filter(|wait| *wait > nanos(self.quota.patience))?;
-        (held.price.needs > 0).then_some(wait)
+        // What waits does so by the store.
+        until.checked_sub(time).filter(|wait| *wait > nanos(self.quota.patience))
     }
 
     /// Decides while the store cannot answer.
-    pub(crate) fn decide_without(
+    pub(crate) fn without_store(
         &self,
         shared: &SharedCounts,
-        held: Held,
+        mut held: Held,
         now: Now<'_>,
-    ) -> Result<Held, Refusal> {
-        match self.without_store(shared, held, now) {
-            Counted::Held(held) => Ok(held),
-            Counted::Refused(refusal) => Err(refusal),
-        }
-    }
-    fn without_store(&self, shared: &SharedCounts, mut held: Held, now: Now<'_>) -> Counted {
+    ) -> Counted {
         self.counts.stats.degraded.more();
         held.degraded = true;
         match shared.failing() {
@@ -437,12 +449,12 @@ impl Named {
                 if let Some((window, rate)) = first {
                     held.leaves(Left::of(window, rate, 0));
                 }
-                Counted::Held(held)
+                Ok(held)
             }
             OnFailure::Closed => {
                 let left = held.none_left(0);
                 let (quota, why) = (held.quota, Why::Closed);
-                Counted::Refused(Refusal { quota, why, left, degraded: true })
+                Err(Refusal { quota, why, left, degraded: true })
             }
         }
     }

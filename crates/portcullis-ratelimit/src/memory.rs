@@ -104,41 +104,64 @@ impl Memory {
         patience: u64,
     ) -> Result<(Left, u64), Full> {
         let Some(table) = self.table(window) else { return Ok((Left::of(window, rate, 0), 0)) };
-        let mut time = self.time(now.at);
+        let (mut time, mut early, mut refused) = (self.time(now.at), 0, None);
         let is = table.change(who, time, |used_until| {
-            rate.admit(used_until, time, price, patience).or_else(|_| {
+            if used_until == 0 {
+                // Whoever is not there has nothing used up now; when the request came that may have been otherwise.
+                time = self.time(now.clock.now());
+            }
+            let admitted = rate.admit(used_until, time, price, patience).or_else(|_| {
                 // Others may have come in the meantime, who looked at the clock later: nobody is refused by a time that is over.
                 time = self.time(now.clock.now());
                 rate.admit(used_until, time, price, patience)
-            })
+            });
+            refused = admitted.err();
+            match admitted {
+                Ok((is, over)) => {
+                    early = over;
+                    Ok(is)
+                }
+                Err(full) => let_go(used_until, time, rate.most_ahead(patience)).ok_or(full),
+            }
         })?;
-        let ahead = is.saturating_sub(time);
-        Ok((Left::of(window, rate, ahead), rate.early(is, time)))
+        if let Some(full) = refused {
+            return Err(full);
+        }
+        if early > 0 {
+            // Who has to wait does so from now on.
+            time = self.time(now.clock.now());
+        }
+        Ok((Left::of(window, rate, is.saturating_sub(time)), early))
     }
-    /// What is left, and how long a request would have to wait.
+    /// What is left, and how long a request would have to wait beyond its patience.
     pub(crate) fn look(
         &self,
         (window, rate): (usize, Rate),
         who: u64,
         now: Now<'_>,
         price: Price,
+        patience: u64,
     ) -> (Left, Option<Full>) {
-        let time = self.time(now.at);
-        let used_until = self.table(window).and_then(|table| table.get(who)).unwrap_or_default();
-        let left = Left::of(window, rate, rate.ahead(used_until, time));
-        (left, rate.admit(used_until, time, price, 0).err())
+        let (time, most) = (self.time(now.at), rate.most_ahead(patience));
+        let used_until = self.table(window).map(|table| {
+            table.change(who, time, |is| let_go(is, time, most).ok_or(is)).unwrap_or_else(|is| is)
+        });
+        let used_until = used_until.unwrap_or_default();
+        let left = Left::of(window, rate, used_until.saturating_sub(time));
+        (left, rate.admit(used_until, time, price, patience).err())
     }
     /// Counts so many units more, or fewer, whether there is room or not.
     pub(crate) fn settle(&self, (window, rate): (usize, Rate), who: u64, at: Instant, units: i64) {
         let Some(table) = self.table(window) else { return };
         let (time, by) = (self.time(at), rate.nanos_of(units.unsigned_abs()));
+        let most = time.saturating_add(rate.most_ahead(0));
         // It always may.
         _ = table.change(who, time, |used_until| {
             Ok::<_, ()>(if units < 0 {
                 // What was taken a moment ago is ahead of now, unless time has passed over it.
                 used_until.saturating_sub(by)
             } else {
-                used_until.max(time).saturating_add(by)
+                used_until.max(time).saturating_add(by).min(used_until.max(most))
             })
         });
     }
@@ -155,6 +178,13 @@ impl Memory {
         let made = self.tables.iter().filter_map(OnceLock::get);
         made.fold((0, 0), |(bytes, most), table| (bytes + table.bytes(), most + table.most_bytes()))
     }
+}
+
+/// What remains of what is taken up further ahead than it may be; `None` where it is not.
+fn let_go(used_until: u64, time: u64, most: u64) -> Option<u64> {
+    // It is written down, so that whoever waits as told finds room.
+    let most = time.saturating_add(most);
+    (used_until > most).then_some(most)
 }
 
 /// The bounds that are rates, each with its place.

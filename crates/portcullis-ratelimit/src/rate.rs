@@ -22,8 +22,8 @@ pub struct Rate {
     capacity: u64,
 }
 
-/// Why some units may not go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why some units may not go on, the worse the larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Full {
     /// Not yet: so many nanoseconds too early.
     Early(u64),
@@ -95,30 +95,26 @@ impl Rate {
         u64::try_from(units).unwrap_or(u64::MAX)
     }
     /// Decides about units that come at `now`, for a key whose units have taken up the time until `used_until`: there must be room for some, and some are
-    /// taken. They may come so many nanoseconds too early. The new `used_until` if they may go on.
+    /// taken. They may come so many nanoseconds too early. If they may go on, the new `used_until`, and how much too early they come.
     pub(crate) fn admit(
         self,
         used_until: u64,
         now: u64,
         price: Price,
         patience: u64,
-    ) -> Result<u64, Full> {
-        let ahead = self.ahead(used_until, now);
+    ) -> Result<(u64, u64), Full> {
+        let ahead = used_until.saturating_sub(now).min(self.most_ahead(patience));
         let time = self.nanos_of(price.needs);
         let over = (ahead + time).saturating_sub(self.capacity);
         if over > patience || time > self.capacity {
             return Err(if time > self.capacity { Full::Never } else { Full::Early(over) });
         }
-        Ok(now.saturating_add(ahead).saturating_add(self.nanos_of(price.takes)))
+        Ok((now.saturating_add(ahead).saturating_add(self.nanos_of(price.takes)), over))
     }
-    /// How much too early units come that were let through.
-    pub(crate) fn early(self, used_until: u64, now: u64) -> u64 {
-        used_until.saturating_sub(now).saturating_sub(self.capacity)
-    }
-    /// How far ahead of now the time is taken up. What is owed beyond two bursts is let go, so that nobody waits for ages whose rate
-    /// has changed, or whose units turned out to be far more than they seemed.
-    pub(crate) fn ahead(self, used_until: u64, now: u64) -> u64 {
-        used_until.saturating_sub(now).min(self.capacity * 2)
+    /// How far ahead of now the time is taken up at most. What is owed beyond two bursts, or beyond what waits, is let go, so that nobody waits for
+    /// ages whose rate has changed, or whose units turned out to be far more than they seemed.
+    pub(crate) fn most_ahead(self, patience: u64) -> u64 {
+        self.capacity + self.capacity.max(patience)
     }
     /// How many units there is room for, where the time is taken up so far ahead.
     pub(crate) fn room(self, ahead: u64) -> u64 {

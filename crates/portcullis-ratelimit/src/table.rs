@@ -111,17 +111,11 @@ impl Table {
             return false;
         }
         loop {
-            let entry = self.free(key, now);
-            let Some(entry) = entry.or_else(|| self.least(key)) else { return true };
-            let was = entry.used_until.load(Ordering::Acquire);
-            // Whoever it belongs to may be changing it.
-            let taken = entry.used_until.compare_exchange(
-                was,
-                CHANGING,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if taken.is_ok() {
+            let found = self.free(key, now).or_else(|| self.least(key));
+            let Some((entry, was)) = found else { return true };
+            // Whoever it belongs to may be changing it: then it is another's turn.
+            let order = (Ordering::AcqRel, Ordering::Relaxed);
+            if entry.used_until.compare_exchange(was, CHANGING, order.0, order.1).is_ok() {
                 entry.key.store(key, Ordering::Release);
                 entry.used_until.store(new, Ordering::Release);
                 return true;
@@ -134,20 +128,19 @@ impl Table {
         self.locks.get(place(key, SETS))?.lock().ok()
     }
 
-    /// An entry whose time has passed; a new level has some.
-    fn free(&self, key: u64, now: u64) -> Option<Entry<'_>> {
+    /// An entry whose time has passed, with its number; a new level has some.
+    fn free(&self, key: u64, now: u64) -> Option<(Entry<'_>, u64)> {
         self.levels.iter().find_map(|level| {
             let sets = level.sets.get_or_init(|| (0..level.size).map(|_| Set::default()).collect());
-            sets.get(place(key, sets.len()))?
-                .entries()
-                .find(|entry| entry.used_until.load(Ordering::Acquire) <= now)
+            let mut numbered = sets.get(place(key, sets.len()))?.numbered();
+            numbered.find(|(_, used_until)| *used_until <= now)
         })
     }
 
-    /// The entry with the least time taken up.
-    fn least(&self, key: u64) -> Option<Entry<'_>> {
+    /// The entry with the least time taken up, with its number.
+    fn least(&self, key: u64) -> Option<(Entry<'_>, u64)> {
         let sets = self.levels.iter().filter_map(|level| level.set(key));
-        sets.flat_map(Set::entries).min_by_key(|entry| entry.used_until.load(Ordering::Acquire))
+        sets.flat_map(Set::numbered).min_by_key(|(_, used_until)| *used_until)
     }
 }
 
@@ -167,6 +160,9 @@ fn place(key: u64, sets: usize) -> usize {
 impl Set {
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.keys.iter().zip(&self.used_until).map(|(key, used_until)| Entry { key, used_until })
+    }
+    fn numbered(&self) -> impl Iterator<Item = (Entry<'_>, u64)> {
+        self.entries().map(|entry| (entry, entry.used_until.load(Ordering::Acquire)))
     }
     fn find(&self, key: u64) -> Option<Entry<'_>> {
         self.entries().find(|entry| entry.is_of(key))
