@@ -2,7 +2,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Extensions, HeaderMap, Method, Request};
@@ -62,7 +62,7 @@ struct Facts {
     /// Whoever decides about objects.
     authority: OnceLock<Arc<dyn Any + Send + Sync>>,
     object_checked: AtomicBool,
-    quotas: [OnceLock<QuotaUse>; QUOTAS],
+    quotas: Mutex<[Option<QuotaUse>; QUOTAS]>,
     /// What it has cost, as its endpoint says; the maximum is nothing said.
     spent: AtomicU64,
 }
@@ -142,7 +142,7 @@ impl Context {
             explain: OnceLock::new(),
             authority: OnceLock::new(),
             object_checked: AtomicBool::new(false),
-            quotas: [const { OnceLock::new() }; QUOTAS],
+            quotas: Mutex::new([const { None }; QUOTAS]),
             spent: AtomicU64::new(u64::MAX),
         }))
     }
@@ -287,16 +287,15 @@ impl Context {
         self.0.object_checked.store(true, Ordering::Relaxed);
     }
     /// What the caller has left of the quotas that count this request, outermost first; of at most three.
-    pub fn quotas(&self) -> impl Iterator<Item = &QuotaUse> {
-        self.0.quotas.iter().map_while(OnceLock::get)
+    pub fn quotas(&self) -> impl Iterator<Item = QuotaUse> {
+        let quotas = self.0.quotas.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        quotas.into_iter().flatten()
     }
     /// Says what is left of a quota; whether there was a place for it.
     pub fn add_quota(&self, quota: QuotaUse) -> bool {
-        let mut quota = Some(quota);
-        self.0.quotas.iter().any(|place| {
-            quota = quota.take().and_then(|quota| place.set(quota).err());
-            quota.is_none()
-        })
+        let mut quotas = self.0.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = quotas.iter_mut().find(|place| place.is_none());
+        place.map(|place| *place = Some(quota)).is_some()
     }
     /// What the request has cost, in the units of the quota that settles by it, if its endpoint has said so.
     pub fn spent(&self) -> Option<u64> {

@@ -2,15 +2,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use portcullis_core::{Body, Context, End, Watch};
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
 use crate::cost::{Cost, Price};
-use crate::fields::{self, Fields};
-use crate::limiter::{Limiter, Named, Permits, signed};
+use crate::decide::lease_size;
+use crate::fields::{self, Fields, Said, Text};
+use crate::limiter::{Limiter, Named, Permits, Refusal, signed};
 use crate::memory::{Left, rates};
 use crate::quota::Windows;
 use crate::store::Take;
@@ -19,7 +20,7 @@ use crate::store::Take;
 pub(crate) struct Admitted {
     limiter: Arc<Limiter>,
     pub(crate) context: Context,
-    pub(crate) held: SmallVec<[Held; 2]>,
+    pub(crate) held: SmallVec<[Held; 1]>,
     phase: Phase,
     /// How many bytes of the answer have passed.
     bytes: u64,
@@ -87,18 +88,26 @@ impl Admitted {
         self.phase = Phase::Called;
         for held in &self.held {
             let Some(named) = self.limiter.quotas.get(held.quota) else { continue };
-            if let Some(shown) = held.shown(named).filter(|_| !named.quota.shadow) {
-                self.context.add_quota(shown);
+            if let Some(left) = held.left.filter(|_| !named.quota.shadow) {
+                named.show(&self.context, left);
             }
         }
     }
 
+    /// Whether anything is to be done when there is an answer, but to say what is left.
+    pub(crate) fn lasts(&self) -> bool {
+        self.held.iter().any(|held| {
+            let named = self.limiter.quotas.get(held.quota);
+            !held.permits.is_empty() || named.is_some_and(|named| named.quota.cost.is_settled())
+        })
+    }
+    /// Nothing is to be done any more.
+    pub(crate) fn over(mut self) {
+        self.phase = Phase::Over;
+    }
+
     /// The answer of the inner service. Until its body is over the request counts as one under way.
-    pub(crate) fn answer(mut self, mut response: Response<Body>) -> Response<Body> {
-        let fields = self.limiter.fields;
-        if fields != Fields::Off {
-            self.write_fields(response.headers_mut(), String::new(), fields);
-        }
+    pub(crate) fn answer(mut self, response: Response<Body>) -> Response<Body> {
         self.settle_by_head(response.status(), response.headers());
         let lasts = self.held.iter().any(|held| {
             let named = self.limiter.quotas.get(held.quota);
@@ -106,7 +115,7 @@ impl Admitted {
                 || named.is_some_and(|named| named.quota.cost.waits_for_the_end())
         });
         if !lasts {
-            self.phase = Phase::Over;
+            self.over();
             return response;
         }
         if response.body().is_end_stream() {
@@ -116,26 +125,34 @@ impl Admitted {
         response.map(|body| body.watched(self))
     }
 
-    /// Adds what is left behind these items.
-    pub(crate) fn write_fields(&self, headers: &mut HeaderMap, mut items: String, fields: Fields) {
-        let mut tightest: Option<Left> = None;
+    /// What an answer says: about quotas that refuse, and about those that do not.
+    pub(crate) fn say(&self, refusals: &[Refusal]) -> Said {
+        let mut said = Said::default();
+        let fields = self.limiter.fields;
+        if fields == Fields::Off {
+            return said;
+        }
+        let (mut items, mut tightest) = (Text::new(), None::<Left>);
+        let mut say = |named: &Named, left: Left, is_degraded, policy| {
+            said.policy(policy);
+            fields::item(&mut items, (&named.name, &named.item), left, is_degraded);
+            tightest = Some(tightest.map_or(left, |known| known.tighter(left)));
+        };
+        for Refusal { quota, left, degraded, .. } in refusals {
+            let Some(named) = self.limiter.quotas.get(*quota) else { continue };
+            let (which, windows) = named.quota.bounds_for(&self.context);
+            say(named, *left, *degraded, named.policy(which, &windows));
+        }
         for held in &self.held {
+            if refusals.iter().any(|refusal| refusal.quota == held.quota) {
+                continue;
+            }
             let Some(named) = self.limiter.quotas.get(held.quota) else { continue };
             let Some(left) = held.left.filter(|_| !named.quota.shadow) else { continue };
-            named.add_policy(headers, held.which, &held.windows);
-            items.reserve(named.item.len() + 48);
-            fields::item(&mut items, (&named.name, &named.item), left, held.degraded);
-            tightest = Some(tightest.map_or(left, |known| known.tighter(left)));
+            say(named, left, held.degraded, named.policy(held.which, &held.windows));
         }
-        if items.is_empty() {
-            return;
-        }
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(items)) {
-            headers.append(fields::RATELIMIT, value);
-        }
-        if let (Fields::WithLegacy, Some(left)) = (fields, tightest) {
-            fields::legacy(headers, left);
-        }
+        said.items(&items, tightest.filter(|_| fields == Fields::WithLegacy));
+        said
     }
 
     fn settle_by_head(&mut self, status: StatusCode, headers: &HeaderMap) {
@@ -192,7 +209,15 @@ impl Admitted {
                 }
             }
             Place::Lease if more < 0 => {
-                named.counts.leases.of(held.who).put_back(more.unsigned_abs());
+                let most = if named.quota.cost.is_settled() {
+                    lease_size(&held.windows).max(held.price.needs)
+                } else {
+                    u64::MAX
+                };
+                let over = named.counts.leases.of(held.who).put_back(more.unsigned_abs(), most);
+                if over > 0 {
+                    settle_in_store(named, held, -signed(over));
+                }
             }
             Place::Lease | Place::Store => settle_in_store(named, held, more),
             Place::Unasked | Place::Nowhere => {}

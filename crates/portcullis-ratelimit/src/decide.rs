@@ -119,7 +119,7 @@ async fn exact(
         return without(limiter, admitted, &its, now);
     };
     let mut taken = taken.as_slice();
-    let mut refused = None;
+    let (mut refused, mut another) = (None::<(usize, Refusal)>, None);
     for at in its.iter().rev() {
         // From the end, since one that is refused is taken out.
         let Some(held) = admitted.held.get(*at) else { continue };
@@ -133,12 +133,18 @@ async fn exact(
                 held.place = Place::Store;
                 admitted.held.insert(*at, held);
             }
-            Err(Some(refusal)) => refused = Some((held.quota, refusal)),
+            Err(Some(refusal)) => {
+                let worst = |known: &(usize, Refusal)| known.1.how_long() > refusal.how_long();
+                refused = refused.filter(worst).or(Some((held.quota, refusal)));
+            }
             // Another of the same step has no room.
-            Err(None) => {}
+            Err(None) => {
+                let refusal = held.refusal(Full::Early(1), held.none_left(1));
+                another = Some((held.quota, refusal));
+            }
         }
     }
-    refused.map_or(Ok(()), Err)
+    refused.or(another).map_or(Ok(()), Err)
 }
 
 /// Decides about these while their store cannot answer.
@@ -174,9 +180,10 @@ async fn lease(
     let _one = lease.asking.lock().await;
     let now = Now { at: now.clock.now(), clock: now.clock };
     let needs = held.price.needs;
-    match lease.draw(needs, named.counts.memory.time(now.at)) {
+    let own = store_units(held.price);
+    match lease.draw(needs, own, named.counts.memory.time(now.at)) {
         Drawn::Yes(left) => {
-            (held.place, held.units) = (Place::Lease, needs);
+            (held.place, held.units) = (Place::Lease, own);
             held.leaves(Left { remaining: left.min(held.none_left(0).limit), ..held.none_left(0) });
             return Ok(held);
         }
@@ -204,7 +211,7 @@ async fn lease(
 }
 
 /// How many units are taken ahead: a tenth of the smallest burst.
-fn lease_size(windows: &Windows) -> u64 {
+pub(crate) fn lease_size(windows: &Windows) -> u64 {
     let bursts = rates(windows).map(|(_, rate)| rate.at_once());
     (bursts.min().unwrap_or(1) / 10).max(1)
 }
@@ -235,10 +242,7 @@ impl Named {
         let full = rates(&windows).zip(taken).filter_map(|(bound, taken)| {
             Some((full(bound.1, held, taken.ahead, self.quota.patience)?, bound, taken.ahead))
         });
-        let worst = full.max_by_key(|(full, ..)| match full {
-            Full::Early(wait) => *wait,
-            Full::Never => u64::MAX,
-        });
+        let worst = full.max_by_key(|(full, ..)| *full);
         let Some((full, (window, rate), ahead)) = worst else { return Err(None) };
         if let Full::Early(wait) = full
             && held.price.needs == 1
@@ -284,9 +288,10 @@ impl Named {
         let beyond = rooms.map(|((_, rate), taken)| rate.room(nanos(taken.ahead))).min();
         let pauses = rates(&windows).zip(taken).map(|((_, rate), taken)| pause(rate, taken.units));
         let pause = pauses.max().unwrap_or(0);
-        let own = units.saturating_sub(held.price.needs);
-        lease.add(own, beyond.unwrap_or(0), time.saturating_add(pause));
-        (held.place, held.units) = (Place::Lease, held.price.needs);
+        let own = store_units(held.price);
+        let rest = units.saturating_sub(own);
+        lease.add(rest, beyond.unwrap_or(0), time.saturating_add(pause));
+        (held.place, held.units) = (Place::Lease, own);
         Ok(held)
     }
 }

@@ -1,14 +1,13 @@
 //! What answers say about quotas: the fields of draft-ietf-httpapi-ratelimit-headers-10, and the older ones.
-use std::fmt::Write;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::cost::Cost;
 use crate::memory::Left;
 use crate::quota::Window;
 
-pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -34,20 +33,22 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
+/// The text of a field, which is mostly short.
+pub(crate) type Text = SmallVec<[u8; 96]>;
+
 /// The name of a bound as a string of a structured field.
-fn string(text: &mut String, name: &str, window: usize) {
-    text.push('"');
-    for c in name.chars().filter(|c| (' '..='~').contains(c)) {
-        if matches!(c, '"' | '\\') {
-            text.push('\\');
+fn string(text: &mut Text, name: &str, window: usize) {
+    text.push(b'"');
+    for byte in name.bytes().filter(|byte| (b' '..=b'~').contains(byte)) {
+        if matches!(byte, b'"' | b'\\') {
+            text.push(b'\\');
         }
-        text.push(c);
+        text.push(byte);
     }
     if window > 0 {
-        // Writing to a string never fails.
-        _ = write!(text, ".{}", window + 1);
+        number(text, ".", window as u64 + 1);
     }
-    text.push('"');
+    text.push(b'"');
 }
 
 /// The name of a bound: that of its quota, with its number behind the first.
@@ -55,8 +56,8 @@ pub(crate) fn bound_name(name: &str, window: usize) -> String {
     if window == 0 { name.to_owned() } else { format!("{name}.{}", window + 1) }
 }
 
-fn number(text: &mut String, key: &str, number: u64) {
-    text.push_str(key);
+fn number(text: &mut Text, key: &str, number: u64) {
+    text.extend_from_slice(key.as_bytes());
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     let mut rest = number.min(LARGEST);
@@ -71,8 +72,7 @@ fn number(text: &mut String, key: &str, number: u64) {
             break;
         }
     }
-    let digits = digits.get(at..).and_then(|digits| std::str::from_utf8(digits).ok());
-    text.push_str(digits.unwrap_or_default());
+    text.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
 
 /// Whole seconds, rounded up.
@@ -83,45 +83,45 @@ pub(crate) fn seconds(nanos: u64) -> u64 {
 /// What stands in `RateLimit-Policy`: for each bound how many units may come at once, and in what time there are as many again. `None` where there is no
 /// bound.
 pub(crate) fn policy(name: &str, windows: &[Window], cost: &Cost) -> Option<HeaderValue> {
-    let mut text = String::new();
+    let mut text = Text::new();
     for (at, window) in windows.iter().enumerate() {
         if at > 0 {
-            text.push_str(", ");
+            text.extend_from_slice(b", ");
         }
         string(&mut text, name, at);
         match window {
             Window::Rate(rate) => {
                 number(&mut text, ";q=", rate.at_once());
                 number(&mut text, ";w=", seconds(rate.nanos_of(rate.at_once())));
-                text.push_str(match cost {
-                    Cost::Bytes => ";qu=\"content-bytes\"",
-                    Cost::Fixed(1) | Cost::Refusals => "",
-                    _ => ";qu=\"units\"",
+                text.extend_from_slice(match cost {
+                    Cost::Bytes => b";qu=\"content-bytes\"",
+                    Cost::Fixed(1) | Cost::Refusals => b"",
+                    _ => b";qu=\"units\"",
                 });
             }
             Window::AtOnce(most) => {
                 number(&mut text, ";q=", u64::from(*most));
-                text.push_str(";qu=\"concurrent-requests\"");
+                text.extend_from_slice(b";qu=\"concurrent-requests\"");
             }
         }
     }
-    HeaderValue::try_from(text).ok()
+    (!text.is_empty()).then(|| HeaderValue::from_bytes(&text).ok()).flatten()
 }
 
 /// What begins the item of `RateLimit` for the first bound of a quota.
-pub(crate) fn item_start(name: &str) -> String {
-    let mut text = String::new();
+pub(crate) fn item_start(name: &str) -> Box<[u8]> {
+    let mut text = Text::new();
     string(&mut text, name, 0);
-    text
+    text.as_slice().into()
 }
 
 /// An item of `RateLimit`.
-pub(crate) fn item(text: &mut String, (name, start): (&str, &str), left: Left, is_degraded: bool) {
+pub(crate) fn item(text: &mut Text, (name, start): (&str, &[u8]), left: Left, is_degraded: bool) {
     if !text.is_empty() {
-        text.push_str(", ");
+        text.extend_from_slice(b", ");
     }
     match left.window {
-        0 => text.push_str(start),
+        0 => text.extend_from_slice(start),
         window => string(text, name, window),
     }
     number(text, ";r=", left.remaining);
@@ -129,12 +129,46 @@ pub(crate) fn item(text: &mut String, (name, start): (&str, &str), left: Left, i
         number(text, ";t=", seconds(left.reset));
     }
     if is_degraded {
-        text.push_str(";degraded");
+        text.extend_from_slice(b";degraded");
+    }
+}
+
+/// What an answer says about quotas.
+#[derive(Default)]
+pub(crate) struct Said {
+    policies: SmallVec<[HeaderValue; 1]>,
+    items: Option<HeaderValue>,
+    /// For the older fields.
+    tightest: Option<Left>,
+}
+
+impl Said {
+    pub(crate) fn policy(&mut self, policy: Option<HeaderValue>) {
+        self.policies.extend(policy);
+    }
+    /// What is left, and of what the least is where that is said too.
+    pub(crate) fn items(&mut self, items: &Text, tightest: Option<Left>) {
+        self.items = Some(items).filter(|items| !items.is_empty()).and_then(|items| {
+            // It is made of what may stand there.
+            HeaderValue::from_bytes(items).ok()
+        });
+        self.tightest = tightest;
+    }
+    pub(crate) fn add_to(self, headers: &mut HeaderMap) {
+        for policy in self.policies {
+            headers.append(RATELIMIT_POLICY, policy);
+        }
+        if let Some(items) = self.items {
+            headers.append(RATELIMIT, items);
+        }
+        if let Some(left) = self.tightest {
+            legacy(headers, left);
+        }
     }
 }
 
 /// The older fields, unless those that stand there say that less is left.
-pub(crate) fn legacy(headers: &mut HeaderMap, left: Left) {
+fn legacy(headers: &mut HeaderMap, left: Left) {
     let known = headers.get(&X_REMAINING).and_then(|value| value.to_str().ok()?.parse().ok());
     if known.is_some_and(|known: u64| known <= left.remaining) {
         return;

@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use crate::admitted::Admitted;
 use crate::decide::decide;
+use crate::fields::Said;
 
 type Deciding = Pin<Box<dyn Future<Output = Result<Admitted, Problem>> + Send>>;
 
@@ -33,22 +34,40 @@ pin_project! {
     {
         #[pin]
         call: Option<S::Future>,
-        admitted: Option<Admitted>,
-        answer: Option<Response<Body>>,
+        said: Option<Said>,
+        // Of a request about which something is to be done when there is an answer.
+        admitted: Option<Box<Admitted>>,
+        answer: Option<Box<Response<Body>>>,
         waiting: Option<Box<Waiting<S, R>>>,
     }
 }
 
 impl<S: Service<Request<R>>, R> RateLimitFuture<S, R> {
     pub(crate) fn refused(answer: Response<Body>) -> Self {
-        Self { call: None, admitted: None, answer: Some(answer), waiting: None }
+        let answer = Some(Box::new(answer));
+        Self { call: None, said: None, admitted: None, answer, waiting: None }
+    }
+    pub(crate) fn quick(call: S::Future, said: Said) -> Self {
+        Self { call: Some(call), said: Some(said), admitted: None, answer: None, waiting: None }
     }
     pub(crate) fn calling(inner: &mut S, request: Request<R>, mut admitted: Admitted) -> Self {
+        if admitted.held.is_empty() {
+            // Where nothing counted there is nothing to say.
+            admitted.over();
+            let call = Some(inner.call(request));
+            return Self { call, said: None, admitted: None, answer: None, waiting: None };
+        }
         admitted.called();
+        let said = Some(admitted.say(&[]));
+        // As long as the call lasts, and where it panics.
+        let admitted = if admitted.lasts() {
+            Some(Box::new(admitted))
+        } else {
+            admitted.over();
+            None
+        };
         let call = Some(inner.call(request));
-        // Where nothing counted there is nothing to say.
-        let admitted = Some(admitted).filter(|admitted| !admitted.held.is_empty());
-        Self { call, admitted, answer: None, waiting: None }
+        Self { call, said, admitted, answer: None, waiting: None }
     }
     pub(crate) fn deciding(inner: &mut S, request: Request<R>, admitted: Admitted) -> Self
     where
@@ -60,7 +79,7 @@ impl<S: Service<Request<R>>, R> RateLimitFuture<S, R> {
         let context = admitted.context.clone();
         let deciding = Box::pin(decide(admitted));
         let waiting = Some(Box::new(Waiting { deciding, inner, request, context }));
-        Self { call: None, admitted: None, answer: None, waiting }
+        Self { call: None, said: None, admitted: None, answer: None, waiting }
     }
 }
 
@@ -85,12 +104,13 @@ where
         }
         let this = self.project();
         let Some(call) = this.call.as_pin_mut() else {
-            return Poll::Ready(Ok(this
-                .answer
-                .take()
-                .expect("a future is not polled after it completed")));
+            let answer = this.answer.take().expect("a future is not polled after it completed");
+            return Poll::Ready(Ok(*answer));
         };
-        let response = ready!(call.poll(cx))?.map(Body::new);
+        let mut response = ready!(call.poll(cx))?.map(Body::new);
+        if let Some(said) = this.said.take() {
+            said.add_to(response.headers_mut());
+        }
         Poll::Ready(Ok(match this.admitted.take() {
             Some(admitted) => admitted.answer(response),
             None => response,

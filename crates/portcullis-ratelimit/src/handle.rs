@@ -70,7 +70,7 @@ impl Throttle {
     fn of(named: Named, fields: Fields) -> Self {
         // What is counted by the endpoint's own words is none the worse where no address is known.
         let warned = Arc::new(AtomicBool::new(true));
-        Self { limiter: Arc::new(Limiter { quotas: vec![named], fields, warned }) }
+        Self { limiter: Arc::new(Limiter::new(vec![named], fields, warned)) }
     }
     fn named(&self) -> impl Iterator<Item = &Named> {
         self.limiter.quotas.iter()
@@ -125,7 +125,7 @@ impl Throttle {
         };
         let Limiter { fields, warned, .. } = &*self.limiter;
         let quotas = self.named().map(by).collect();
-        let limiter = Limiter { quotas, fields: *fields, warned: Arc::clone(warned) };
+        let limiter = Limiter::new(quotas, *fields, Arc::clone(warned));
         let (uri, headers) = (Uri::default(), HeaderMap::new());
         let asked = Asked { method: &Method::GET, uri: &uri, headers: &headers, context };
         pass(&Arc::new(limiter), &asked).await
@@ -133,7 +133,9 @@ impl Throttle {
 }
 
 async fn pass(limiter: &Arc<Limiter>, asked: &Asked<'_>) -> Result<Pass, Problem> {
-    let mut admitted = match limiter.begin(asked) {
+    // A stream may take long after its request came.
+    let now = asked.context.clock().now();
+    let mut admitted = match limiter.begin_at(asked, now) {
         Begun::Passed(admitted) => admitted,
         Begun::Pending(admitted) => decide(admitted).await?,
         Begun::Refused(problem) => return Err(problem),
@@ -162,7 +164,9 @@ impl Pass {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.admitted.answer(response.map(Body::new))
+        let mut response = response.map(Body::new);
+        self.admitted.say(&[]).add_to(response.headers_mut());
+        self.admitted.answer(response)
     }
 }
 

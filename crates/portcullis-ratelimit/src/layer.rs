@@ -210,7 +210,7 @@ impl<S, St> Layer<S> for RateLimitLayer<St> {
     fn layer(&self, inner: S) -> Self::Service {
         let Self { quotas, fields, warned, .. } = self;
         let (quotas, warned) = (quotas.clone(), Arc::clone(warned));
-        let limiter = Limiter { quotas, fields: *fields, warned };
+        let limiter = Limiter::new(quotas, *fields, warned);
         RateLimit { inner, limiter: Arc::new(limiter) }
     }
 }
@@ -282,6 +282,9 @@ where
             headers: request.headers(),
             context: &context,
         };
+        if let Some(said) = self.limiter.quick(&asked) {
+            return RateLimitFuture::quick(self.inner.call(request), said);
+        }
         match self.limiter.begin(&asked) {
             Begun::Passed(admitted) => RateLimitFuture::calling(&mut self.inner, request, admitted),
             Begun::Pending(admitted) => {

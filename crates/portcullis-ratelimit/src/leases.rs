@@ -75,10 +75,11 @@ impl Lease {
     fn units(&self) -> u64 {
         lock(&self.state).left
     }
-    /// Takes so many of the units.
-    pub(crate) fn draw(&self, units: u64, now: u64) -> Drawn {
+    /// Takes so many of the units, where as many are left as are needed.
+    pub(crate) fn draw(&self, needs: u64, takes: u64, now: u64) -> Drawn {
         let mut state = lock(&self.state);
-        if let Some(left) = state.left.checked_sub(units) {
+        if state.left >= needs {
+            let left = state.left.saturating_sub(takes);
             state.left = left;
             return Drawn::Yes(left.saturating_add(state.beyond));
         }
@@ -93,10 +94,12 @@ impl Lease {
         state.left = state.left.saturating_add(units);
         (state.beyond, state.not_before) = (beyond, not_before);
     }
-    /// Gives units back.
-    pub(crate) fn put_back(&self, units: u64) {
+    /// Gives units back, up to so many that are left then; says how many are beyond that.
+    pub(crate) fn put_back(&self, units: u64, most: u64) -> u64 {
         let mut state = lock(&self.state);
-        state.left = state.left.saturating_add(units);
+        let fit = most.saturating_sub(state.left).min(units);
+        state.left = state.left.saturating_add(fit);
+        units - fit
     }
     pub(crate) fn failures(&self) -> u32 {
         self.failures.load(Ordering::Acquire)

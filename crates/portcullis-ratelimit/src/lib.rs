@@ -15,6 +15,8 @@ mod leases;
 mod limiter;
 mod memory;
 mod option;
+mod overload;
+mod quick;
 mod quota;
 mod rate;
 mod shared;
@@ -29,6 +31,10 @@ pub use handle::{Pass, Throttle};
 pub use key::{Asked, Key, KeyFn};
 pub use layer::{RateLimit, RateLimitLayer};
 pub use option::{LimitExt, Limits};
+pub use overload::{
+    Adaptive, Concurrency, Overload, OverloadFuture, OverloadLayer, OverloadStats, Priority,
+    PriorityExt, Queue, RoutePriority,
+};
 pub use quota::{
     Quota, Window, at_once, per, per_day, per_hour, per_minute, per_second, unlimited,
 };

@@ -1,12 +1,11 @@
 //! What becomes of a request.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use http::header::RETRY_AFTER;
-use portcullis_core::{Context, Problem, QuotaUse};
-use smallvec::SmallVec;
+use http::{HeaderMap, HeaderValue};
+use portcullis_core::{Context, Problem};
 
 use crate::admitted::{Admitted, Held, Place};
 use crate::at_once::Permit;
@@ -17,6 +16,7 @@ use crate::kinds::{QUOTA_EXCEEDED, TEMPORARY_REDUCED_CAPACITY};
 use crate::leases::{Drawn, Leases};
 use crate::memory::{Left, Memory, Now, rates};
 use crate::option::Limits;
+use crate::quick::is_plain;
 use crate::quota::{Quota, Window, Windows};
 use crate::rate::{Full, nanos};
 use crate::shared::{OnFailure, SharedCounts};
@@ -29,6 +29,8 @@ pub(crate) struct Limiter {
     pub(crate) fields: Fields,
     /// Whether it was said that clients have no address.
     pub(crate) warned: Arc<AtomicBool>,
+    /// Whether nothing but numbers in memory says what becomes of a request.
+    pub(crate) is_plain: bool,
 }
 
 /// A quota with its name, and what has been counted.
@@ -42,7 +44,7 @@ pub(crate) struct Named {
     /// `RateLimit-Policy` for the quota's own bounds, and for those of each plan.
     pub(crate) policies: Vec<Option<HeaderValue>>,
     /// What begins the item of `RateLimit`.
-    pub(crate) item: String,
+    pub(crate) item: Box<[u8]>,
     /// The names of its bounds in a store.
     pub(crate) in_store: Vec<Arc<str>>,
 }
@@ -117,19 +119,28 @@ impl Named {
         Self { everywhere, name, quota, counts, policies, item, in_store }
     }
     /// Whether a request to a route with these limits counts against this quota.
-    fn counts(&self, limits: Option<&Limits>) -> bool {
+    pub(crate) fn counts(&self, limits: Option<&Limits>) -> bool {
         self.everywhere || limits.is_some_and(|limits| limits.contains(&self.name))
     }
 }
 
 impl Limiter {
+    pub(crate) fn new(quotas: Vec<Named>, fields: Fields, warned: Arc<AtomicBool>) -> Self {
+        let is_plain = quotas.iter().all(|named| is_plain(&named.quota));
+        Self { quotas, fields, warned, is_plain }
+    }
+
     /// Counts a request, as far as nobody has to be asked.
     pub(crate) fn begin(self: &Arc<Self>, asked: &Asked<'_>) -> Begun {
+        // It counts as come when it came: looking at the clock costs more than all the rest. Nobody is refused by that, but by the time that it is.
+        self.begin_at(asked, asked.context.start())
+    }
+    /// Counts a request as come at this time, as far as nobody has to be asked.
+    pub(crate) fn begin_at(self: &Arc<Self>, asked: &Asked<'_>, at: Instant) -> Begun {
         let context = asked.context;
         let limits = context.route().and_then(|route| route.options().get::<Limits>());
         self.warn_of_unknown(context);
-        // It counts as come when it came: looking at the clock costs more than all the rest. Nobody is refused by that, but by the time that it is.
-        let now = Now { at: context.start(), clock: context.clock() };
+        let now = Now { at, clock: context.clock() };
         let mut admitted = Admitted::new(self, context);
         let counting = || self.quotas.iter().enumerate().filter(|(_, quota)| quota.counts(limits));
         for (at, named) in counting() {
@@ -208,33 +219,16 @@ impl Limiter {
                 seconds => format!("Try again in {seconds} seconds."),
             });
         }
-        self.add_fields(problem, refusals, admitted)
+        Self::add_fields(problem, refusals, admitted)
     }
 
     fn name(&self, refusal: &Refusal) -> Option<&str> {
         self.quotas.get(refusal.quota).map(|named| &*named.name)
     }
 
-    fn add_fields(&self, problem: Problem, refusals: &[Refusal], admitted: &Admitted) -> Problem {
-        if self.fields == Fields::Off {
-            return problem;
-        }
-        let mut headers = http::HeaderMap::new();
-        let mut items = String::new();
-        for refusal in refusals {
-            let Some(named) = self.quotas.get(refusal.quota) else { continue };
-            let (which, windows) = named.quota.bounds_for(&admitted.context);
-            named.add_policy(&mut headers, which, &windows);
-            let start = (&*named.name, &*named.item);
-            fields::item(&mut items, start, refusal.left, refusal.degraded);
-        }
-        admitted.write_fields(&mut headers, items, Fields::Standard);
-        if self.fields == Fields::WithLegacy {
-            let left = refusals.iter().map(|refusal| refusal.left).reduce(Left::tighter);
-            if let Some(left) = left {
-                fields::legacy(&mut headers, left);
-            }
-        }
+    fn add_fields(problem: Problem, refusals: &[Refusal], admitted: &Admitted) -> Problem {
+        let mut headers = HeaderMap::new();
+        admitted.say(refusals).add_to(&mut headers);
         let mut last = None;
         headers.into_iter().fold(problem, |problem, (name, value)| {
             last = name.or(last.take());
@@ -247,6 +241,14 @@ impl Limiter {
 }
 
 impl Refusal {
+    /// For how many nanoseconds there is no room.
+    pub(crate) fn how_long(&self) -> u64 {
+        match self.why {
+            Why::Early(wait) => wait,
+            Why::Never => u64::MAX,
+            Why::AtOnce | Why::Closed => 0,
+        }
+    }
     fn wait(&self) -> Option<Duration> {
         match self.why {
             Why::Early(wait) => Some(Duration::from_nanos(wait)),
@@ -256,17 +258,11 @@ impl Refusal {
 }
 
 impl Named {
-    /// Adds what the bounds of a request are.
-    pub(crate) fn add_policy(
-        &self,
-        headers: &mut http::HeaderMap,
-        which: Option<usize>,
-        windows: &Windows,
-    ) {
-        let known = which.and_then(|which| self.policies.get(which));
-        let looked_up = || fields::policy(&self.name, windows, &self.quota.cost);
-        if let Some(policy) = known.map_or_else(looked_up, Clone::clone) {
-            headers.append(fields::RATELIMIT_POLICY, policy);
+    /// What the bounds of a request are.
+    pub(crate) fn policy(&self, which: Option<usize>, windows: &Windows) -> Option<HeaderValue> {
+        match which.and_then(|which| self.policies.get(which)) {
+            Some(policy) => policy.clone(),
+            None => fields::policy(&self.name, windows, &self.quota.cost),
         }
     }
 
@@ -292,7 +288,7 @@ impl Named {
             early: 0,
             degraded: false,
             shares: 1,
-            permits: SmallVec::new(),
+            permits: Vec::new(),
         };
         if let Err(refusal) = self.enter(&mut held) {
             return Some(Err(refusal));
@@ -356,6 +352,9 @@ impl Named {
         }
         let (_, windows) = self.quota.bounds_for(asked.context);
         let price = self.quota.cost.price(asked);
+        if price.needs == 0 {
+            return None;
+        }
         let who = self.counts.memory.number(&self.quota.key, asked);
         let (full, left) = self.worst(&windows, who, price, now, 1)?;
         let why = match full {
@@ -391,18 +390,20 @@ impl Named {
         asked: &Asked<'_>,
         now: Now<'_>,
     ) -> Counted {
-        let time = self.counts.memory.time(now.at);
         if rates(&held.windows).next().is_none() {
             return Ok(held);
         }
+        let now = Now { at: now.clock.now(), ..now };
+        let time = self.counts.memory.time(now.at);
         if shared.is_leased() {
-            match self.counts.leases.of(held.who).draw(held.price.needs, time) {
+            let (needs, takes) = (held.price.needs, store_units(held.price));
+            match self.counts.leases.of(held.who).draw(needs, takes, time) {
                 Drawn::Yes(left) => {
                     if self.quota.cost.is_settled() {
                         held.digest = digest(self, asked);
                     }
                     held.place = Place::Lease;
-                    held.units = held.price.needs;
+                    held.units = takes;
                     held.leaves_of_lease(left);
                     return Ok(held);
                 }
@@ -500,19 +501,9 @@ impl Held {
         };
         Refusal { quota: self.quota, why, left, degraded: self.degraded }
     }
-    /// What handlers can show.
-    pub(crate) fn shown(&self, named: &Named) -> Option<QuotaUse> {
-        let left = self.left?;
-        let name = match left.window {
-            0 => Arc::clone(&named.name),
-            window => fields::bound_name(&named.name, window).into(),
-        };
-        let reset = Duration::from_nanos(left.reset);
-        Some(QuotaUse::new(name, left.limit, left.remaining, reset))
-    }
 }
 
-pub(crate) type Permits = SmallVec<[Permit; 1]>;
+pub(crate) type Permits = Vec<Permit>;
 
 /// Taken when it is needed, and taken at all.
 pub(crate) fn store_units(price: Price) -> u64 {

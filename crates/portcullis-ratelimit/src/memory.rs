@@ -142,9 +142,14 @@ impl Memory {
         price: Price,
         patience: u64,
     ) -> (Left, Option<Full>) {
-        let (time, most) = (self.time(now.at), rate.most_ahead(patience));
+        let (mut time, most) = (self.time(now.at), rate.most_ahead(patience));
         let used_until = self.table(window).map(|table| {
-            table.change(who, time, |is| let_go(is, time, most).ok_or(is)).unwrap_or_else(|is| is)
+            let change = |is| {
+                // Behind the number: one that others have moved on since is not too far ahead.
+                time = self.time(now.clock.now());
+                let_go(is, time, most).ok_or(is)
+            };
+            table.change(who, 0, change).unwrap_or_else(|is| is)
         });
         let used_until = used_until.unwrap_or_default();
         let left = Left::of(window, rate, used_until.saturating_sub(time));

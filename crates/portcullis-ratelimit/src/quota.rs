@@ -200,18 +200,24 @@ impl Quota {
         let known = |plan: &str| self.plans.iter().find(|(name, _)| &**name == plan);
         plan.and_then(known).map_or(&*self.windows, |(_, windows)| windows)
     }
-    /// The bounds for whoever sends this request, and which they are: 0 for the quota's own, one more than its place for a plan's, `None` for those that
-    /// were looked up.
+    /// The bounds for whoever sends this request, and which they are: as [`known_bounds`](Self::known_bounds) says, and `None` for those that were looked
+    /// up.
     pub(crate) fn bounds_for(&self, context: &Context) -> (Option<usize>, Windows) {
         if let Some(windows) = self.lookup.as_ref().and_then(|lookup| lookup.0(context)) {
             return (None, windows);
         }
+        let (which, windows) = self.known_bounds(context);
+        (Some(which), Arc::clone(windows))
+    }
+    /// The bounds of whoever sends this request, by their plan, and which they are: 0 for the quota's own, one more than its place for a plan's.
+    pub(crate) fn known_bounds(&self, context: &Context) -> (usize, &Windows) {
+        if self.plans.is_empty() {
+            return (0, &self.windows);
+        }
         let known = |plan: &str| self.plans.iter().position(|(name, _)| &**name == plan);
-        let plan = if self.plans.is_empty() { None } else { context.identity() };
-        let plan = plan.and_then(Identity::plan).and_then(known);
+        let plan = context.identity().and_then(Identity::plan).and_then(known);
         let windows = plan.and_then(|at| self.plans.get(at)).map(|(_, windows)| windows);
-        let which = plan.map_or(0, |at| at + 1);
-        (Some(which), Arc::clone(windows.unwrap_or(&self.windows)))
+        (plan.map_or(0, |at| at + 1), windows.unwrap_or(&self.windows))
     }
     /// Whether who is asking must be known.
     pub(crate) fn needs_identity(&self) -> bool {

@@ -4,12 +4,8 @@
 //! sixteen times as large, so that few keys take little memory and many take sixteen bytes each. A key that is there is changed without a lock, by
 //! comparing and exchanging its number. One that is not there is put under a lock of its sets, into an entry whose time has passed, which loses
 //! nothing. When there is none and no further level, the one with the least time taken up has to go.
-use super::sync::{AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, yield_now};
+use super::sync::{AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, SETS, WAYS, yield_now};
 
-/// How many entries a set has.
-const WAYS: usize = 8;
-/// How many sets the first level has, and how many locks there are: all sets of a key have the same lock.
-const SETS: usize = 64;
 /// By how much a level is larger than the one before.
 const GROWTH: usize = 16;
 /// The number of an entry that is being given to another key.

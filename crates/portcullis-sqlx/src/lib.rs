@@ -7,6 +7,12 @@ mod accounts;
 mod decisions;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod filter;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod limit_sql;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod limit_step;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod limits;
 #[cfg(feature = "postgres")]
 mod listen;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
@@ -37,6 +43,12 @@ pub use decisions::PgDecisions;
 pub use decisions::SqliteDecisions;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub use filter::FilterExt;
+#[cfg(feature = "mysql")]
+pub use limits::MySqlQuotas;
+#[cfg(feature = "postgres")]
+pub use limits::PgQuotas;
+#[cfg(feature = "sqlite")]
+pub use limits::SqliteQuotas;
 #[cfg(feature = "mysql")]
 pub use roles::MySqlRoles;
 #[cfg(feature = "postgres")]

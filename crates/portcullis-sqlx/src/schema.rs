@@ -2,7 +2,7 @@
 
 /// The version of the tables that this crate works with.
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 
 /// A database whose tables are not those that this crate works with.
 #[derive(thiserror::Error)]

@@ -8,6 +8,10 @@ pub mod contract;
 #[cfg(feature = "stores")]
 mod endpoints;
 mod fail;
+#[cfg(feature = "stores")]
+mod quota_model;
+#[cfg(feature = "stores")]
+mod quotas;
 mod read;
 mod ready_guard;
 #[cfg(feature = "stores")]
@@ -24,6 +28,8 @@ pub use client::{TestClient, TestRequest, TestResponse, get, request};
 pub use contract::Contract;
 #[cfg(feature = "stores")]
 pub use endpoints::{KeptMails, account_endpoints_contract};
+#[cfg(feature = "stores")]
+pub use quotas::quota_store_contract;
 pub use read::{collect, read};
 pub use ready_guard::ReadyGuard;
 #[cfg(feature = "stores")]

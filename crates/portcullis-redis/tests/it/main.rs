@@ -1,6 +1,10 @@
 //! Sessions and news of roles on a real server, which `cargo xtask services` starts.
 #![cfg(feature = "server-tests")]
 #![cfg(test)]
+mod limits;
+mod own_server;
+mod processes;
+
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;

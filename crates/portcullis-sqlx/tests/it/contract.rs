@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use portcullis_sqlx::{MySqlStores, PgStores, SqliteStores};
 use portcullis_testkit::{
-    account_endpoints_contract, key_store_contract, one_time_tokens_contract, role_store_contract,
-    session_store_contract, users_contract,
+    account_endpoints_contract, key_store_contract, one_time_tokens_contract, quota_store_contract,
+    role_store_contract, session_store_contract, users_contract,
 };
 
 use crate::support::{with_mysql, with_postgres, with_sqlite, with_sqlite_memory};
@@ -62,3 +62,13 @@ keeps!(postgres_keeps_roles, with_postgres, PgStores, roles, role_store_contract
 keeps!(mariadb_keeps_roles, with_mysql, MySqlStores, roles, role_store_contract);
 keeps!(sqlite_keeps_roles, with_sqlite, SqliteStores, roles, role_store_contract);
 keeps!(sqlite_keeps_roles_in_memory, with_sqlite_memory, SqliteStores, roles, role_store_contract);
+keeps!(postgres_keeps_quotas, with_postgres, PgStores, quotas, quota_store_contract);
+keeps!(mariadb_keeps_quotas, with_mysql, MySqlStores, quotas, quota_store_contract);
+keeps!(sqlite_keeps_quotas, with_sqlite, SqliteStores, quotas, quota_store_contract);
+keeps!(
+    sqlite_keeps_quotas_in_memory,
+    with_sqlite_memory,
+    SqliteStores,
+    quotas,
+    quota_store_contract
+);

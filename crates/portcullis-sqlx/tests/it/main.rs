@@ -6,6 +6,7 @@ mod away;
 mod contract;
 mod decisions;
 mod filter;
+mod limits;
 mod migrate;
 mod replicas;
 mod support;
