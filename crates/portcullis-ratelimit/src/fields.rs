@@ -46,7 +46,7 @@ fn string(text: &mut Text, name: &str, window: usize) {
         text.push(byte);
     }
     if window > 0 {
-        number(text, ".", window as u64 + 1);
+        number(text, b".", window as u64 + 1);
     }
     text.push(b'"');
 }
@@ -56,23 +56,22 @@ pub(crate) fn bound_name(name: &str, window: usize) -> String {
     if window == 0 { name.to_owned() } else { format!("{name}.{}", window + 1) }
 }
 
-fn number(text: &mut Text, key: &str, number: u64) {
-    text.extend_from_slice(key.as_bytes());
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    let mut rest = number.min(LARGEST);
-    loop {
-        at -= 1;
-        if let Some(digit) = digits.get_mut(at) {
-            // Less than ten.
-            *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-        }
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+fn number(text: &mut Text, key: &[u8], number: u64) {
+    // Byte by byte: it is less work than to copy a few.
+    for byte in key {
+        text.push(*byte);
     }
-    text.extend_from_slice(digits.get(at..).unwrap_or_default());
+    let mut rest = number.min(LARGEST);
+    let mut unit = 1;
+    while rest / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        // Less than ten.
+        text.push(b'0' + u8::try_from(rest / unit).unwrap_or_default());
+        rest %= unit;
+        unit /= 10;
+    }
 }
 
 /// Whole seconds, rounded up.
@@ -91,8 +90,8 @@ pub(crate) fn policy(name: &str, windows: &[Window], cost: &Cost) -> Option<Head
         string(&mut text, name, at);
         match window {
             Window::Rate(rate) => {
-                number(&mut text, ";q=", rate.at_once());
-                number(&mut text, ";w=", seconds(rate.nanos_of(rate.at_once())));
+                number(&mut text, b";q=", rate.at_once());
+                number(&mut text, b";w=", seconds(rate.nanos_of(rate.at_once())));
                 text.extend_from_slice(match cost {
                     Cost::Bytes => b";qu=\"content-bytes\"",
                     Cost::Fixed(1) | Cost::Refusals => b"",
@@ -100,7 +99,7 @@ pub(crate) fn policy(name: &str, windows: &[Window], cost: &Cost) -> Option<Head
                 });
             }
             Window::AtOnce(most) => {
-                number(&mut text, ";q=", u64::from(*most));
+                number(&mut text, b";q=", u64::from(*most));
                 text.extend_from_slice(b";qu=\"concurrent-requests\"");
             }
         }
@@ -124,9 +123,9 @@ pub(crate) fn item(text: &mut Text, (name, start): (&str, &[u8]), left: Left, is
         0 => text.extend_from_slice(start),
         window => string(text, name, window),
     }
-    number(text, ";r=", left.remaining);
+    number(text, b";r=", left.remaining);
     if left.reset > 0 {
-        number(text, ";t=", seconds(left.reset));
+        number(text, b";t=", seconds(left.reset));
     }
     if is_degraded {
         text.extend_from_slice(b";degraded");
@@ -144,7 +143,9 @@ pub(crate) struct Said {
 
 impl Said {
     pub(crate) fn policy(&mut self, policy: Option<HeaderValue>) {
-        self.policies.extend(policy);
+        if let Some(policy) = policy {
+            self.policies.push(policy);
+        }
     }
     /// What is left, and of what the least is where that is said too.
     pub(crate) fn items(&mut self, items: &Text, tightest: Option<Left>) {
