@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub const RULES: [usize; 4] = [10, 100, 1_000, 10_000];
 /// How many permissions a role has.
 pub const EACH: usize = 10;
+/// How many keys there are that are counted.
+pub const KEYS: [usize; 2] = [1, 1_000_000];
 /// How long something is repeated.
 const LONG: Duration = Duration::from_millis(30);
 

@@ -8,7 +8,7 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
     let file = args.option("--write")?;
     let Some(name) = args.word() else {
         return Err(Failure::new(
-            "say `cargo xtask chaos restart|slow|floods|faults|gateway|failing|reload|upgrade|stores|all`",
+            "say `cargo xtask chaos restart|slow|floods|faults|gateway|failing|reload|upgrade|stores|overload|limits|all`",
         ));
     };
     args.end()?;

@@ -11,7 +11,10 @@ mod guarded;
 mod handlers;
 pub mod kinds;
 mod leaf;
+#[cfg(feature = "ratelimit")]
+mod limited;
 mod problem;
+mod quotas;
 mod valid;
 
 pub use app::App;
@@ -22,5 +25,8 @@ pub use extract::{Caller, Claims, FromIdentity, RequestContext};
 pub use guarded::Guarded;
 pub use handlers::{Handlers, any, delete, get, head, options, patch, post, put};
 pub use leaf::{Leaf, LeafFuture};
+#[cfg(feature = "ratelimit")]
+pub use limited::Limited;
 pub use problem::Problem;
+pub use quotas::{Quotas, Spend};
 pub use valid::Valid;

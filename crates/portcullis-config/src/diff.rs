@@ -8,12 +8,12 @@ use portcullis_core::{Requirement, Route};
 use portcullis_gateway::IdentityTokens;
 use serde_json::Value;
 
-use crate::Gateway;
 use crate::read::{NamedPolicy, network};
 use crate::source::FileErrors;
+use crate::{Gateway, limit_changes};
 
 /// Keys of `[server]` that a running gateway follows; all others are read when it starts.
-const FOLLOWED: [&str; 2] = ["trusted_proxies", "widened_access"];
+const FOLLOWED: [&str; 3] = ["limit_fields", "trusted_proxies", "widened_access"];
 /// Keys whose values nobody need see.
 const SECRET: [&str; 9] = [
     "hash",
@@ -79,7 +79,9 @@ impl Changes {
     fn with(&mut self, place: &str, what: &str, inside: &Value) {
         let line = format!("{place}: {what}");
         let is_trusted = place.split(['.', '[']).any(|part| TRUST.contains(&part));
-        if is_trusted || has_trust(inside) {
+        // What limits let through is compared as a whole; `store` there is no matter of trust.
+        let is_limit = place.starts_with("limits.") || place == "limits";
+        if !is_limit && (is_trusted || has_trust(inside)) {
             self.widened.push(line.clone());
         }
         self.other.push(line);
@@ -144,6 +146,9 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
     }
     compare_keys(before, after, &mut changes);
     compare_networks(before, after, &mut changes);
+    let limits = limit_changes::compare(before, after);
+    changes.widened.extend(limits.widened);
+    changes.narrowed.extend(limits.narrowed);
     compare("", &before.document, &after.document, &mut changes);
     changes
 }
@@ -421,8 +426,8 @@ struct Key {
     id: String,
     roles: BTreeSet<String>,
     tenant: Option<String>,
-    /// Its scopes, and until when it is good.
-    rest: [Option<Value>; 2],
+    /// Its scopes, until when it is good, and its plan.
+    rest: [Option<Value>; 3],
 }
 
 /// The keys by their digests: whoever has the secret has what stands there, whatever it is called.
@@ -433,7 +438,7 @@ fn api_keys(gateway: &Gateway) -> BTreeMap<String, Key> {
         let roles = roles.filter_map(Value::as_str).map(str::to_owned).collect();
         let tenant = key.get("tenant").and_then(Value::as_str).map(str::to_owned);
         let digest = key.get("hash")?.as_str()?.to_ascii_lowercase();
-        let rest = ["scopes", "expires"].map(|name| key.get(name).cloned());
+        let rest = ["scopes", "expires", "plan"].map(|name| key.get(name).cloned());
         Some((digest, Key { id: key.get("id")?.as_str()?.to_owned(), roles, tenant, rest }))
     };
     keys.into_iter().flatten().filter_map(of).collect()
@@ -448,9 +453,9 @@ fn compare_keys(before: &Gateway, after: &Gateway, changes: &mut Changes) {
             continue;
         };
         if *rest != had.rest {
-            changes
-                .widened
-                .push(format!("API key `{id}`: other scopes, or good until another time"));
+            changes.widened.push(format!(
+                "API key `{id}`: other scopes, another plan, or good until another time"
+            ));
         }
         if (tenant, id) != (&had.tenant, &had.id) {
             changes.widened.push(format!("API key `{id}`: stands for somebody else than before"));

@@ -18,7 +18,9 @@ use tower_service::Service;
 
 use crate::Gateway;
 use crate::cors::CorsByRoute;
+use crate::limits::LimitLayers;
 use crate::source::FileErrors;
+use crate::stores::Later;
 
 /// What would become of a request, and why.
 #[derive(Debug)]
@@ -174,21 +176,22 @@ impl Gateway {
         caller: Option<(IdentityBuilder, bool)>,
         has_limits: bool,
     ) -> Result<Explanation, FileErrors> {
-        let by_identity = has_limits.then(|| self.by_identity().clone());
+        let limits = if has_limits { self.limits_alone().clone() } else { LimitLayers::default() };
+        let LimitLayers { front, route, caller: by_caller } = limits;
         let context = Context::of(&mut request);
         context.start_explaining();
         let ends = self.routes_map(|end| DeadEnd(end.to_string()));
-        let stack = Stack::new().layer(self.edge()).layer(ends.layer());
+        let stack = Stack::new().layer(self.edge()).layer(front).layer(ends.layer());
         let stack = stack.layer(self.has_cors().then_some(CorsByRoute));
-        let stack = stack.layer(has_limits.then(|| self.by_address().clone()));
+        let stack = stack.layer(route);
         let answer = if let Some((caller, any_issuer)) = caller {
             let stack = stack.layer(Presume(caller, any_issuer));
-            let stack = stack.layer(by_identity).layer(self.authorize().clone());
+            let stack = stack.layer(by_caller).layer(self.authorize().clone());
             let mut service = self.placed(stack.around(ends))?;
             service.call(request).await
         } else {
             let stack = stack.layer(self.authenticate().clone());
-            let stack = stack.layer(by_identity).layer(self.authorize().clone());
+            let stack = stack.layer(by_caller).layer(self.authorize().clone());
             let mut service = self.placed(stack.around(ends))?;
             service.call(request).await
         };
@@ -228,7 +231,9 @@ impl Gateway {
     /// Waits until those who know callers and their roles can be asked: stores, and the keys of issuers. Five seconds at most. Says whether all of them can.
     pub async fn start_callers(&self) -> bool {
         let all = async {
-            for store in self.later_stores() {
+            // Limits are explained without stores.
+            let callers = |store: &&Later| !self.is_for_limits_alone(store.store());
+            for store in self.later_stores().iter().filter(callers) {
                 store.start().await;
             }
             self.start_issuers(&tokio::runtime::Handle::current());

@@ -17,10 +17,10 @@ use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
 use portcullis_core::{
     Body, ConfigErrors, EdgeLayer, MetricSource, Readiness, Requirement, Route, RouteLayer,
-    RouteTable, Routes, Stack, TrustedProxies, stage,
+    RouteTable, Routes, Stack, TrustedProxies,
 };
 use portcullis_gateway::{IdentityTokens, Upstream, UpstreamStats};
-use portcullis_ratelimit::RateLimitLayer;
+use portcullis_ratelimit::OnFailure;
 use portcullis_server::{Admin, Server, Tls};
 use portcullis_telemetry::{Metrics, ObserveLayer, Operations};
 use serde_json::Value;
@@ -28,6 +28,7 @@ use tower_service::Service;
 
 use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
+use crate::limits::{Limit, LimitLayers, Shared, StoreCounts};
 use crate::live::Live;
 use crate::read::{self, AuthorizationSettings, Issuer, LogSettings, NamedPolicy, ServerSettings};
 use crate::reader::{Known, Reading, Span};
@@ -63,9 +64,11 @@ pub struct Gateway {
     /// Those of the candidate with those of the store.
     shadow_roles: Option<StoredRoles>,
     authorize: AuthorizeLayer,
-    by_address: RateLimitLayer<stage::PreLimit>,
-    by_identity: RateLimitLayer<stage::Limit>,
-    has_limits: bool,
+    pub(crate) limits: Vec<Limit>,
+    store_counts: StoreCounts,
+    limit_layers: LimitLayers,
+    /// The same without stores, for what is only explained.
+    limits_alone: LimitLayers,
     metrics: Metrics,
     readiness: Readiness,
 }
@@ -100,9 +103,8 @@ pub(crate) struct Parts {
     pub(crate) roles: Roles,
     pub(crate) policies: Vec<NamedPolicy>,
     pub(crate) authorization: AuthorizationSettings,
-    pub(crate) by_address: RateLimitLayer<stage::PreLimit>,
-    pub(crate) by_identity: RateLimitLayer<stage::Limit>,
-    pub(crate) has_limits: bool,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) store_counts: StoreCounts,
 }
 
 impl Gateway {
@@ -145,10 +147,7 @@ impl Gateway {
         before: Option<&Self>,
     ) -> Result<Self, FileErrors> {
         let source = Source::new(name, text);
-        let nothing = BTreeMap::new();
-        let known = before.map_or(&nothing, |before| &before.upstreams);
-        let reading =
-            Reading { source: &source, errors: RefCell::default(), variable, before: known };
+        let reading = Reading { source: &source, errors: RefCell::default(), variable, before };
         let parts = read::file(&reading, text);
         let mut errors = reading.errors.into_inner();
         let Some(Parts {
@@ -167,9 +166,8 @@ impl Gateway {
             roles,
             policies,
             authorization,
-            by_address,
-            by_identity,
-            has_limits,
+            limits,
+            store_counts,
         }) = parts.filter(|_| errors.is_empty())
         else {
             if errors.is_empty() {
@@ -177,6 +175,7 @@ impl Gateway {
             }
             return Err(errors.or(()).err().unwrap_or_default());
         };
+        let quotas = settings.quotas;
         let mut gateway = Self {
             source,
             settings,
@@ -200,9 +199,10 @@ impl Gateway {
             stored_roles: None,
             shadow: None,
             shadow_roles: None,
-            by_address,
-            by_identity,
-            has_limits,
+            limit_layers: LimitLayers::new(&limits, quotas, false),
+            limits_alone: LimitLayers::new(&limits, quotas, true),
+            limits,
+            store_counts,
             metrics: Metrics::default(),
             readiness: Readiness::new(),
         };
@@ -217,8 +217,7 @@ impl Gateway {
             }
             let issuers = std::mem::take(&mut gateway.issuers).into_iter();
             gateway.issuers = issuers.map(|issuer| issuer.continuing(&before.issuers)).collect();
-            gateway.by_address = gateway.by_address.continuing(&before.by_address);
-            gateway.by_identity = gateway.by_identity.continuing(&before.by_identity);
+            gateway.limit_layers = gateway.limit_layers.continuing(&before.limit_layers);
             gateway.proofs = before.proofs.clone();
             gateway.metrics = before.metrics.clone();
             gateway.readiness = before.readiness.clone();
@@ -308,7 +307,8 @@ impl Gateway {
         let all_public = table.routes().all(|route| route.access().is_public())
             // What is a credential for us goes to no upstream, also where nobody looks at it.
             && self.document.get("auth").is_none();
-        if all_public && !self.has_limits {
+        let LimitLayers { front, route, caller } = self.limit_layers.clone();
+        if all_public && self.limits.is_empty() {
             // Nobody is asked who they are, so nobody need find out.
             let open = Stack::new()
                 .layer(observe)
@@ -321,12 +321,13 @@ impl Gateway {
         let guarded = Stack::new()
             .layer(observe)
             .layer(edge)
+            .layer(front)
             .layer(self.explains())
             .layer(self.routes.layer())
             .layer(cors)
-            .layer(self.by_address.clone())
+            .layer(route)
             .layer(self.authenticate.clone())
-            .layer(self.by_identity.clone())
+            .layer(caller)
             .layer(self.authorize.clone())
             .around(self.routes.clone());
         Ok(OptionalService::With(self.placed(guarded)?))
@@ -404,11 +405,42 @@ impl Gateway {
     pub(crate) fn routes_map<T>(&self, end: impl FnMut(&Endpoint) -> T) -> Routes<T, Restricted> {
         self.routes.map(end)
     }
-    pub(crate) fn by_address(&self) -> &RateLimitLayer<stage::PreLimit> {
-        &self.by_address
+    /// The limits, by their names: what they let through, in words.
+    pub fn limits(&self) -> impl ExactSizeIterator<Item = (&str, String)> {
+        self.limits.iter().map(|limit| (limit.name.as_str(), limit.to_string()))
     }
-    pub(crate) fn by_identity(&self) -> &RateLimitLayer<stage::Limit> {
-        &self.by_identity
+    pub(crate) fn limit_layers(&self) -> &LimitLayers {
+        &self.limit_layers
+    }
+    pub(crate) fn limits_alone(&self) -> &LimitLayers {
+        &self.limits_alone
+    }
+    pub(crate) fn store_counts(&self) -> &StoreCounts {
+        &self.store_counts
+    }
+    pub(crate) fn known(&self, upstream: &str) -> Option<&Known> {
+        self.upstreams.get(upstream)
+    }
+    /// Whether nobody asks a store but limits, which do without it as the file says.
+    pub(crate) fn is_for_limits_alone(&self, store: &Store) -> bool {
+        let others = [
+            "/auth/session/store",
+            "/auth/api_key/store",
+            "/authorization/store",
+            "/authorization/decision_log/to",
+        ];
+        let named = |place: &str| self.document.pointer(place).and_then(Value::as_str);
+        self.limits_in(store).next().is_some()
+            && !others.iter().filter_map(|place| named(place)).any(|name| name == store.name())
+    }
+    fn limits_in(&self, store: &Store) -> impl Iterator<Item = &Shared> {
+        let shared = self.limits.iter().filter_map(|limit| limit.shared.as_ref());
+        shared.filter(|shared| shared.store == store.name())
+    }
+    /// Whether a store has to be open before requests are served: not where limits alone ask it, unless nobody would get through without it.
+    fn waits_for(&self, store: &Store) -> bool {
+        let is_closed = |shared: &Shared| shared.on_failure == OnFailure::Closed;
+        !self.is_for_limits_alone(store) || self.limits_in(store).any(is_closed)
     }
     pub(crate) fn authenticate(&self) -> &AuthenticateLayer {
         &self.authenticate
@@ -561,11 +593,14 @@ impl Gateway {
             });
         }
         for store in &self.stores {
-            let known = self.readiness.expect(format!("store {}", store.store().name()));
+            let name = format!("store {}", store.store().name());
+            let known = self.waits_for(store.store()).then(|| self.readiness.expect(name));
             let store = store.clone();
             runtime.spawn(async move {
                 store.start().await;
-                known.ready();
+                if let Some(known) = known {
+                    known.ready();
+                }
             });
         }
         if let Some(sessions) = &self.sessions {

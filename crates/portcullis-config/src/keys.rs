@@ -12,7 +12,7 @@ pub(crate) enum Kind {
     Duration,
     /// `64KiB`, `2MiB`, or bytes.
     Size,
-    /// `100/s`, `60/min`, `1000/h`.
+    /// `100/s`, `60/min`, `1000/h`, `10000/d`, `60/10s`.
     Rate,
     /// One of these.
     OneOf(&'static [&'static str]),
@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     TextMap,
     /// Weights by name.
     WeightMap,
+    /// A list of these.
+    List(&'static Kind),
+    /// One of these kinds by name.
+    ByName(&'static [Kind]),
     Table(&'static [Key]),
     Tables(&'static [Key]),
     /// Tables by name.
@@ -47,7 +51,7 @@ pub(crate) const FILE: &[Key] = &[
     key(
         "stores",
         Kind::Named(STORE),
-        "Where sessions, API keys, roles and decisions are kept, by names of your own.",
+        "Where sessions, API keys, roles and decisions are kept, and limits counted together, by names of your own.",
     ),
     key("auth", Kind::Table(AUTH), "How callers say who they are."),
     key(
@@ -67,7 +71,11 @@ pub(crate) const FILE: &[Key] = &[
         Kind::Table(AUTHORIZATION),
         "Where roles are kept beside this file, and what is told of decisions.",
     ),
-    key("limits", Kind::Named(LIMIT), "Quotas, by their names."),
+    key(
+        "limits",
+        Kind::Named(LIMIT),
+        "How much somebody may, by names of your own: plain ASCII, since they stand in answers.",
+    ),
     key(
         "upstreams",
         Kind::Named(UPSTREAM),
@@ -153,6 +161,16 @@ pub(crate) const SERVER: &[Key] = &[
         Kind::Whole,
         "How many connections one address may have. Default: 1024.",
     ),
+    key(
+        "limit_fields",
+        Kind::OneOf(&["standard", "legacy", "off"]),
+        "What answers say about limits: `RateLimit` and `RateLimit-Policy`; these and `X-RateLimit-Limit`, `-Remaining` and `-Reset`; or nothing but `Retry-After`. Default: standard.",
+    ),
+    key(
+        "limit_keys",
+        Kind::Whole,
+        "For how many addresses, callers and so on each limit has room in memory; a million take 38 MB. Where there are more, those are forgotten that have used least. Default: 1000000.",
+    ),
 ];
 
 pub(crate) const CERT: &[Key] = &[
@@ -188,7 +206,11 @@ pub(crate) const STORE: &[Key] = &[
         Kind::Text,
         "A database: `postgres://user:password@host/database`, `mysql://..`, `sqlite://portcullis.db`. `portcullis migrate` makes its tables.",
     ),
-    key("redis", Kind::Text, "A Redis server: `redis://127.0.0.1:6379`. It keeps sessions."),
+    key(
+        "redis",
+        Kind::Text,
+        "A Redis server: `redis://127.0.0.1:6379`. It keeps sessions, and counts limits.",
+    ),
     key("prefix", Kind::Text, "What the names of keys in Redis begin with. Default: `portcullis`."),
 ];
 
@@ -346,6 +368,7 @@ pub(crate) const ONE_API_KEY: &[Key] = &[
         "What the caller's key is for, for servers that ask. Default: none.",
     ),
     key("tenant", Kind::Text, "The caller's tenant. Default: none."),
+    key("plan", Kind::Text, "The caller's plan, for `plans` of limits. Default: none."),
     key(
         "expires",
         Kind::Text,
@@ -440,10 +463,106 @@ pub(crate) const STEP_UP: &[Key] = &[
     key("max_age", Kind::Duration, "How long ago the caller may have logged in. Default: ever."),
 ];
 
+const RATES: &[Kind] = &[Kind::Rate, Kind::List(&Kind::Rate)];
+const WHOLES: &[Kind] = &[Kind::Whole, Kind::List(&Kind::Whole)];
+
 pub(crate) const LIMIT: &[Key] = &[
-    key("rate", Kind::Rate, "How many requests, as `100/s`, `60/min` or `1000/h`."),
-    key("burst", Kind::Whole, "How many at once. Default: as many as in one unit of time."),
-    key("key", Kind::OneOf(&["address", "identity"]), "What is counted by. Default: address."),
+    key(
+        "rate",
+        Kind::Either(RATES),
+        "How much in how much time: `100/s`, `60/min`, `1000/h`, `10000/d`, `60/10s`; a list where all of them count. Of bytes also `10MiB/s`.",
+    ),
+    key(
+        "burst",
+        Kind::Either(WHOLES),
+        "How much may come at once; with several rates one for each, in their order. Default: as much as in the time of the rate.",
+    ),
+    key(
+        "at_once",
+        Kind::Whole,
+        "How many requests may be under way at once, until their answers are over; in each process. Default: no limit.",
+    ),
+    key(
+        "key",
+        Kind::Either(&[Kind::Text, Kind::Texts]),
+        "What is counted by: `address` (IPv6 by its /64), `identity`, `tenant`, `key` (the API key), `header:NAME`, `route`, `everyone`; a list counts by all of them together. Where a request has no such thing: the tenant's is the identity, the identity's and a header's is the address. Default: address.",
+    ),
+    key(
+        "plans",
+        Kind::ByName(&[Kind::Rate, Kind::List(&Kind::Rate), Kind::Table(BOUNDS)]),
+        "What callers of a plan may in place of `rate`, `burst` and `at_once`: `{ pro = \"600/min\", internal = \"unlimited\" }`. Default: all are alike.",
+    ),
+    key(
+        "count",
+        Kind::OneOf(&["requests", "bytes", "refusals"]),
+        "What is counted: requests, the bytes of both bodies, or answers with 401 and 403 alone, so that guessing is limited and nothing else. Default: requests.",
+    ),
+    key(
+        "cost",
+        Kind::Either(&[Kind::Whole, Kind::Table(COST)]),
+        "How much one request counts. Default: 1.",
+    ),
+    key(
+        "wait",
+        Kind::Duration,
+        "How long a request may wait until there is room for it, before it is refused. Default: 0s.",
+    ),
+    key(
+        "shadow",
+        Kind::Flag,
+        "Refuses nobody, and only counts whom it would refuse. Default: false.",
+    ),
+    key("exempt", Kind::Texts, "Networks of clients that are not counted. Default: none."),
+    key(
+        "exempt_roles",
+        Kind::Texts,
+        "Roles whose callers are not counted; it counts behind authentication then. Default: none.",
+    ),
+    key(
+        "everywhere",
+        Kind::Flag,
+        "Counts the requests of every route, and no route names it. By address, header or everyone it counts whatever comes, also what no route answers. Default: false.",
+    ),
+    key(
+        "store",
+        Kind::Text,
+        "Where it is counted: `memory`, or a name of `[stores]`, in which several gateways count together. Default: memory.",
+    ),
+    key(
+        "leased",
+        Kind::Flag,
+        "Takes a tenth of the burst from the store ahead, so that most requests do not ask it; each gateway may let through so much more. Default: false.",
+    ),
+    key(
+        "on_store_failure",
+        Kind::OneOf(&["local", "open", "closed"]),
+        "What happens while the store does not answer: each gateway counts its share, everybody gets through, or nobody does. Default: local.",
+    ),
+    key(
+        "replicas",
+        Kind::Whole,
+        "How many gateways share it, for `on_store_failure = \"local\"`. Default: 1.",
+    ),
+    key(
+        "store_timeout",
+        Kind::Duration,
+        "How long the store may take for an answer. Limits of one store are asked about together where they say the same. Default: 40ms.",
+    ),
+];
+
+pub(crate) const BOUNDS: &[Key] = &[
+    key("rate", Kind::Either(RATES), "As of the limit. Default: no limit."),
+    key("burst", Kind::Either(WHOLES), "As of the limit."),
+    key("at_once", Kind::Whole, "As of the limit."),
+];
+
+pub(crate) const COST: &[Key] = &[
+    key(
+        "header",
+        Kind::Text,
+        "The header of answers in which the server says how much it was, as a number.",
+    ),
+    key("first", Kind::Whole, "How much is taken until that is known. Default: 1."),
 ];
 
 pub(crate) const UPSTREAM: &[Key] = &[
@@ -782,4 +901,4 @@ pub(crate) const MIRROR: &[Key] = &[
 ];
 
 /// Keys of the format that belong to what is not built yet: a message of their own is better than "unknown".
-pub(crate) const LATER: &[&str] = &["cache", "plans", "store", "on_store_failure", "replicas"];
+pub(crate) const LATER: &[&str] = &["cache"];

@@ -8,6 +8,8 @@ mod endpoint;
 mod explain;
 mod gateway;
 mod keys;
+mod limit_changes;
+mod limits;
 mod live;
 mod read;
 mod reader;

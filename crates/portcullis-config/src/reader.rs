@@ -1,7 +1,6 @@
 //! Reads tables, and remembers everything that is wrong on the way.
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use portcullis_gateway::Upstream;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::Gateway;
 use crate::document;
 use crate::keys::{Key, Kind, LATER};
 use crate::source::{FileError, FileErrors, Source};
@@ -22,8 +22,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) errors: RefCell<FileErrors>,
     /// The environment.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The upstreams of the gateway that this one takes the place of.
-    pub(crate) before: &'a BTreeMap<String, Known>,
+    /// The gateway that this one takes the place of.
+    pub(crate) before: Option<&'a Gateway>,
 }
 
 /// An upstream, and what the file said of it.
@@ -57,6 +57,13 @@ pub(crate) struct Table<'a> {
     pub(crate) place: String,
     pub(crate) span: Span,
     entries: Vec<Entry<'a>>,
+}
+
+/// What stands at a name.
+pub(crate) enum Given<'a> {
+    /// One text, or several.
+    Texts(Vec<At<String>>),
+    Table(Table<'a>),
 }
 
 impl<'a> Reading<'a> {
@@ -124,6 +131,14 @@ impl<'a> Table<'a> {
     }
     pub(crate) fn error_at(&self, span: &Span, key: &str, message: impl Into<String>) -> FileError {
         self.reading.source.error(Some(span), &self.at(key), message)
+    }
+    /// Where a key stands; the table where it does not.
+    pub(crate) fn span_of(&self, key: &str) -> Span {
+        self.get(key).map_or_else(|| self.span.clone(), Spanned::span)
+    }
+    /// Something is wrong with this value.
+    pub(crate) fn error_as<T>(&self, at: &At<T>, message: impl Into<String>) -> FileError {
+        self.reading.source.error(Some(&at.span), &at.place, message)
     }
     /// What the table says, to compare it.
     pub(crate) fn said(&self) -> String {
@@ -284,7 +299,25 @@ impl<'a> Table<'a> {
         flag
     }
     pub(crate) fn whole(&self, key: &str, range: std::ops::RangeInclusive<u64>) -> Option<At<u64>> {
-        let value = self.get(key)?;
+        self.whole_of(key, self.get(key)?, range)
+    }
+    /// A list of whole numbers; alone, one of them.
+    pub(crate) fn wholes(&self, key: &str, range: std::ops::RangeInclusive<u64>) -> Vec<At<u64>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            return self.whole_of(key, value, range).into_iter().collect();
+        };
+        let numbers = array.iter().enumerate();
+        let numbers =
+            numbers.map(|(at, it)| self.whole_of(&format!("{key}[{at}]"), it, range.clone()));
+        numbers.flatten().collect()
+    }
+    fn whole_of(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Option<At<u64>> {
         let number = value.get_ref().as_integer();
         let parsed = number.and_then(|number| {
             let digits = number.as_str().replace('_', "");
@@ -339,6 +372,9 @@ impl<'a> Table<'a> {
     /// A list of texts; alone, one of them.
     pub(crate) fn texts(&self, key: &str) -> Vec<At<String>> {
         let Some(value) = self.get(key) else { return Vec::new() };
+        self.texts_of(key, value)
+    }
+    fn texts_of(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Vec<At<String>> {
         if value.get_ref().is_str() {
             return self.text_of(key, value).into_iter().collect();
         }
@@ -403,6 +439,28 @@ impl<'a> Table<'a> {
                     place: self.at(&place),
                 };
                 Some((name, text))
+            })
+            .collect()
+    }
+    /// Texts, or tables, by name.
+    pub(crate) fn by_name(&self, key: &str, keys: &'static [Key]) -> Vec<(At<String>, Given<'a>)> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong(key, value, "a table, as in `{ name = \"value\" }`");
+            return Vec::new();
+        };
+        let entries = table.iter();
+        entries
+            .map(|(name, value)| {
+                let inner = format!("{key}.{}", name.get_ref());
+                let (span, place) = (name.span(), self.at(&inner));
+                let given = match value.get_ref().as_table() {
+                    Some(table) => {
+                        Given::Table(self.reading.table(&place, span.clone(), table, keys))
+                    }
+                    None => Given::Texts(self.texts_of(&inner, value)),
+                };
+                (At { value: name.get_ref().to_string(), span, place }, given)
             })
             .collect()
     }

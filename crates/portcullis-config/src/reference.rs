@@ -38,6 +38,10 @@ fn inner(kind: Kind, path: &str) -> Option<(&'static [Key], String)> {
         Kind::Tables(keys) => Some((keys, format!("[[{path}]]"))),
         Kind::Named(keys) => Some((keys, format!("[{path}.NAME]"))),
         Kind::Either(kinds) => kinds.iter().find_map(|kind| inner(*kind, path)),
+        Kind::ByName(kinds) => {
+            let path = format!("{path}.NAME");
+            kinds.iter().find_map(|kind| inner(*kind, &path))
+        }
         _ => None,
     }
 }
@@ -57,6 +61,10 @@ fn kind(kind: Kind) -> String {
         Kind::Texts => "texts".to_owned(),
         Kind::TextMap => "texts by name".to_owned(),
         Kind::WeightMap => "numbers by name".to_owned(),
+        Kind::List(Kind::Rate) => "rates".to_owned(),
+        Kind::List(Kind::Whole) => "numbers".to_owned(),
+        Kind::List(kind) => format!("a list, each of it {}", self::kind(*kind)),
+        Kind::ByName(kinds) => format!("by name, {}", self::kind(Kind::Either(kinds))),
         Kind::Table(_) => "a table".to_owned(),
         Kind::Tables(_) => "tables".to_owned(),
         Kind::Named(_) => "tables by name".to_owned(),

@@ -38,12 +38,18 @@ fn of(kind: Kind) -> Value {
             { "type": "integer", "minimum": 0 },
             { "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" },
         ] }),
-        Kind::Rate => json!({ "type": "string", "pattern": "^[0-9]+/(s|m|min|h)$" }),
+        Kind::Rate => {
+            json!({ "type": "string", "pattern": "^([0-9]+([KMG]iB|B)?/[0-9]*(s|m|min|h|d)|unlimited)$" })
+        }
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::TextMap => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::WeightMap => {
             json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } })
+        }
+        Kind::List(kind) => json!({ "type": "array", "items": of(*kind) }),
+        Kind::ByName(kinds) => {
+            json!({ "type": "object", "additionalProperties": of(Kind::Either(kinds)) })
         }
         Kind::Table(keys) => table(keys),
         Kind::Tables(keys) => json!({ "type": "array", "items": table(keys) }),

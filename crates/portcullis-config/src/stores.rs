@@ -12,7 +12,8 @@ use portcullis_authz::{
     DecisionRecord, DecisionSink, RoleEdit, RoleModel, RoleStore, RoleStoreError,
 };
 use portcullis_core::{BoxError, Secret};
-use portcullis_redis::{RedisSessions, RedisTokens};
+use portcullis_ratelimit::{QuotaStore, QuotaStoreError, Take, Taken};
+use portcullis_redis::{RedisQuotas, RedisSessions, RedisTokens};
 use portcullis_sqlx::{ManagedUsers, MySqlStores, PgStores, SchemaError, SqliteStores};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -59,6 +60,8 @@ pub struct OpenStore {
     pub roles: Option<Arc<dyn RoleStore>>,
     /// Where decisions are written; `None` in Redis, which has no place for them.
     pub decisions: Option<Arc<dyn DecisionSink>>,
+    /// Where limits are counted together.
+    pub quotas: Arc<dyn QuotaStore>,
 }
 
 /// The same for each database.
@@ -72,6 +75,7 @@ macro_rules! open {
             sessions: Arc::new(stores.sessions().await?),
             roles: Some(Arc::new(stores.roles().await?)),
             decisions: Some(Arc::new(stores.decisions().await?)),
+            quotas: Arc::new(stores.quotas().await?),
         })
     }};
 }
@@ -177,6 +181,7 @@ impl Store {
                 let sessions = RedisSessions::connect(url.expose(), prefix).await?;
                 let tokens = Arc::new(RedisTokens::beside(&sessions));
                 let sessions = Arc::new(sessions);
+                let quotas = Arc::new(RedisQuotas::connect(url.expose(), prefix).await?);
                 Ok(OpenStore {
                     users: None,
                     keys: None,
@@ -184,6 +189,7 @@ impl Store {
                     sessions,
                     roles: None,
                     decisions: None,
+                    quotas,
                 })
             }
         }
@@ -432,6 +438,29 @@ impl RoleStore for Later {
             Some(roles) => roles.changed().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// A question about quotas, on the runtime of the store.
+macro_rules! ask_quotas {
+    ($self:ident, $store:ident, $work:expr) => {{
+        let unavailable = |error: BoxError| QuotaStoreError(error);
+        let (runtime, open) = $self.opened().map_err(|error| unavailable(error.into()))?;
+        let $store = Arc::clone(&open.quotas);
+        let asked = Asked(runtime.spawn(async move { $work.await }));
+        asked.answer().await.unwrap_or_else(|error| Err(unavailable(error.into())))
+    }};
+}
+
+#[async_trait]
+impl QuotaStore for Later {
+    async fn take(&self, takes: &[Take]) -> Result<Vec<Taken>, QuotaStoreError> {
+        let takes = takes.to_vec();
+        ask_quotas!(self, store, store.take(&takes))
+    }
+    async fn settle(&self, take: &Take, units: i64) -> Result<(), QuotaStoreError> {
+        let take = take.clone();
+        ask_quotas!(self, store, store.settle(&take, units))
     }
 }
 

@@ -1,13 +1,15 @@
 //! A quota that an endpoint counts against itself.
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, Uri};
 use http_body::Body as HttpBody;
-use portcullis_core::{Body, BoxError, ConfigError, Context, Problem};
+use portcullis_core::{Body, BoxError, Clock, ConfigError, Context, Problem};
 
 use crate::admitted::Admitted;
 use crate::cost::Cost;
@@ -15,8 +17,9 @@ use crate::decide::decide;
 use crate::fields::{self, Fields};
 use crate::key::{Asked, Key};
 use crate::limiter::{Begun, Counts, Limiter, Named};
-use crate::memory::MOST_WINDOWS;
+use crate::memory::{MOST_WINDOWS, Now};
 use crate::quota::Quota;
+use crate::rate::Full;
 use crate::stats::RateLimitStats;
 
 /// A quota that an endpoint counts against itself: by what no layer knows, such as the name that somebody logs in with, or where the cost is
@@ -96,6 +99,32 @@ impl Throttle {
         RateLimitStats::new(counts.collect())
     }
 
+    /// Takes so many units of what `who` has, for code that has no request: nothing is waited for, and it counts by the quota's own rates, in this process alone. An error says how long it is until there is room; `None` where there never is.
+    ///
+    /// ```
+    /// use portcullis_core::Clock;
+    /// use portcullis_ratelimit::{Throttle, per_second};
+    /// let (mails, clock) = (Throttle::new("mails", per_second(5))?, Clock::system());
+    /// assert!(mails.try_take("ada@shop.example", 1, &clock).is_ok());
+    /// # Ok::<(), portcullis_core::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn try_take(
+        &self,
+        who: &(impl Hash + ?Sized),
+        units: u64,
+        clock: &Clock,
+    ) -> Result<(), Option<Duration>> {
+        let now = Now { at: clock.now(), clock };
+        self.named().try_for_each(|named| named.try_take(who, units, now)).map_err(
+            |full| match full {
+                Full::Early(wait) => Some(Duration::from_nanos(wait)),
+                Full::Never => None,
+            },
+        )
+    }
     /// Counts a request as a layer does: by the quota's key, with the quota's cost.
     ///
     /// # Errors

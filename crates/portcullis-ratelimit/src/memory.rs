@@ -1,6 +1,6 @@
 //! The counts of one quota, in memory.
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Instant;
 
@@ -86,6 +86,11 @@ impl Memory {
         let mut hasher = self.hasher.build_hasher();
         key.parts(asked, &mut |part| part.hash(&mut hasher));
         hasher.finish()
+    }
+
+    /// The number of a key of an application's own.
+    pub(crate) fn number_of(&self, who: &(impl Hash + ?Sized)) -> u64 {
+        self.hasher.hash_one(who)
     }
 
     /// Nanoseconds since time began, at least one.

@@ -1,4 +1,5 @@
 //! The way of most requests: quotas that are counted here, and have room.
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::limiter::{Limiter, Named, signed};
 use crate::memory::{Left, Now, rates};
 use crate::option::Limits;
 use crate::quota::{Quota, Window};
+use crate::rate::Full;
 
 /// Whether nothing but numbers in memory says what becomes of a request.
 pub(crate) fn is_plain(quota: &Quota) -> bool {
@@ -80,6 +82,26 @@ impl Named {
         for bound in rates(windows).take(bounds) {
             self.counts.memory.settle(bound, who, now.at, -signed(self.price().takes));
         }
+    }
+    /// Counts without a request.
+    pub(crate) fn try_take(
+        &self,
+        who: &(impl Hash + ?Sized),
+        units: u64,
+        now: Now<'_>,
+    ) -> Result<(), Full> {
+        let memory = &self.counts.memory;
+        let who = memory.number_of(who);
+        let price = Price { needs: units, takes: units };
+        for (nth, bound) in rates(&self.quota.windows).enumerate() {
+            if let Err(full) = memory.admit(bound, who, now, price, 0) {
+                for bound in rates(&self.quota.windows).take(nth) {
+                    memory.settle(bound, who, now.at, -signed(units));
+                }
+                return Err(full);
+            }
+        }
+        Ok(())
     }
     fn price(&self) -> Price {
         let units = if let Cost::Fixed(units) = self.quota.cost { units } else { 1 };

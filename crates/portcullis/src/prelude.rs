@@ -19,7 +19,9 @@ pub use portcullis_core::{
 #[cfg(feature = "gateway")]
 pub use portcullis_gateway::{Proxy, Upstream};
 #[cfg(feature = "ratelimit")]
-pub use portcullis_ratelimit::{Key, LimitExt, RateLimitLayer, per_hour, per_minute, per_second};
+pub use portcullis_ratelimit::{
+    Key, LimitExt, RateLimitLayer, at_once, per_day, per_hour, per_minute, per_second,
+};
 #[cfg(feature = "server")]
 pub use portcullis_server::{Limits, Server};
 #[cfg(feature = "telemetry")]

@@ -32,7 +32,9 @@ async fn main() -> std::io::Result<()> {
     #[expect(clippy::print_stdout, reason = "it is what the example is started for")]
     {
         println!("Listening on http://{here}. Try:");
-        println!("# a book -> 200, with a request id and security headers");
+        println!(
+            "# a book -> 200, with a request id, security headers, and how many requests are left"
+        );
         println!("curl -i 'http://{here}/books/7'");
         println!("# a path that could be read in two ways -> 400 target-invalid");
         println!("curl -i --path-as-is 'http://{here}/books/..%2f7'");
@@ -64,9 +66,14 @@ mod tests {
             assert_eq!(answer.text(), "book 7\n", "{number}");
             assert!(answer.header("x-request-id").is_some());
             assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+            assert_eq!(answer.header("ratelimit-policy"), Some("\"everywhere\";q=5;w=25"));
+            let left = format!("\"everywhere\";r={};t=", 4 - number);
+            assert!(answer.header("ratelimit").unwrap().starts_with(&left), "{left}");
         }
         let refused = from(client.get("/"), [192, 0, 2, 1]).send().await;
         refused.assert_status(429).assert_problem("quota-exceeded");
+        let after: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=5).contains(&after), "{after}");
         from(client.get("/"), [192, 0, 2, 2]).send().await.assert_status(200);
     }
 

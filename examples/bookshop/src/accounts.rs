@@ -45,7 +45,7 @@ impl Front {
         let sessions = Sessions::new(stores.sessions().await?).log_in_page("/account/login");
         sessions.start(&Handle::current());
         let demo = DEMO_KEYS.iter().fold(ApiKeys::new(), |keys, demo| {
-            let key = ApiKey::new(demo.name, demo.key);
+            let key = ApiKey::new(demo.name, demo.key).plan(demo.plan);
             keys.key(match demo.place {
                 Place::Shop => key.role(demo.role),
                 Place::Branch(branch) => key.tenant(branch).role(demo.role),

@@ -61,6 +61,8 @@ pub(crate) struct Me {
     subject: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<String>,
     roles: BTreeSet<String>,
 }
 
@@ -71,8 +73,8 @@ pub(crate) async fn me(
     let roles = roles.current();
     // Those that the key or the account has, and those that a manager has given.
     let all = who.roles().chain(roles.assigned_roles(who.key())).map(str::to_owned).collect();
-    let tenant = who.tenant().map(str::to_owned);
-    Json(Me { subject: who.subject().to_owned(), tenant, roles: all })
+    let (tenant, plan) = (who.tenant().map(str::to_owned), who.plan().map(str::to_owned));
+    Json(Me { subject: who.subject().to_owned(), tenant, plan, roles: all })
 }
 
 /// The orders that the caller may read: their own, or those of their branch.

@@ -53,7 +53,7 @@ const fn refused(
 const ORDER: &str = r#"{"book":7,"quantity":1}"#;
 
 /// The requests that the shop suggests: what works, and one that is refused for each reason.
-pub const TRIES: [Try; 20] = [
+pub const TRIES: [Try; 22] = [
     Try { shows: "the books of one author", path: "/books?author=austen", ..GET },
     Try { shows: "one book", path: "/books/7", ..GET },
     Try { shows: "the authors, from a service behind the shop", path: "/catalogue/authors", ..GET },
@@ -113,6 +113,20 @@ pub const TRIES: [Try; 20] = [
         times: 6,
         ..refused("more than five orders a minute", "/orders", 429, "quota-exceeded")
     },
+    Try {
+        times: 13,
+        ..refused(
+            "a search costs five of sixty a minute",
+            "/books?author=austen",
+            429,
+            "quota-exceeded",
+        )
+    },
+    Try {
+        key: Some("guessed"),
+        times: 31,
+        ..refused("more than thirty guesses a minute", "/me", 429, "quota-exceeded")
+    },
 ];
 
 impl Try {
@@ -164,12 +178,14 @@ pub fn banner(
         _ = writeln!(text, "  {:<24} {}{limits}", route.to_string(), route.access());
     }
     text.push_str("\nDemo keys:\n");
-    for DemoKey { name, key, role, place } in DEMO_KEYS {
+    for DemoKey { name, key, role, place, plan } in DEMO_KEYS {
+        _ = write!(text, "  {key:<25} {name}, {role}");
         _ = match place {
-            Place::Shop => writeln!(text, "  {key:<25} {name}, {role}"),
-            Place::Branch(branch) => writeln!(text, "  {key:<25} {name}, {role} in {branch}"),
-            Place::Everywhere => writeln!(text, "  {key:<25} {name}, {role} above all branches"),
+            Place::Shop => Ok(()),
+            Place::Branch(branch) => write!(text, " in {branch}"),
+            Place::Everywhere => write!(text, " above all branches"),
         };
+        _ = writeln!(text, ", plan {plan}");
     }
     _ = writeln!(text, "\nDemo accounts, to log in with the password `{}`:", demo::PASSWORD);
     for (email, branch, role) in demo::PEOPLE {

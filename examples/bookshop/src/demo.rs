@@ -33,6 +33,7 @@ impl Front {
             let Some(account) = self.users.add(&email, &kept).await? else { continue };
             let mut rights = Rights::default();
             rights.tenant = Some(branch.to_owned());
+            rights.plan = Some("trade".to_owned());
             self.users.set_rights(account.id(), &rights).await?;
             let identity = account.identity.to_builder().tenant(branch).build();
             if let Some(role) = role {

@@ -1,8 +1,9 @@
 //! The first page.
 use axum::extract::State;
 use axum::response::Html;
+use portcullis::QuotaUse;
 use portcullis::authz::Resource;
-use portcullis::axum::{Authorized, Problem};
+use portcullis::axum::{Authorized, Problem, Quotas};
 
 use crate::api::failed;
 use crate::store::Store;
@@ -17,9 +18,18 @@ fn is_manager(authorized: &Authorized) -> bool {
     authorized.authorizer().may(who, "roles:assign", &people)
 }
 
+/// What the caller has left, as a line of a page.
+pub(crate) fn left(quotas: &Quotas) -> String {
+    let line = |quota: QuotaUse| {
+        format!("<p><small>{} of {} requests left</small></p>", quota.remaining, quota.limit)
+    };
+    quotas.find("api").map(line).unwrap_or_default()
+}
+
 /// The books, and the way to whatever else there is.
 pub(crate) async fn home(
     authorized: Option<Authorized>,
+    quotas: Quotas,
     State(store): State<Store>,
 ) -> Result<Html<String>, Problem> {
     let links = match &authorized {
@@ -35,5 +45,5 @@ pub(crate) async fn home(
     let books =
         books.iter().map(|book| format!("<li>{}, {}, {}</li>", book.author, book.title, book.year));
     let books = books.collect::<String>();
-    Ok(Html(format!("{HEAD}<nav>{roles}{links}</nav><ul>{books}</ul></html>")))
+    Ok(Html(format!("{HEAD}<nav>{roles}{links}</nav>{}<ul>{books}</ul></html>", left(&quotas))))
 }

@@ -17,6 +17,8 @@ pub struct DemoKey {
     pub role: &'static str,
     /// Where they have it.
     pub place: Place,
+    /// Their plan, by which they are limited.
+    pub plan: &'static str,
 }
 
 /// Where somebody with a demo key works.
@@ -32,12 +34,12 @@ pub enum Place {
 }
 
 const fn key(name: &'static str, key: &'static str, role: &'static str, place: Place) -> DemoKey {
-    DemoKey { name, key, role, place }
+    DemoKey { name, key, role, place, plan: "trade" }
 }
 
 /// The demo keys.
 pub const DEMO_KEYS: [DemoKey; 7] = [
-    key("rita", "demo-reader-4c1f", "reader", Place::Shop),
+    DemoKey { plan: "free", ..key("rita", "demo-reader-4c1f", "reader", Place::Shop) },
     key("carl", "demo-clerk-9b2e", "clerk", Place::Shop),
     key("anna", "demo-auditor-77d0", "auditor", Place::Everywhere),
     key("lena", "demo-leeds-clerk-51aa", "clerk", Place::Branch("leeds")),

@@ -6,7 +6,7 @@ use axum::extract::FromRef;
 use portcullis::authz::{AuthorizeLayer, Matrix, StoredRoles};
 use portcullis::axum::{Guarded, delete, get, post};
 use portcullis::gateway::{Proxy, Upstream};
-use portcullis::ratelimit::{Key, LimitExt, RateLimitLayer, per_minute, per_second};
+use portcullis::ratelimit::{Asked, Key, LimitExt, RateLimitLayer, per_minute, per_second};
 use portcullis::telemetry::{Metrics, ObserveLayer};
 use portcullis::{
     ConfigErrors, EdgeLayer, RouteExt, RouteTable, Stack, authenticated, optional, public, require,
@@ -67,12 +67,12 @@ pub fn app(
     // Another service, behind the same stack: its path is what follows the prefix.
     let catalogue = Proxy::to(catalogue).strip_prefix("/catalogue");
     // Whose order it is, and whom somebody manages, is known when it has been found: the handlers ask.
-    let may = |permission: &'static str| require(permission).object_checked();
+    let may = |permission: &'static str| counted(require(permission).object_checked());
     let api = Guarded::new()
-        .route("/", get(home::home), optional())
-        .route("/books", get(api::books), public())
+        .route("/", get(home::home), counted(optional()))
+        .route("/books", get(api::books), public().limit("search"))
         .route("/books/{id}", get(api::book), public())
-        .route("/me", get(api::me), authenticated())
+        .route("/me", get(api::me), counted(authenticated()))
         .route("/orders", get(api::orders), may("orders:read"))
         .route("/orders", post(api::order), may("orders:write").limit("orders"))
         .route("/orders/{id}", get(api::one_order), may("orders:read"))
@@ -84,7 +84,7 @@ pub fn app(
         .with_state(Shelves { store, files: Files { users, roles: roles.clone() } })
         .nest("/catalogue", Router::new().fallback_service(catalogue), public())
         // Registering, logging in and out, sessions, keys: whoever asks need not be known yet.
-        .nest("/account", Router::new().fallback_service(accounts), optional());
+        .nest("/account", Router::new().fallback_service(accounts), optional().limit("guesses"));
 
     let table = Arc::clone(api.route_layer().table());
     let authorize = AuthorizeLayer::new(&roles);
@@ -95,9 +95,32 @@ pub fn app(
         // Before the route is known and the keys are looked at, so that scanning and guessing are limited too.
         .layer(RateLimitLayer::before_routing().everywhere(per_second(50).by(Key::Address)))
         .layer(api.route_layer())
+        // What needs no name: what a search costs, and guessing, where only what is refused counts.
+        .layer(
+            RateLimitLayer::before_authentication()
+                .quota("search", per_minute(60).by(Key::Address).cost_of(search_cost))
+                .quota("guesses", per_minute(30).by(Key::Address).refusals()),
+        )
         .layer(authenticate)
-        .layer(RateLimitLayer::in_memory().quota("orders", per_minute(5).by(Key::Identity)))
+        // Each caller by their plan; who has no name counts by address.
+        .layer(
+            RateLimitLayer::in_memory()
+                .quota("api", per_minute(60).by(Key::Identity).plan("trade", per_minute(600)))
+                .quota("orders", per_minute(5).by(Key::Identity)),
+        )
         .layer(authorize)
         .around(api)?;
     Ok(Shop { router: app.into_router(), table, matrix })
+}
+
+/// The limits of a route that asks who is calling.
+fn counted<R: LimitExt>(rule: R) -> R {
+    rule.limit("guesses").limit("api")
+}
+
+/// The whole shelf stands ready; a search goes through all books.
+fn search_cost(asked: &Asked<'_>) -> u64 {
+    let query = asked.uri.query().unwrap_or_default();
+    let is_search = query.split('&').any(|pair| pair.starts_with("author="));
+    if is_search { 5 } else { 1 }
 }

@@ -115,7 +115,7 @@ fn range(mut values: Vec<f64>) -> String {
 }
 
 /// A row for each variant, beside the first.
-fn beside_first(costs: &[(String, Counts)]) -> String {
+pub(super) fn beside_first(costs: &[(String, Counts)]) -> String {
     let head = ["variant", "instructions a request", "beside no layer", "allocations a request"];
     let first = costs.first().map_or(0.0, |(_, counts)| counts.instructions);
     let rows = costs.iter().enumerate().map(|(at, (variant, counts))| {

@@ -28,6 +28,14 @@ pub(super) fn costs(workspace: &Workspace, program: &'static str) -> Result<Vec<
         tools::apt(&["valgrind"])?;
     }
     Cmd::new("cargo build --release -p portcullis-benches").run()?;
+    counted(workspace, program)
+}
+
+/// The same of a program that is there.
+pub(super) fn counted(
+    workspace: &Workspace,
+    program: &'static str,
+) -> Result<Vec<(String, Counts)>> {
     let bench = Bench { workspace, program };
     let mut costs = Vec::new();
     for variant in bench.variants()? {

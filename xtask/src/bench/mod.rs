@@ -8,6 +8,7 @@ mod authz;
 mod build;
 mod gateway;
 mod instructions;
+mod limits;
 mod proxy;
 mod resilience;
 mod routes;
@@ -24,13 +25,14 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
         Some("resilience") => resilience::main(workspace, args),
         Some("sessions") => sessions::main(workspace, args),
         Some("authz") => authz::main(workspace, args),
+        Some("limits") => limits::main(workspace, args),
         Some("accounts") => accounts::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
         Some("routes") => routes::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
         _ => Err(Failure::new(
-            "say `cargo xtask bench instructions|resilience|tokens|sessions|authz|accounts|server|proxy|routes|build`",
+            "say `cargo xtask bench instructions|resilience|tokens|sessions|authz|limits|accounts|server|proxy|routes|build`",
         )),
     }
 }

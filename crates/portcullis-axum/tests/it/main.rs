@@ -8,6 +8,8 @@ mod bridge;
 mod extract;
 mod guarded;
 mod leaf;
+#[cfg(feature = "ratelimit")]
+mod limits;
 mod nested;
 mod problem;
 mod support;

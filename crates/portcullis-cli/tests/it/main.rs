@@ -20,6 +20,10 @@ mod jwt;
 #[cfg(test)]
 mod jwt_attacks;
 #[cfg(test)]
+mod limit_stores;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod matrix;
 #[cfg(test)]
 mod one_path;

@@ -251,7 +251,9 @@ async fn a_limit_that_stays_keeps_its_counts() {
     let gateway = Gateway::start(&with("")).await;
     assert_eq!(gateway.get("/").await.status, 200);
     // The first of two, so that their places change.
-    let more = with("").replace("[limits.few]", "[limits.aaa]\nrate = \"1/s\"\n[limits.few]");
+    let more = with("")
+        .replace("[limits.few]", "[limits.aaa]\nrate = \"100/s\"\n[limits.few]")
+        .replace("[\"few\"]", "[\"aaa\", \"few\"]");
     gateway.write(&more);
     let (status, said) = gateway.command("reload").await;
     assert_eq!((status, said.contains("limits.aaa: is new")), (200, true), "{said}");

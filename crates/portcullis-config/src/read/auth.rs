@@ -1,10 +1,9 @@
-//! `[auth]`, `[limits]`: who somebody is, and how often they may.
-use std::collections::{HashMap, HashSet};
+//! `[auth]`: who somebody is.
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use portcullis_authn::{ApiKey, ApiKeys, CertificateHolder, ClientCertificates, StoredKeys};
-use portcullis_core::{Revocation, stage};
-use portcullis_ratelimit::{Key, Quota, RateLimitLayer, per_hour, per_minute, per_second};
+use portcullis_core::Revocation;
 
 use super::header_name;
 use super::routes::IssuerNames;
@@ -46,6 +45,7 @@ pub(super) fn keys(
         let hash = key.parsed("hash", digest);
         let roles = key.texts("roles");
         let (scopes, tenant) = (key.texts("scopes"), key.text("tenant"));
+        let plan = key.text("plan");
         let expires = key.parsed("expires", time);
         let (Some(id), Some(hash)) = (id, hash) else { continue };
         places.insert(format!("API key `{}`", id.value), key.span.clone());
@@ -55,6 +55,7 @@ pub(super) fn keys(
         one = scopes.into_iter().fold(one, |one, scope| one.scope(scope.value));
         one = expires.into_iter().fold(one, |one, time| one.expires(time.value));
         one = tenant.into_iter().fold(one, |one, tenant| one.tenant(tenant.value));
+        one = plan.into_iter().fold(one, |one, plan| one.plan(plan.value));
         all = all.key(one);
     }
     all
@@ -148,56 +149,6 @@ fn digest(text: &str) -> Result<[u8; 32], String> {
             .ok_or_else(wrong)?;
     }
     Ok(digest)
-}
-
-/// The limits, by where they count.
-pub(super) struct Quotas {
-    pub(super) names: HashSet<String>,
-    pub(super) by_address: RateLimitLayer<stage::PreLimit>,
-    pub(super) by_identity: RateLimitLayer<stage::Limit>,
-}
-
-pub(super) fn limits(tables: &[(String, Table<'_>)]) -> Quotas {
-    let mut quotas = Quotas {
-        names: HashSet::new(),
-        by_address: RateLimitLayer::before_authentication(),
-        by_identity: RateLimitLayer::in_memory(),
-    };
-    for (name, table) in tables {
-        if table.get("rate").is_none() {
-            table.missing("rate", "rate = \"100/s\"");
-        }
-        let rate = table.parsed("rate", rate);
-        let burst = table.whole("burst", 1..=u64::from(u32::MAX));
-        let key = table.word("key", &["address", "identity"]).unwrap_or("address");
-        quotas.names.insert(name.clone());
-        let Some(mut quota) = rate.map(|rate| rate.value) else { continue };
-        if let Some(burst) = burst {
-            quota = quota.burst(burst.value);
-        }
-        // Each at the earliest stage that has its key.
-        if key == "identity" {
-            quotas.by_identity = quotas.by_identity.quota(name, quota.by(Key::Identity));
-        } else {
-            quotas.by_address = quotas.by_address.quota(name, quota.by(Key::Address));
-        }
-    }
-    quotas
-}
-
-fn rate(text: &str) -> Result<Quota, String> {
-    let wrong = || format!("`{text}` is no rate: write `100/s`, `60/min` or `1000/h`");
-    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let number: u64 = number.trim().parse().map_err(|_| wrong())?;
-    if number == 0 {
-        return Err("a rate of 0 lets nobody through: leave the route out instead".to_owned());
-    }
-    Ok(match unit.trim() {
-        "s" => per_second(number),
-        "min" | "m" => per_minute(number),
-        "h" => per_hour(number),
-        _ => return Err(wrong()),
-    })
 }
 
 #[cfg(test)]

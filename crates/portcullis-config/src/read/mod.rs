@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 use toml::de::DeTable;
 
+use crate::Gateway;
 use crate::document;
 use crate::gateway::{AccessLog, Parts};
 use crate::keys;
@@ -13,8 +14,10 @@ use crate::reader::{At, Known, Reading, Span, Table};
 
 mod auth;
 mod authorization;
+mod bounds;
 mod identity_token;
 mod jwt;
+mod limits;
 mod routes;
 mod server;
 mod stores;
@@ -62,18 +65,20 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     let auth = file.table("auth", keys::AUTH);
     let tokens = auth.as_ref().map_or_else(Vec::new, |auth| auth.named("jwt", keys::JWT));
     let store_tables = file.named("stores", keys::STORE);
-    let stores = stores::stores(&store_tables);
+    // What is open stays open: whoever asks a store may be known by its name alone.
+    let before =
+        reading.before.filter(|before| before.document.get("stores") == document.get("stores"));
+    let open = before.map(Gateway::later_stores).unwrap_or_default();
+    let stores = stores::stores(&store_tables, open);
     let store_names: Vec<_> = store_tables.iter().map(|(name, _)| name.clone()).collect();
     let sessions = stores::sessions(auth.as_ref(), (&stores, &store_names), &mut places);
     let api_keys = auth::keys(auth.as_ref(), (&stores, &store_names), &mut places);
     let certificates = auth::certificates(auth.as_ref(), asks_clients, &mut places);
     let issuers = jwt::issuers(&tokens, &mut places);
     let names = auth::names(auth.as_ref(), &tokens);
-    let roles = authorization::roles(
-        reading,
-        &file.named("roles", keys::ROLE),
-        &file.named("separation", keys::SEPARATION),
-    );
+    let role_tables = file.named("roles", keys::ROLE);
+    let roles =
+        authorization::roles(reading, &role_tables, &file.named("separation", keys::SEPARATION));
     let policies = authorization::policies(&file.named("policies", keys::POLICY));
     let authorization = authorization::settings(
         reading,
@@ -81,7 +86,17 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         (&stores, &store_names),
         &mut places,
     );
-    let limits = auth::limits(&file.named("limits", keys::LIMIT));
+    let limit_tables = file.named("limits", keys::LIMIT);
+    let role_names: Vec<_> = role_tables.iter().map(|(name, _)| name.clone()).collect();
+    let known = limits::Known {
+        stores: &stores,
+        store_names: &store_names,
+        roles: &role_names,
+        has_stored_roles: authorization.store.is_some(),
+    };
+    let limits =
+        limits::read(&limit_tables, &known, before.map(Gateway::store_counts), &mut places);
+    limits::unused(reading, &limit_tables, &limits.names, &document);
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
     let identity_tokens = file.table("identity_token", keys::IDENTITY_TOKEN);
     let has_tokens = identity_tokens.is_some();
@@ -103,7 +118,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         reading,
         &tables,
         &upstreams,
-        &limits,
+        &limits.names,
         (&names, has_tokens, identity_tokens.as_ref()),
         &mut places,
     );
@@ -129,9 +144,8 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         roles,
         policies,
         authorization,
-        has_limits: !limits.names.is_empty(),
-        by_address: limits.by_address,
-        by_identity: limits.by_identity,
+        limits: limits.limits,
+        store_counts: limits.counts,
     }
 }
 

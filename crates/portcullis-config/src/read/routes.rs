@@ -13,7 +13,7 @@ use portcullis_ratelimit::LimitExt;
 use tower_http::compression::Compression;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::auth::Quotas;
+use super::limits::Names;
 use super::upstreams::Read;
 use super::{header_name, header_value, network};
 use crate::cors::CorsOption;
@@ -28,7 +28,7 @@ pub(super) fn read(
     reading: &Reading<'_>,
     tables: &[Table<'_>],
     upstreams: &[Read],
-    limits: &Quotas,
+    limits: &Names,
     (issuers, has_tokens, tokens): (&IssuerNames, bool, Option<&IdentityTokens>),
     places: &mut HashMap<String, Span>,
 ) -> Option<Routes<Endpoint, Restricted>> {
@@ -268,16 +268,23 @@ fn method(method: &str) -> Result<Method, String> {
 
 fn options(
     table: &Table<'_>,
-    limits: &Quotas,
+    limits: &Names,
     methods: Option<&Methods>,
     mut rule: Rule<Restricted>,
 ) -> Rule<Restricted> {
     for limit in table.texts("limits") {
-        if limits.names.contains(&limit.value) {
+        if limits.everywhere.contains(&limit.value) {
+            let message = format!("`{}` counts everywhere, and so here too", limit.value);
+            let error = table.error_as(&limit, message);
+            table.push(error.hint("take it out here, or drop its `everywhere`"));
+        } else if limits.all.contains(&limit.value) {
             rule = rule.limit(&limit.value);
-            continue;
+        } else {
+            unknown(table, "limits", "limit", &limit, limits.all.iter().map(String::as_str));
         }
-        unknown(table, "limits", "limit", &limit, limits.names.iter().map(String::as_str));
+    }
+    for name in &limits.of_all_routes {
+        rule = rule.limit(name);
     }
     if let Some(bytes) = table.size("body_limit") {
         rule = rule.body_limit(bytes);

@@ -3,10 +3,12 @@ use std::num::NonZeroUsize;
 
 use ipnet::IpNet;
 use portcullis_core::{Secret, TrustedProxies};
+use portcullis_ratelimit::Fields;
 use portcullis_server::{ClientCa, Limits, Listen, Tls, TlsBuilder};
 
 use super::network;
 use crate::keys;
+use crate::limits::LimitSettings;
 use crate::reader::{Reading, Table};
 
 /// What `[server]` says.
@@ -25,6 +27,8 @@ pub(crate) struct ServerSettings {
     pub(crate) allow: Vec<IpNet>,
     pub(crate) deny: Vec<IpNet>,
     pub(crate) limits: Limits,
+    /// Of those who call, and not of connections.
+    pub(crate) quotas: LimitSettings,
     pub(crate) handover: Option<String>,
     pub(crate) tls: Option<TlsBuilder>,
 }
@@ -98,6 +102,7 @@ pub(super) fn read(reading: &Reading<'_>, table: Option<&Table<'_>>) -> ServerSe
         allow: table.some("allow", network),
         deny: table.parsed_all("deny", network),
         limits: limits(table),
+        quotas: quotas(table),
         handover: table.text("handover").map(|at| at.value),
         tls,
     }
@@ -111,6 +116,16 @@ fn is_same(one: &str, other: &str) -> bool {
 
 fn is_https(listen: &str) -> bool {
     listen.get(..8).is_some_and(|begin| begin.eq_ignore_ascii_case("https://"))
+}
+
+fn quotas(table: &Table<'_>) -> LimitSettings {
+    let fields = match table.word("limit_fields", &["standard", "legacy", "off"]) {
+        Some("legacy") => Fields::WithLegacy,
+        Some("off") => Fields::Off,
+        _ => Fields::Standard,
+    };
+    let keys = table.whole("limit_keys", 1..=100_000_000);
+    LimitSettings { fields, keys: keys.and_then(|keys| usize::try_from(keys.value).ok()) }
 }
 
 fn limits(table: &Table<'_>) -> Limits {

@@ -9,9 +9,15 @@ use crate::keys;
 use crate::reader::{Span, Table, nearest};
 use crate::stores::{Later, Store};
 
-/// The stores of the file, by their names.
-pub(super) fn stores(tables: &[(String, Table<'_>)]) -> Vec<Later> {
-    tables.iter().filter_map(|(name, table)| store(name, table)).map(Later::new).collect()
+/// The stores of the file, by their names; those that are open already where the file says the same of them.
+pub(super) fn stores(tables: &[(String, Table<'_>)], open: &[Later]) -> Vec<Later> {
+    let stores = tables.iter().filter_map(|(name, table)| store(name, table));
+    stores
+        .map(|store| {
+            let known = open.iter().find(|known| known.store().name() == store.name());
+            known.cloned().unwrap_or_else(|| Later::new(store))
+        })
+        .collect()
 }
 
 fn store(name: &str, table: &Table<'_>) -> Option<Store> {

@@ -116,7 +116,8 @@ fn one(reading: &Reading<'_>, name: &str, table: &Table<'_>) -> Read {
     };
     let sound = reading.errors.borrow().iter().len() == before;
     let said = table.said();
-    let known = reading.before.get(name).filter(|known| known.said == said);
+    let known =
+        reading.before.and_then(|before| before.known(name)).filter(|known| known.said == said);
     let built = built.filter(|_| sound);
     Read {
         name: name.to_owned(),
