@@ -135,7 +135,7 @@ macro_rules! put {
         });
         // Before the route is known nothing is named; behind it, routes name it, all of them where it counts everywhere.
         $layer = Some(if $limit.stage == Place::Front {
-            layer.everywhere($quota)
+            layer.everywhere_as(&$limit.name, $quota)
         } else {
             layer.quota(&$limit.name, $quota)
         });

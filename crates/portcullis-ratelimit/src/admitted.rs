@@ -1,5 +1,6 @@
 //! A request that quotas have let through, until its answer is over.
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -14,6 +15,7 @@ use crate::fields::{self, Fields, Said, Text};
 use crate::limiter::{Limiter, Named, Permits, Refusal, signed};
 use crate::memory::{Left, rates};
 use crate::quota::Windows;
+use crate::rate::{Rate, nanos};
 use crate::store::Take;
 
 /// A request that quotas have let through. What it took is given back when it is dropped before it was [`called`](Self::called).
@@ -21,6 +23,8 @@ pub(crate) struct Admitted {
     limiter: Arc<Limiter>,
     pub(crate) context: Context,
     pub(crate) held: SmallVec<[Held; 1]>,
+    /// As come when it is counted.
+    at: Instant,
     phase: Phase,
     /// How many bytes of the answer have passed.
     bytes: u64,
@@ -70,11 +74,12 @@ pub(crate) enum Place {
 }
 
 impl Admitted {
-    pub(crate) fn new(limiter: &Arc<Limiter>, context: &Context) -> Self {
+    pub(crate) fn new(limiter: &Arc<Limiter>, context: &Context, at: Instant) -> Self {
         Self {
             limiter: Arc::clone(limiter),
             context: context.clone(),
             held: SmallVec::new(),
+            at,
             phase: Phase::Before,
             bytes: 0,
         }
@@ -202,10 +207,10 @@ impl Admitted {
         }
         match held.place {
             Place::Memory => {
-                let at = self.context.clock().now();
                 for (window, rate) in rates(&held.windows) {
                     let rate = if held.shares > 1 { rate.share(held.shares) } else { rate };
-                    named.counts.memory.settle((window, rate), held.who, at, more);
+                    let more = self.not_passed(held, rate, more);
+                    named.counts.memory.settle((window, rate), held.who, self.now(), more);
                 }
             }
             Place::Lease if more < 0 => {
@@ -216,12 +221,46 @@ impl Admitted {
                 };
                 let over = named.counts.leases.of(held.who).put_back(more.unsigned_abs(), most);
                 if over > 0 {
-                    settle_in_store(named, held, -signed(over));
+                    self.settle_in_store(named, held, -signed(over));
                 }
             }
-            Place::Lease | Place::Store => settle_in_store(named, held, more),
+            Place::Lease | Place::Store => self.settle_in_store(named, held, more),
             Place::Unasked | Place::Nowhere => {}
         }
+    }
+
+    fn now(&self) -> Instant {
+        self.context.clock().now()
+    }
+
+    /// What is to be given back, without what has passed with time already: whoever came since has that.
+    fn not_passed(&self, held: &Held, rate: Rate, more: i64) -> i64 {
+        if more >= 0 {
+            return more;
+        }
+        let passed = nanos(self.now().saturating_duration_since(self.at));
+        let passed = rate.units_within(passed.saturating_sub(held.early));
+        more.saturating_add(signed(passed)).min(0)
+    }
+
+    /// Tells the store, and waits for nobody.
+    fn settle_in_store(&self, named: &Named, held: &Held, more: i64) {
+        let (Some(shared), Ok(runtime)) = (named.quota.shared.clone(), Handle::try_current())
+        else {
+            return;
+        };
+        let takes: Vec<_> = rates(&held.windows)
+            .filter_map(|(window, rate)| {
+                let quota = Arc::clone(named.in_store.get(window)?);
+                let more = self.not_passed(held, rate, more);
+                (more != 0).then(|| (Take::new(quota, held.digest, rate, 0), more))
+            })
+            .collect();
+        runtime.spawn(async move {
+            for (take, more) in &takes {
+                shared.store().settle(take, *more).await;
+            }
+        });
     }
 
     pub(crate) fn give_back(&self) {
@@ -231,24 +270,6 @@ impl Admitted {
             }
         }
     }
-}
-
-/// Tells the store, and waits for nobody.
-fn settle_in_store(named: &Named, held: &Held, more: i64) {
-    let (Some(shared), Ok(runtime)) = (named.quota.shared.clone(), Handle::try_current()) else {
-        return;
-    };
-    let takes: Vec<_> = rates(&held.windows)
-        .filter_map(|(window, rate)| {
-            let quota = Arc::clone(named.in_store.get(window)?);
-            Some(Take::new(quota, held.digest, rate, 0))
-        })
-        .collect();
-    runtime.spawn(async move {
-        for take in &takes {
-            shared.store().settle(take, more).await;
-        }
-    });
 }
 
 impl Watch for Admitted {

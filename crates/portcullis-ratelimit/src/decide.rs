@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::Problem;
+use tokio::time::timeout;
 
 use crate::admitted::{Admitted, Held, Place};
 use crate::leases::{Drawn, Lease};
@@ -177,7 +178,12 @@ async fn lease(
 ) -> Result<Held, Refusal> {
     let lease = named.counts.leases.of(held.who);
     let failures = lease.failures();
-    let _one = lease.asking.lock().await;
+    // Whoever waits for others to ask waits no longer than for the store.
+    let asking = timeout(shared.store().patience(), lease.asking.lock()).await;
+    let Ok(_one) = asking else {
+        let now = Now { at: now.clock.now(), clock: now.clock };
+        return named.without_store(shared, held, now);
+    };
     let now = Now { at: now.clock.now(), clock: now.clock };
     let needs = held.price.needs;
     let own = store_units(held.price);

@@ -91,6 +91,11 @@ impl<S> RateLimitLayer<S> {
         };
         self.with(name, true, quota)
     }
+    /// The same, and answers call it by this name, which no other quota has.
+    #[must_use]
+    pub fn everywhere_as(self, name: &str, quota: Quota) -> Self {
+        self.with(name.into(), true, quota)
+    }
     fn with(mut self, name: Arc<str>, everywhere: bool, quota: Quota) -> Self {
         self.quotas.push(Named::new(name, everywhere, quota, self.keys));
         self
@@ -138,9 +143,10 @@ impl<S> RateLimitLayer<S> {
     fn check_quotas(&self, plan: &mut Plan, knows: Knows) {
         let names = self.quotas.iter().filter(|named| !named.everywhere);
         let names: Vec<_> = names.map(|named| Arc::clone(&named.name)).collect();
-        for (at, name) in names.iter().enumerate() {
+        let all: Vec<_> = self.quotas.iter().map(|named| &named.name).collect();
+        for (at, name) in all.iter().enumerate() {
             let place = format!("quota `{name}`");
-            if names.iter().take(at).any(|other| other == name) {
+            if all.iter().take(at).any(|other| other == name) {
                 let message = "the name stands twice in one layer";
                 plan.errors([ConfigError::new(place.clone(), message)]);
             }

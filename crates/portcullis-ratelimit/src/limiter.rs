@@ -141,7 +141,7 @@ impl Limiter {
         let limits = context.route().and_then(|route| route.options().get::<Limits>());
         self.warn_of_unknown(context);
         let now = Now { at, clock: context.clock() };
-        let mut admitted = Admitted::new(self, context);
+        let mut admitted = Admitted::new(self, context, at);
         let counting = || self.quotas.iter().enumerate().filter(|(_, quota)| quota.counts(limits));
         for (at, named) in counting() {
             if !named.quota.exempt.is_empty() && named.quota.is_exempt(asked) {

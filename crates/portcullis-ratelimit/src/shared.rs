@@ -118,6 +118,10 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
+    /// How long it may take for an answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
     /// Whether it may be asked now. Whoever is told so asks, and says how it went: by [`take`](Self::take).
     pub(crate) fn may_ask(&self, now: Instant) -> bool {
         self.breaker.may_ask(now)

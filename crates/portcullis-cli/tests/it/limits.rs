@@ -422,7 +422,7 @@ async fn limits_are_told_by_metrics_and_by_the_table_of_routes() {
     for line in [
         "portcullis_limit_refused_total{quota=\"few\"} 2",
         "portcullis_limit_would_refuse_total{quota=\"trial\"} 1",
-        "portcullis_limit_refused_total{quota=\"everywhere\"} 0",
+        "portcullis_limit_refused_total{quota=\"all\"} 0",
         "portcullis_limit_memory_bytes{quota=\"few\"} ",
     ] {
         assert!(said.contains(line), "{line} in {said}");

@@ -123,3 +123,39 @@ async fn a_long_stream_saves_nothing_up() {
         assert_eq!(rows.take(&context, "ada", units).await.is_ok(), passes, "{units}");
     }
 }
+
+#[tokio::test]
+async fn what_is_given_back_late_takes_nothing_from_those_who_came_since() {
+    let (time, tries) = (FakeTime::new(), throttle(per_minute(60).burst(10)));
+    let first = take(&tries, &time, "ada", 10).await.unwrap();
+    // Its time has passed, and others have taken all that came in.
+    time.advance(Duration::from_secs(15));
+    drop(take(&tries, &time, "ada", 10).await.unwrap());
+    first.give_back();
+    assert!(take(&tries, &time, "ada", 1).await.is_err());
+    // Of what has passed in part the rest is given back.
+    time.advance(Duration::from_secs(10));
+    let half = take(&tries, &time, "ada", 10).await.unwrap();
+    time.advance(Duration::from_secs(4));
+    half.give_back();
+    drop(take(&tries, &time, "ada", 10).await.unwrap());
+    assert!(take(&tries, &time, "ada", 1).await.is_err());
+}
+
+#[test]
+fn without_a_request_it_counts_at_once() {
+    let (time, mails) = (FakeTime::new(), throttle(per_minute(6).burst(2)));
+    let clock = time.clock();
+    let take = |who: &str, units| mails.try_take(who, units, &clock);
+    assert_eq!((take("ada", 1), take("ada", 1)), (Ok(()), Ok(())));
+    assert_eq!(take("ada", 1), Err(Some(Duration::from_secs(10))));
+    assert_eq!((take("eve", 2), take("eve", 3)), (Ok(()), Err(None)));
+    time.advance(Duration::from_secs(10));
+    assert_eq!((take("ada", 1), take("eve", 1)), (Ok(()), Ok(())));
+    // Of several bounds none is counted where one has no room.
+    let both = throttle(per_minute(60).burst(5).and(at_once(9)).and(per_minute(2)));
+    let take = |units| both.try_take(&7_u32, units, &clock);
+    assert_eq!((take(2), take(1).is_err(), take(3)), (Ok(()), true, Err(None)));
+    time.advance(Duration::from_secs(60));
+    assert_eq!(take(2), Ok(()));
+}
