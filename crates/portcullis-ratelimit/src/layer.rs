@@ -100,7 +100,7 @@ impl<S> RateLimitLayer<S> {
         self.quotas.push(Named::new(name, everywhere, quota, self.keys));
         self
     }
-    /// For how many keys each bound of a quota has room. Default: a million, which take 38 MB when they are all there; few keys take little, and there is always room for some
+    /// For how many keys each bound of a quota has room. Default: a million, which take 36 MB when they are all there; few keys take little, and there is always room for some
     /// hundred. Where there are more, those go first that have nothing used up, then those that have used least.
     #[must_use]
     pub fn capacity(mut self, keys: usize) -> Self {

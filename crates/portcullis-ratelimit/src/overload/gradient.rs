@@ -76,14 +76,11 @@ impl Gradient {
     }
     /// How many may be under way.
     pub(super) fn limit(&self) -> usize {
-        let limit = self.probe.map_or(self.limit, |probe| self.settings.clamp(probe.limit));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the limit is held between two counts"
-        )]
-        let whole = limit as usize;
-        whole.max(1)
+        whole(self.probe.map_or(self.limit, |probe| self.settings.clamp(probe.limit)))
+    }
+    /// How many may be when no probe lowers it for a moment.
+    pub(super) fn steady(&self) -> usize {
+        whole(self.limit)
     }
 
     /// A request took `latency`, when `in_flight` were under way (itself too).
@@ -157,6 +154,15 @@ impl Gradient {
             self.probe = Some(Probe { limit, stale: window.most_in_flight });
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the limit is held between two counts"
+)]
+fn whole(limit: f64) -> usize {
+    (limit as usize).max(1)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
@@ -267,6 +273,9 @@ mod tests {
             let probing = gradient.probe.is_some();
             run(&mut gradient, 1, 100, ms(10));
             probes += usize::from(!probing && gradient.probe.is_some());
+            if gradient.probe.is_some() {
+                assert!(gradient.limit() < gradient.steady(), "{gradient:?}");
+            }
             low += usize::from(probing);
         }
         assert!(probes >= 3, "{probes} probes");

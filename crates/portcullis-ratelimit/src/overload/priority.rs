@@ -142,8 +142,9 @@ impl Shares {
     pub(super) fn reserve(&mut self, requests: usize) {
         self.reserve = Some(requests);
     }
-    /// How many may be under way so that one of each priority fits in. Nobody has less room than somebody less important.
-    pub(super) fn rooms(&self, limit: usize) -> [usize; LEVELS] {
+    /// How many may be under way so that one of each priority fits in. Nobody has less room than somebody less important. While
+    /// a probe lowers the limit, so that more than it are under way, what is critical has the `steady` one.
+    pub(super) fn rooms(&self, limit: usize, steady: usize) -> [usize; LEVELS] {
         let mut rooms = self.parts.map(|part| floor(real(limit) * part).max(1));
         let mut most = 0;
         for room in rooms.iter_mut().rev() {
@@ -151,7 +152,8 @@ impl Shares {
             *room = most;
         }
         if let Some(critical) = rooms.first_mut() {
-            *critical = limit.saturating_add(self.reserve.unwrap_or_else(|| (limit / 10).max(1)));
+            let most = limit.max(steady);
+            *critical = most.saturating_add(self.reserve.unwrap_or_else(|| (most / 10).max(1)));
         }
         rooms
     }
@@ -178,14 +180,17 @@ mod tests {
         other.share(Priority::Low, 100);
         other.share(Priority::Normal, 50);
         other.reserve(3);
-        for (shares, limit, rooms) in [
-            (usual, 100, [110, 100, 90, 80]),
-            (usual, 10, [11, 10, 9, 8]),
-            (usual, 1, [2, 1, 1, 1]),
+        for (shares, limit, steady, rooms) in [
+            (usual, 100, 100, [110, 100, 90, 80]),
+            (usual, 10, 10, [11, 10, 9, 8]),
+            (usual, 1, 1, [2, 1, 1, 1]),
             // Normal is not worse off than low.
-            (other, 100, [103, 100, 100, 100]),
+            (other, 100, 100, [103, 100, 100, 100]),
+            // A probe.
+            (usual, 10, 50, [55, 10, 9, 8]),
+            (other, 10, 50, [53, 10, 10, 10]),
         ] {
-            assert_eq!(shares.rooms(limit), rooms, "{limit} {shares:?}");
+            assert_eq!(shares.rooms(limit, steady), rooms, "{limit} {shares:?}");
         }
     }
 }

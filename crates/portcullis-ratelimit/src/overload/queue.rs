@@ -249,16 +249,49 @@ impl<T> Lines<T> {
         let too_long = line.codel.drops(now, sojourn, !line.waiting.is_empty());
         level.waiting -= 1;
         let all_too_long = level.codel.drops(now, sojourn, level.waiting > 0) && several;
-        level.forget_if_empty(tenant);
-        if (too_long || all_too_long) && priority != Priority::Critical {
-            return Some(Next::Drop(waiter.item));
+        if priority != Priority::Critical {
+            if all_too_long
+                && !too_long
+                && let Some(longer) = level.longer_than(tenant)
+            {
+                // Not whoever has the turn makes all of them stand.
+                level.give_back(tenant, waiter);
+                return level.drop_first(longer).map(Next::Drop);
+            }
+            if too_long || all_too_long {
+                level.forget_if_empty(tenant);
+                return Some(Next::Drop(waiter.item));
+            }
         }
+        level.forget_if_empty(tenant);
         self.pace.served(waiter.since, now);
         Some(Next::Serve(waiter.item))
     }
 }
 
 impl<T> Level<T> {
+    /// The longest line, where it is longer than that of this tenant with the one who has just left it.
+    fn longer_than(&self, tenant: u128) -> Option<u128> {
+        let own = self.lines.get(&tenant).map_or(0, |line| line.waiting.len()) + 1;
+        let (longest, line) = self.lines.iter().max_by_key(|(_, line)| line.waiting.len())?;
+        (line.waiting.len() > own).then_some(*longest)
+    }
+    /// One who has just left the line of this tenant is first again, and its turn is next.
+    fn give_back(&mut self, tenant: u128, waiter: Waiter<T>) {
+        if let Some(line) = self.lines.get_mut(&tenant) {
+            line.waiting.push_front(waiter);
+            self.waiting += 1;
+            self.turns.retain(|other| *other != tenant);
+            self.turns.push_front(tenant);
+        }
+    }
+    /// Takes out who has waited longest of this tenant.
+    fn drop_first(&mut self, tenant: u128) -> Option<T> {
+        let first = self.lines.get_mut(&tenant)?.waiting.pop_front()?;
+        self.waiting -= 1;
+        self.forget_if_empty(tenant);
+        Some(first.item)
+    }
     fn forget_if_empty(&mut self, tenant: u128) {
         if self.lines.get(&tenant).is_some_and(|line| line.waiting.is_empty()) {
             self.lines.remove(&tenant);
@@ -409,5 +442,34 @@ mod tests {
         let two = dropped(Priority::Normal, |at| if at % 20 == 0 { B } else { A });
         assert!(two[&A] >= 10 && !two.contains_key(&B), "{two:?}");
         assert!(dropped(Priority::Critical, |_| A).is_empty(), "critical ones are kept");
+    }
+
+    #[test]
+    fn of_all_lines_the_longest_pays_whoever_has_the_turn() {
+        // A comes with two a millisecond and the others with one in five, while one is served in a millisecond: all wait for more than the
+        // target, but none of the others has ever two in line.
+        let mut dropped: HashMap<u128, usize> = HashMap::new();
+        let mut lines: Lines<u128> = Lines::new(Queue::new(100));
+        let mut now = Clock::system().now();
+        for at in 0..2_000 {
+            let other = (at % 10 < 4).then_some(2 + at % 10);
+            for tenant in [Some(A), Some(A), other].into_iter().flatten() {
+                let place = Place { priority: Priority::Normal, tenant };
+                if let Ok((_, Some((gone, _)))) = lines.push(place, now, LONG, || tenant) {
+                    assert_eq!(gone, A, "the longest line makes room");
+                }
+            }
+            // Whoever has waited for less than 8 ms has another turn.
+            now += Duration::from_millis(1);
+            if at % 10 < 8 {
+                continue;
+            }
+            for _ in 0..5 {
+                if let Some(Next::Drop(tenant)) = lines.take(Priority::Normal, |_| now, |_| false) {
+                    *dropped.entry(tenant).or_default() += 1;
+                }
+            }
+        }
+        assert!(dropped[&A] >= 10 && dropped.len() == 1, "{dropped:?}");
     }
 }

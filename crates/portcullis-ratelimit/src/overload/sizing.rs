@@ -57,6 +57,10 @@ impl Sizing {
     }
     /// How many may be under way for each priority, by rank.
     pub(super) fn rooms(&self) -> [usize; LEVELS] {
-        self.shares.rooms(self.limit())
+        let steady = match &self.limit {
+            Limit::Fixed(limit) => *limit,
+            Limit::Adaptive(gradient) => gradient.steady(),
+        };
+        self.shares.rooms(self.limit(), steady)
     }
 }
