@@ -19,6 +19,7 @@ use tower_service::Service;
 use crate::Gateway;
 use crate::cors::CorsByRoute;
 use crate::limits::LimitLayers;
+use crate::overload::Overload;
 use crate::source::FileErrors;
 use crate::stores::Later;
 
@@ -178,6 +179,8 @@ impl Gateway {
     ) -> Result<Explanation, FileErrors> {
         let limits = if has_limits { self.limits_alone().clone() } else { LimitLayers::default() };
         let LimitLayers { front, route, caller: by_caller } = limits;
+        // Nothing is under way here, and nobody shed.
+        let overload = self.overload.as_ref().map(Overload::inner);
         let context = Context::of(&mut request);
         context.start_explaining();
         let ends = self.routes_map(|end| DeadEnd(end.to_string()));
@@ -186,12 +189,12 @@ impl Gateway {
         let stack = stack.layer(route);
         let answer = if let Some((caller, any_issuer)) = caller {
             let stack = stack.layer(Presume(caller, any_issuer));
-            let stack = stack.layer(by_caller).layer(self.authorize().clone());
+            let stack = stack.layer(by_caller).layer(self.authorize().clone()).layer(overload);
             let mut service = self.placed(stack.around(ends))?;
             service.call(request).await
         } else {
             let stack = stack.layer(self.authenticate().clone());
-            let stack = stack.layer(by_caller).layer(self.authorize().clone());
+            let stack = stack.layer(by_caller).layer(self.authorize().clone()).layer(overload);
             let mut service = self.placed(stack.around(ends))?;
             service.call(request).await
         };

@@ -30,6 +30,7 @@ use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
 use crate::limits::{Limit, LimitLayers, Shared, StoreCounts};
 use crate::live::Live;
+use crate::overload::{Overload, OverloadLayers};
 use crate::read::{self, AuthorizationSettings, Issuer, LogSettings, NamedPolicy, ServerSettings};
 use crate::reader::{Known, Reading, Span};
 use crate::source::{FileErrors, Source};
@@ -69,6 +70,8 @@ pub struct Gateway {
     limit_layers: LimitLayers,
     /// The same without stores, for what is only explained.
     limits_alone: LimitLayers,
+    pub(crate) overload: Option<Overload>,
+    overload_layers: OverloadLayers,
     metrics: Metrics,
     readiness: Readiness,
 }
@@ -105,6 +108,7 @@ pub(crate) struct Parts {
     pub(crate) authorization: AuthorizationSettings,
     pub(crate) limits: Vec<Limit>,
     pub(crate) store_counts: StoreCounts,
+    pub(crate) overload: Option<Overload>,
 }
 
 impl Gateway {
@@ -168,6 +172,7 @@ impl Gateway {
             authorization,
             limits,
             store_counts,
+            overload,
         }) = parts.filter(|_| errors.is_empty())
         else {
             if errors.is_empty() {
@@ -203,6 +208,8 @@ impl Gateway {
             limits_alone: LimitLayers::new(&limits, quotas, true),
             limits,
             store_counts,
+            overload_layers: OverloadLayers::new(overload.as_ref()),
+            overload,
             metrics: Metrics::default(),
             readiness: Readiness::new(),
         };
@@ -218,6 +225,7 @@ impl Gateway {
             let issuers = std::mem::take(&mut gateway.issuers).into_iter();
             gateway.issuers = issuers.map(|issuer| issuer.continuing(&before.issuers)).collect();
             gateway.limit_layers = gateway.limit_layers.continuing(&before.limit_layers);
+            gateway.overload_layers = gateway.overload_layers.continuing(&before.overload_layers);
             gateway.proofs = before.proofs.clone();
             gateway.metrics = before.metrics.clone();
             gateway.readiness = before.readiness.clone();
@@ -308,7 +316,8 @@ impl Gateway {
             // What is a credential for us goes to no upstream, also where nobody looks at it.
             && self.document.get("auth").is_none();
         let LimitLayers { front, route, caller } = self.limit_layers.clone();
-        if all_public && self.limits.is_empty() {
+        let overload = self.overload_layers.clone();
+        if all_public && self.limits.is_empty() && self.overload.is_none() {
             // Nobody is asked who they are, so nobody need find out.
             let open = Stack::new()
                 .layer(observe)
@@ -321,6 +330,7 @@ impl Gateway {
         let guarded = Stack::new()
             .layer(observe)
             .layer(edge)
+            .layer(overload.front)
             .layer(front)
             .layer(self.explains())
             .layer(self.routes.layer())
@@ -329,6 +339,7 @@ impl Gateway {
             .layer(self.authenticate.clone())
             .layer(caller)
             .layer(self.authorize.clone())
+            .layer(overload.inner)
             .around(self.routes.clone());
         Ok(OptionalService::With(self.placed(guarded)?))
     }
@@ -414,6 +425,9 @@ impl Gateway {
     }
     pub(crate) fn limits_alone(&self) -> &LimitLayers {
         &self.limits_alone
+    }
+    pub(crate) fn overload_layers(&self) -> &OverloadLayers {
+        &self.overload_layers
     }
     pub(crate) fn store_counts(&self) -> &StoreCounts {
         &self.store_counts

@@ -77,6 +77,11 @@ pub(crate) const FILE: &[Key] = &[
         "How much somebody may, by names of your own: plain ASCII, since they stand in answers.",
     ),
     key(
+        "overload",
+        Kind::Table(OVERLOAD),
+        "How many requests are under way at once, and who is shed where there are more: 503 `server-busy`. Each gateway has a limit of its own. Default: no limit.",
+    ),
+    key(
         "upstreams",
         Kind::Named(UPSTREAM),
         "The servers behind the gateway, by the names of what they do.",
@@ -565,6 +570,55 @@ pub(crate) const COST: &[Key] = &[
     key("first", Kind::Whole, "How much is taken until that is known. Default: 1."),
 ];
 
+pub(crate) const OVERLOAD: &[Key] = &[
+    key(
+        "limit",
+        Kind::Either(&[Kind::Whole, Kind::OneOf(&["adaptive"])]),
+        "How many requests may be under way, until their answers are over; `adaptive` finds out, by how long the answers take.",
+    ),
+    key(
+        "between",
+        Kind::List(&Kind::Whole),
+        "The least and the most that `adaptive` may find. Default: `[10, 1000]`.",
+    ),
+    key(
+        "per_address",
+        Kind::Whole,
+        "How many requests of one address (IPv6 by its /64) may be under way, counted in front of everything. Default: no limit.",
+    ),
+    key(
+        "fair",
+        Kind::Flag,
+        "Whether tenants share the limit where it is used up; a caller without one counts alone, and who is not known by address. Default: true.",
+    ),
+    key(
+        "queue",
+        Kind::Whole,
+        "How many requests may wait for room; the more important go first, and tenants take turns. Default: none.",
+    ),
+    key(
+        "queue_target",
+        Kind::Duration,
+        "How long a wait is good: where all are longer for 100ms, some requests are shed from the queue (CoDel). Default: 5ms.",
+    ),
+    key("queue_time", Kind::Duration, "How long a request waits at most. Default: 500ms."),
+    key(
+        "retry_after",
+        Kind::Duration,
+        "What `Retry-After` says to who is shed, in whole seconds. Default: 1s.",
+    ),
+    key(
+        "paid_plans",
+        Kind::Texts,
+        "The plans whose callers have priority `high`. Default: every plan.",
+    ),
+    key(
+        "reserve",
+        Kind::Whole,
+        "How many requests of critical routes may be under way beyond the limit. Default: a tenth of the limit, at least 1.",
+    ),
+];
+
 pub(crate) const UPSTREAM: &[Key] = &[
     key(
         "servers",
@@ -766,6 +820,11 @@ pub(crate) const ROUTE: &[Key] = &[
         "Asks for a stronger or a fresher proof of identity: `true` is two factors, `{ max_age = \"5m\" }` a log-in of the last five minutes. Default: false.",
     ),
     key("limits", Kind::Texts, "The limits that count its requests. Default: none."),
+    key(
+        "priority",
+        Kind::OneOf(&["critical", "high", "normal", "low"]),
+        "How important it is where `[overload]` sheds, whoever calls. Default: by who asks, `high` with a plan, `normal` without one, and `low` for anybody who is not known.",
+    ),
     key(
         "to",
         Kind::Either(&[Kind::Text, Kind::WeightMap]),

@@ -11,6 +11,7 @@ mod keys;
 mod limit_changes;
 mod limits;
 mod live;
+mod overload;
 mod read;
 mod reader;
 mod reference;

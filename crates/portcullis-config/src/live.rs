@@ -116,6 +116,7 @@ impl MetricSource for Current {
         UpstreamStats::new(gateway.upstreams().cloned()).write(out);
         gateway.shadow().into_iter().for_each(|shadow| shadow.write(out));
         gateway.limit_layers().stats().into_iter().for_each(|stats| stats.write(out));
+        gateway.overload_layers().stats().into_iter().for_each(|stats| stats.write(out));
         let (applied, refused) = (self.applied.load(Relaxed), self.refused.load(Relaxed));
         let well = u8::from(!self.last_was_refused.load(Relaxed));
         // Writing to a string never fails.

@@ -18,8 +18,9 @@ for at, key in ipairs(KEYS) do
   local state = states[key]
   if not state then
     local ahead = math.max((tonumber(kept[at]) or 0) - now, 0) * parts
-    -- What is owed beyond two bursts is let go, also where it is refused: a clock that was set back would block the key for as long as it was.
-    state = { ahead = math.min(ahead, full * 2), parts = parts, is_changed = ahead > full * 2 }
+    -- What is owed beyond two bursts, or beyond what waits, is let go, also where it is refused: a clock that was set back would block the key for as long as it was.
+    local owed = full + math.max(full, patience * parts)
+    state = { ahead = math.min(ahead, owed), parts = parts, is_changed = ahead > owed }
     state.before = math.ceil(state.ahead / parts)
     states[key] = state
   elseif state.parts ~= parts then
@@ -32,7 +33,7 @@ for at, key in ipairs(KEYS) do
   else
     local room = math.floor(space / unit)
     if room * unit > space then room = room - 1 end
-    units = math.max(needs, math.min(most, room))
+    units = math.min(most, math.max(needs, room))
     state.ahead = state.ahead + units * unit
   end
   said[at * 2], said[at * 2 + 1] = units, math.ceil(state.ahead / parts)
@@ -57,9 +58,10 @@ local left, said = {}, {}
 for at, key in ipairs(KEYS) do
   local first = at * 4 - 3
   local unit, parts, burst = tonumber(ARGV[first]), tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2])
-  local most = burst * unit * 2
-  local ahead = math.min(math.max((tonumber(redis.call('GET', key) or 0) or 0) - now, 0) * parts, most)
-  ahead = math.min(math.max(ahead + tonumber(ARGV[first + 3]) * unit, 0), most)
+  local before = math.max((tonumber(redis.call('GET', key) or 0) or 0) - now, 0) * parts
+  -- No more than two bursts are owed by it; what is owed already may be more, by what waits.
+  local most = math.max(before, burst * unit * 2)
+  local ahead = math.min(math.max(before + tonumber(ARGV[first + 3]) * unit, 0), most)
   ahead = math.ceil(ahead / parts)
   if ahead > 0 then
     redis.call('SET', key, string.format('%.0f', now + ahead), 'PX', string.format('%.0f', math.ceil(ahead / 1000)))

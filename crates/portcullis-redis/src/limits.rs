@@ -36,7 +36,8 @@ const MOST: u64 = 1 << 53;
 /// connection, which is tried again at most 200 ms later, and nothing of a call that was dropped is kept.
 ///
 /// # Clocks
-/// Where the server's clock jumps back, a key is blocked for twice the time that its burst takes up at most, from the next call on.
+/// Where the server's clock jumps back, a key is blocked for twice the time that its burst takes up at most, or for that time and the patience where this is longer, from the
+/// next take on.
 #[derive(Clone)]
 pub struct RedisQuotas {
     connection: ConnectionManager,

@@ -8,7 +8,7 @@ pub(crate) struct Statements {
     pub(crate) read: Option<&'static str>,
     /// After the rows: they are what is said.
     pub(crate) put: &'static str,
-    /// Quota, who, by how much, four times what may be owed and by how much.
+    /// Quota, who, and twice: by how much, and what may be owed by it. What is owed already may be more.
     pub(crate) settle: &'static str,
     pub(crate) sweep: &'static str,
 }
@@ -51,9 +51,11 @@ pub(crate) const POSTGRES: Statements = Statements {
         postgres_now!(),
         " + GREATEST(LEAST($3, $4), 0)) ON CONFLICT (quota, who) DO UPDATE SET used_until = ",
         postgres_now!(),
-        " + GREATEST(LEAST(GREATEST(LEAST(kept.used_until - ",
+        " + GREATEST(LEAST(GREATEST(kept.used_until - ",
         postgres_now!(),
-        ", $5), 0) + $6, $7), 0)"
+        ", 0) + $5, GREATEST(kept.used_until - ",
+        postgres_now!(),
+        ", $6)), 0)"
     ),
     sweep: concat!(
         "DELETE FROM portcullis_quotas WHERE (quota, who) IN (SELECT quota, who FROM portcullis_quotas WHERE used_until < ",
@@ -62,7 +64,7 @@ pub(crate) const POSTGRES: Statements = Statements {
     ),
 };
 
-/// Quota, who, what the units take up, how far ahead the time may be taken up for that, what may be owed. Whether they were taken, and how far ahead it is.
+/// Quota, who, what the units take up, how far ahead the time may be taken up for that. Whether they were taken, and how far ahead it is.
 #[cfg(feature = "postgres")]
 pub(crate) const TAKE_POSTGRES: &str = concat!(
     "WITH done AS (INSERT INTO portcullis_quotas AS kept (quota, who, used_until) VALUES ($1, $2, ",
@@ -71,7 +73,7 @@ pub(crate) const TAKE_POSTGRES: &str = concat!(
     postgres_now!(),
     ") + $3 WHERE kept.used_until - ",
     postgres_now!(),
-    " <= LEAST($4, $5) RETURNING used_until - ",
+    " <= $4 RETURNING used_until - ",
     postgres_now!(),
     " AS ahead) SELECT TRUE, ahead FROM done UNION ALL SELECT FALSE, used_until - ",
     postgres_now!(),
@@ -91,9 +93,11 @@ pub(crate) const SQLITE: Statements = Statements {
         sqlite_now!(),
         " + MAX(MIN($3, $4), 0)) ON CONFLICT (quota, who) DO UPDATE SET used_until = ",
         sqlite_now!(),
-        " + MAX(MIN(MAX(MIN(used_until - ",
+        " + MAX(MIN(MAX(used_until - ",
         sqlite_now!(),
-        ", $5), 0) + $6, $7), 0)"
+        ", 0) + $5, MAX(used_until - ",
+        sqlite_now!(),
+        ", $6)), 0)"
     ),
     sweep: concat!(
         "DELETE FROM portcullis_quotas WHERE (quota, who) IN (SELECT quota, who FROM portcullis_quotas WHERE used_until < ",
@@ -116,9 +120,11 @@ pub(crate) const MYSQL: Statements = Statements {
         mysql_now!(),
         " + GREATEST(LEAST(?, ?), 0)) ON DUPLICATE KEY UPDATE used_until = ",
         mysql_now!(),
-        " + GREATEST(LEAST(GREATEST(LEAST(used_until - ",
+        " + GREATEST(LEAST(GREATEST(used_until - ",
         mysql_now!(),
-        ", ?), 0) + ?, ?), 0)"
+        ", 0) + ?, GREATEST(used_until - ",
+        mysql_now!(),
+        ", ?)), 0)"
     ),
     sweep: concat!(
         "DELETE FROM portcullis_quotas WHERE used_until < ",

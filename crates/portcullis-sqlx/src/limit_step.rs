@@ -34,8 +34,8 @@ fn bounded(micros: i128) -> i64 {
     i64::try_from(micros.clamp(-LONGEST, LONGEST)).unwrap_or_default()
 }
 
-fn patience(take: &Take) -> i128 {
-    signed(take.patience.as_micros()).min(LONGEST)
+fn waits(patience: Duration) -> i128 {
+    signed(patience.as_micros()).min(LONGEST)
 }
 
 impl Measure {
@@ -51,9 +51,13 @@ impl Measure {
     pub(crate) fn micros(self, units: i64) -> i64 {
         bounded(up(i128::from(units).saturating_mul(self.unit), self.parts))
     }
-    /// How far ahead the time of a key may be taken up, in microseconds: what is owed beyond two bursts is let go.
-    pub(crate) fn owed(self) -> i64 {
-        bounded(up(self.full.saturating_mul(2), self.parts))
+    /// How far ahead the time of a key may be taken up, in microseconds: what is owed beyond two bursts, or beyond what waits, is let go.
+    pub(crate) fn owed(self, patience: Duration) -> i64 {
+        bounded(up(self.owed_parts(patience), self.parts))
+    }
+    fn owed_parts(self, patience: Duration) -> i128 {
+        let waits = waits(patience).saturating_mul(self.parts);
+        self.full.saturating_add(self.full.max(waits))
     }
     /// How far ahead it may be for this to be taken, in microseconds. Negative where it never is.
     #[cfg(feature = "postgres")]
@@ -62,7 +66,8 @@ impl Measure {
         if needs > self.full {
             return -1;
         }
-        bounded(self.full.saturating_sub(needs).div_euclid(self.parts) + patience(take))
+        let early = waits(take.patience);
+        bounded(self.full.saturating_sub(needs).div_euclid(self.parts).saturating_add(early))
     }
 }
 
@@ -92,10 +97,11 @@ pub(crate) fn step(
     let (mut answers, mut admitted) = (Vec::new(), true);
     for (take, place) in takes.iter().zip(places) {
         let (Some(slot), Some(used)) = (states.get_mut(*place), used.get(*place)) else { continue };
-        let Measure { unit, parts, full } = Measure::of(take.rate);
+        let measure = Measure::of(take.rate);
+        let Measure { unit, parts, full } = measure;
         let mut state = slot.unwrap_or_else(|| {
             let ahead = (i128::from(*used) - i128::from(now)).clamp(0, LONGEST);
-            let (all, owed) = (ahead.saturating_mul(parts), full.saturating_mul(2));
+            let (all, owed) = (ahead.saturating_mul(parts), measure.owed_parts(take.patience));
             let before = up(all.min(owed), parts);
             State { ahead: all.min(owed), parts, before, is_changed: all > owed }
         });
@@ -107,11 +113,12 @@ pub(crate) fn step(
         let needs = i128::from(take.needs).saturating_mul(unit);
         let mut units = 0;
         // More than the burst is never taken, whatever the patience.
-        if needs > full || needs.saturating_sub(space) > patience(take).saturating_mul(parts) {
+        if needs > full || needs.saturating_sub(space) > waits(take.patience).saturating_mul(parts)
+        {
             admitted = false;
         } else {
             let room = u64::try_from(space.div_euclid(unit).max(0)).unwrap_or(u64::MAX);
-            units = take.most.min(room).max(take.needs);
+            units = room.max(take.needs).min(take.most);
             state.ahead = state.ahead.saturating_add(i128::from(units).saturating_mul(unit));
         }
         answers.push(Taken::new(true, units, length(bounded(up(state.ahead, parts)))));
@@ -174,18 +181,22 @@ mod tests {
             for units in [i64::MIN, -1, 0, 1, i64::MAX] {
                 let (measure, by) = (Measure::of(rate), Measure::of(rate).micros(units));
                 assert!(by.signum() == units.signum() || units < 0 && by == 0, "{rate:?} {units}");
-                assert!(by.abs() <= 1 << 52 && measure.owed() >= 0, "{rate:?} {units}");
+                let owed = [Duration::ZERO, LONG].map(|patience| measure.owed(patience));
+                assert!(by.abs() <= 1 << 52 && 0 <= owed[0] && owed[0] <= owed[1], "{rate:?}");
             }
             step(&[take(rate, u64::MAX, 0)], &[0], &[i64::MAX], NOW);
         }
     }
 
     #[test]
-    fn what_is_owed_beyond_two_bursts_is_let_go_by_whoever_is_refused() {
-        let rate = Rate::new(10, HOUR);
-        let far = NOW + 10 * 3_600_000_000;
-        let (taken, changed) = step(&[take(rate, 1, 1)], &[0], &[far], NOW);
-        assert_eq!(taken, [Taken::new(false, 0, HOUR * 2)]);
-        assert_eq!(changed, [Some(NOW + 2 * 3_600_000_000)]);
+    fn what_is_owed_beyond_two_bursts_or_the_patience_is_let_go_by_whoever_is_refused() {
+        const FAR: i64 = NOW + 10 * 3_600_000_000;
+        let mut one = take(Rate::new(10, HOUR), 1, 1);
+        for (patience, hours) in [(0, 2), (1, 2), (5, 6)] {
+            one.patience = HOUR * patience;
+            let (taken, changed) = step(std::slice::from_ref(&one), &[0], &[FAR], NOW);
+            assert_eq!(taken, [Taken::new(false, 0, HOUR * hours)]);
+            assert_eq!(changed, [Some(NOW + i64::from(hours) * 3_600_000_000)]);
+        }
     }
 }

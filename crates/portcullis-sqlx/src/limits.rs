@@ -1,6 +1,7 @@
 //! Quotas, one type for each database.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis_ratelimit::{QuotaStore, QuotaStoreError, Take, Taken};
@@ -176,13 +177,12 @@ macro_rules! quotas {
             }
             async fn settle(&self, take: &Take, units: i64) -> Result<(), QuotaStoreError> {
                 let measure = Measure::of(take.rate);
-                let (by, owed) = (measure.micros(units), measure.owed());
+                let (by, owed) = (measure.micros(units), measure.owed(Duration::ZERO));
                 let done = retried!(
                     sqlx::query(Self::STATEMENTS.settle)
                         .bind(&*take.quota)
                         .bind(&take.who[..])
                         .bind(by)
-                        .bind(owed)
                         .bind(owed)
                         .bind(by)
                         .bind(owed)
@@ -258,14 +258,14 @@ async fn take_postgres(pool: &sqlx::PgPool, take: &Take) -> sqlx::Result<Option<
     use crate::limit_step::length;
 
     let measure = Measure::of(take.rate);
-    let (limit, owed) = (measure.limit(take), measure.owed());
+    let (limit, owed) = (measure.limit(take), measure.owed(take.patience));
     let Ok(needs) = i64::try_from(take.needs) else { return Ok(None) };
-    if take.most > take.needs || limit < 0 {
+    if take.most != take.needs || limit < 0 {
         return Ok(None);
     }
     let row = sqlx::query_as::<_, (bool, i64)>(limit_sql::TAKE_POSTGRES);
     let row = row.bind(&*take.quota).bind(&take.who[..]);
-    let row = row.bind(measure.micros(needs)).bind(limit).bind(owed);
+    let row = row.bind(measure.micros(needs)).bind(limit);
     let taken = match row.fetch_optional(pool).await? {
         Some((true, ahead)) => Taken::new(true, take.needs, length(ahead)),
         // A clock was set back: the row is to be changed nevertheless.

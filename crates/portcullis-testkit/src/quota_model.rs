@@ -32,7 +32,8 @@ impl Model {
     fn ahead(&self, take: &Take, between: Between) -> (f64, f64) {
         let key = (Arc::clone(&take.quota), take.who);
         let (least, most) = self.0.get(&key).copied().unwrap_or_default();
-        let owed = 2.0 * small(take.rate.at_once()) * one(take.rate);
+        let burst = small(take.rate.at_once()) * one(take.rate);
+        let owed = burst + burst.max(take.patience.as_secs_f64());
         let ahead = |until: f64, now: Duration| (until - now.as_secs_f64()).clamp(0.0, owed);
         (ahead(least, between.1), ahead(most, between.0))
     }
@@ -53,7 +54,7 @@ impl Model {
             may_be &= !is_never && over + least <= patience + ROUNDING;
             must_be &= !is_never && over + most <= patience - ROUNDING;
             let room = |ahead: f64| ((burst * one - ahead) / one).clamp(0.0, burst).floor();
-            let wants = |room: f64| small(take.most).min(room).max(small(take.needs));
+            let wants = |room: f64| room.max(small(take.needs)).min(small(take.most));
             let (low, high) = (wants(room(most + ROUNDING)), wants(room(least - ROUNDING)));
             let units = if admitted { small(answer.units) } else { low };
             if units < low || units > high {
@@ -85,7 +86,7 @@ impl Model {
         let (one, sign) = (one(take.rate), if units < 0 { -1.0 } else { 1.0 });
         let (by, owed) =
             (sign * small(units.unsigned_abs()) * one, 2.0 * small(take.rate.at_once()) * one);
-        let settled = |ahead: f64| (ahead + by).clamp(0.0, owed);
+        let settled = |ahead: f64| (ahead + by).clamp(0.0, owed.max(ahead));
         self.put(take, (settled(least), settled(most)), between);
     }
 }
@@ -110,21 +111,28 @@ impl Numbers {
     pub(crate) fn takes(&mut self) -> Vec<Take> {
         let count = 1 + self.below(3);
         let takes = (0..count).map(|_| {
-            let quota = self.below(3);
+            let quota = self.below(4);
             let who = u8::try_from(self.below(2)).unwrap_or_default();
             // The quotas have rates of their own, and one of them another one now and then.
             let units = match quota {
                 0 => 7,
-                1 => 60,
+                1 | 3 => 60,
                 _ => 1_000,
             };
             let changed = u64::from(quota == 1 && self.below(8) == 0);
             let rate = Rate::new(units * (1 + changed), Duration::from_secs(3_600 + 7 * quota));
-            let rate = if quota == 2 { rate.burst(40) } else { rate };
+            let rate = match quota {
+                2 => rate.burst(40),
+                3 => rate.burst(2),
+                _ => rate,
+            };
             let mut take =
                 Take::new(format!("model-{quota}").into(), [who; 16], rate, self.below(5));
             take.most = take.needs + [0, 0, 3, 20].get(self.place(4)).unwrap_or(&0);
-            if self.below(4) == 0 {
+            if quota == 3 {
+                // One that waits for longer than its burst takes up.
+                take.patience = rate.time_of(5);
+            } else if self.below(4) == 0 {
                 take.patience = rate.time_of(self.below(6));
             }
             take

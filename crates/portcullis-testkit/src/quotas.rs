@@ -25,6 +25,8 @@ pub async fn quota_store_contract(store: Arc<dyn QuotaStore>) {
     check.counts_to_the_burst().await;
     check.takes_what_there_is_room_for().await;
     check.takes_ahead_with_patience().await;
+    check.takes_further_ahead_than_the_burst().await;
+    check.asks_for_room_and_takes_less().await;
     check.takes_all_or_nothing().await;
     check.counts_one_key_twice_in_a_call().await;
     check.settles_up_and_down().await;
@@ -153,6 +155,44 @@ impl Check {
         early.needs = 1;
         (early.patience, early.most) = (HOUR * 4, 9);
         same("ahead of time", self.one(&early).await.units, 1);
+    }
+    async fn asks_for_room_and_takes_less(&self) {
+        let rate = hourly(2);
+        let mut look = take("look", 1, rate, 1);
+        look.most = 0;
+        for _ in 0..3 {
+            let taken = self.one(&look).await;
+            same("a look at what there is", (taken.admitted, taken.units), (true, 0));
+        }
+        same("what was looked at", self.may("look", rate, 2).await, true);
+        same("a look at what is used up", self.one(&look).await.admitted, false);
+    }
+    async fn takes_further_ahead_than_the_burst(&self) {
+        let (since, rate) = (self.clock.now(), hourly(1));
+        let mut early = take("long-patience", 1, rate, 1);
+        early.patience = HOUR * 5;
+        for count in 1..=7 {
+            let taken = self.one(&early).await;
+            same(&format!("with much patience, take {count}"), taken.admitted, count <= 6);
+            self.ahead("with much patience", taken.ahead, HOUR * count.min(6), since);
+        }
+        // What is owed already is not let go by what is settled.
+        self.settle("long-patience", rate, 1).await;
+        same("after one more", self.one(&early).await.admitted, false);
+        self.settle("long-patience", rate, -1).await;
+        for admitted in [true, false] {
+            let taken = self.one(&early).await;
+            same("after one was given back", taken.admitted, admitted);
+            self.ahead("after one was given back", taken.ahead, HOUR * 6, since);
+        }
+        // Whoever does not wait is owed two bursts at most.
+        early.patience = Duration::ZERO;
+        let since = self.clock.now();
+        for _ in 0..2 {
+            let taken = self.one(&early).await;
+            same("without patience", taken.admitted, false);
+            self.ahead("without patience", taken.ahead, HOUR * 2, since);
+        }
     }
     async fn takes_all_or_nothing(&self) {
         let (many, few) = (hourly(10), hourly(2));

@@ -28,6 +28,8 @@ mod matrix;
 #[cfg(test)]
 mod one_path;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod passing;
 #[cfg(test)]
 mod reload;

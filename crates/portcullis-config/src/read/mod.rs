@@ -18,6 +18,7 @@ mod bounds;
 mod identity_token;
 mod jwt;
 mod limits;
+mod overload;
 mod routes;
 mod server;
 mod stores;
@@ -97,6 +98,8 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     let limits =
         limits::read(&limit_tables, &known, before.map(Gateway::store_counts), &mut places);
     limits::unused(reading, &limit_tables, &limits.names, &document);
+    let overload_table = file.table("overload", keys::OVERLOAD);
+    let overload = overload_table.as_ref().and_then(overload::read);
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
     let identity_tokens = file.table("identity_token", keys::IDENTITY_TOKEN);
     let has_tokens = identity_tokens.is_some();
@@ -118,7 +121,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         reading,
         &tables,
         &upstreams,
-        &limits.names,
+        (&limits.names, file.get("overload").is_some()),
         (&names, has_tokens, identity_tokens.as_ref()),
         &mut places,
     );
@@ -146,6 +149,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         authorization,
         limits: limits.limits,
         store_counts: limits.counts,
+        overload,
     }
 }
 

@@ -9,11 +9,12 @@ use portcullis_core::{
     public, require,
 };
 use portcullis_gateway::{Balance, IdentityTokens, Proxy, Redirect, Split};
-use portcullis_ratelimit::LimitExt;
+use portcullis_ratelimit::{LimitExt, PriorityExt};
 use tower_http::compression::Compression;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::limits::Names;
+use super::overload;
 use super::upstreams::Read;
 use super::{header_name, header_value, network};
 use crate::cors::CorsOption;
@@ -28,7 +29,7 @@ pub(super) fn read(
     reading: &Reading<'_>,
     tables: &[Table<'_>],
     upstreams: &[Read],
-    limits: &Names,
+    (limits, has_overload): (&Names, bool),
     (issuers, has_tokens, tokens): (&IssuerNames, bool, Option<&IdentityTokens>),
     places: &mut HashMap<String, Span>,
 ) -> Option<Routes<Endpoint, Restricted>> {
@@ -39,6 +40,10 @@ pub(super) fn read(
         let methods = request.as_ref().map(|(_, methods, _)| methods);
         let rule = access(table, issuers).map(|rule| step_up(table, rule));
         let rule = rule.map(|rule| options(table, limits, methods, rule));
+        let rule = match (rule, overload::priority(table, has_overload)) {
+            (Some(rule), Some(priority)) => Some(rule.priority(priority)),
+            (rule, _) => rule,
+        };
         let template = request.as_ref().map(|(template, ..)| template.as_str());
         let endpoint =
             endpoint(table, upstreams, (has_tokens, tokens), template.unwrap_or_default());

@@ -9,18 +9,18 @@ use portcullis_redis::RedisQuotas;
 use portcullis_testkit::quota_store_contract;
 use tokio::time::{sleep, timeout};
 
+use crate::SERVER;
 use crate::own_server::OwnServer;
+use crate::prefix::Prefix;
 
-const SERVER: &str = "redis://127.0.0.1:6379";
 const HOUR: Duration = Duration::from_secs(3_600);
 /// How soon calls work again after the server does.
 const BACK: Duration = Duration::from_secs(1);
 /// What a layer waits for a store.
 const SHORT: Duration = Duration::from_millis(40);
 
-async fn quotas(name: &str) -> RedisQuotas {
-    let prefix = format!("portcullis-test-{name}-{}", std::process::id());
-    let quotas = RedisQuotas::connect(SERVER, &prefix).await;
+async fn quotas(prefix: &Prefix) -> RedisQuotas {
+    let quotas = RedisQuotas::connect(SERVER, prefix).await;
     quotas.expect("Redis answers: `cargo xtask services`")
 }
 
@@ -39,12 +39,14 @@ async fn may(quotas: &RedisQuotas, take: &Take) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_counts_as_the_contract_says() {
-    quota_store_contract(Arc::new(quotas("limits").await)).await;
+    let prefix = Prefix::new("limits");
+    quota_store_contract(Arc::new(quotas(&prefix).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_counts_by_key_as_the_contract_says() {
-    quota_store_contract(Arc::new(quotas("limits-by-key").await.by_key())).await;
+    let prefix = Prefix::new("limits-by-key");
+    quota_store_contract(Arc::new(quotas(&prefix).await.by_key())).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![cfg(test)]
 mod limits;
 mod own_server;
+mod prefix;
 mod processes;
 
 use std::sync::Arc;
@@ -20,10 +21,15 @@ use portcullis_testkit::{
 };
 use redis::aio::ConnectionManager;
 
+use crate::prefix::Prefix;
+
+/// The one that all tests share.
+const SERVER: &str = "redis://127.0.0.1:6379";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_keeps_the_contract() {
-    let prefix = format!("portcullis-test-{}", std::process::id());
-    let store = RedisSessions::connect("redis://127.0.0.1:6379", &prefix).await;
+    let prefix = Prefix::new("sessions");
+    let store = RedisSessions::connect(SERVER, &prefix).await;
     let store = store.expect("Redis answers: `cargo xtask services`");
     session_store_contract(Arc::new(store.clone())).await;
     one_time_tokens_contract(Arc::new(RedisTokens::beside(&store))).await;
@@ -31,25 +37,20 @@ async fn redis_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_does_once_what_may_be_done_once() {
-    let prefix = format!("portcullis-test-once-{}", std::process::id());
-    let store = RedisSessions::connect("redis://127.0.0.1:6379", &prefix).await;
+    let prefix = Prefix::new("once");
+    let store = RedisSessions::connect(SERVER, &prefix).await;
     let store = store.expect("Redis answers: `cargo xtask services`");
     let (users, tokens) = (MemoryUsers::new(), RedisTokens::beside(&store));
     account_endpoints_contract(users, tokens, MemoryKeys::new(), store).await;
-    let client = redis::Client::open("redis://127.0.0.1:6379").unwrap();
-    let mut other = client.get_multiplexed_async_connection().await.unwrap();
-    let keys: Vec<String> =
-        redis::cmd("KEYS").arg(format!("{{{prefix}}}*")).query_async(&mut other).await.unwrap();
-    let _: () = redis::cmd("DEL").arg(keys).query_async(&mut other).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_comes_back_when_its_connection_was_killed() {
-    let client = redis::Client::open("redis://127.0.0.1:6379").unwrap();
+    let client = redis::Client::open(SERVER).unwrap();
     let connection = ConnectionManager::new(client.clone()).await;
     let connection = connection.expect("Redis answers: `cargo xtask services`");
     let mut other = client.get_multiplexed_async_connection().await.unwrap();
-    let prefix = format!("portcullis-test-killed-{}", std::process::id());
+    let prefix = Prefix::new("killed");
     let store = RedisSessions::from_connection(connection.clone(), &prefix);
     let (id, now) = (SessionDigest::from_bytes([7; 32]), Clock::system().wall());
     let hour = Duration::from_secs(3_600);
@@ -96,7 +97,7 @@ async fn hears(news: &RedisNews) {
 
 async fn news(name: &str) -> RedisNews {
     let prefix = format!("portcullis-test-{name}-{}", std::process::id());
-    news_at("redis://127.0.0.1:6379", &prefix).await
+    news_at(SERVER, &prefix).await
 }
 
 async fn news_at(url: &str, prefix: &str) -> RedisNews {
@@ -131,7 +132,7 @@ async fn redis_tells_again_when_a_connection_was_killed() {
     // Its connections are told by the number of their database.
     let prefix = format!("portcullis-test-killed-news-{}", std::process::id());
     let news = news_at("redis://127.0.0.1:6379/13", &prefix).await;
-    let client = redis::Client::open("redis://127.0.0.1:6379").unwrap();
+    let client = redis::Client::open(SERVER).unwrap();
     let mut other = client.get_multiplexed_async_connection().await.unwrap();
     let channel = format!("{{{prefix}}}:roles");
     let mut subscribers = async || {
@@ -174,7 +175,7 @@ async fn redis_tells_again_when_a_connection_was_killed() {
 
 #[tokio::test]
 async fn news_need_a_server_that_answers_and_a_prefix() {
-    RedisNews::connect("redis://127.0.0.1:6379", "").await.unwrap_err();
+    RedisNews::connect(SERVER, "").await.unwrap_err();
     RedisNews::connect("redis://127.0.0.1:1", "shop").await.unwrap_err();
     RedisNews::connect("no address", "shop").await.unwrap_err();
 }

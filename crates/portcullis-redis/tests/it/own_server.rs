@@ -48,8 +48,7 @@ impl OwnServer {
     }
     /// A connection beside the one of a store.
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        connection(&self.url()).await
     }
     /// What a command with these words says.
     pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
@@ -81,10 +80,8 @@ impl OwnServer {
         }
         scripts
     }
-    /// The server's time in microseconds.
     pub(crate) async fn micros(&self) -> u64 {
-        let (seconds, micros): (u64, u64) = self.ask(&["TIME"]).await;
-        seconds * 1_000_000 + micros
+        micros(&self.url()).await
     }
     fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
@@ -106,6 +103,18 @@ impl OwnServer {
         self.child = spawn(self.port, &self.dir, self.words);
         self.is_there().await;
     }
+}
+
+async fn connection(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// A server's time in microseconds.
+pub(crate) async fn micros(url: &str) -> u64 {
+    let time = redis::cmd("TIME").query_async(&mut connection(url).await).await;
+    let (seconds, micros): (u64, u64) = time.unwrap();
+    seconds * 1_000_000 + micros
 }
 
 fn spawn(port: u16, dir: &std::path::Path, words: &[&str]) -> Child {
