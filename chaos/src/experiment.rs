@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::report::Report;
-use crate::{failing, faults, floods, gateway, reload, restart, slow, stores};
+use crate::{failing, faults, floods, gateway, overload, quotas, reload, restart, slow, stores};
 
 /// One experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +18,12 @@ pub(crate) enum Experiment {
     Reload,
     Upgrade,
     Stores,
+    Overload,
+    Limits,
 }
 
 impl Experiment {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Restart,
         Self::Slow,
         Self::Floods,
@@ -31,6 +33,8 @@ impl Experiment {
         Self::Reload,
         Self::Upgrade,
         Self::Stores,
+        Self::Overload,
+        Self::Limits,
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -47,6 +51,8 @@ impl Experiment {
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
             Self::Stores => "stores",
+            Self::Overload => "overload",
+            Self::Limits => "limits",
         }
     }
     /// After this time it is given up, whatever it waits for.
@@ -55,8 +61,9 @@ impl Experiment {
             Self::Restart | Self::Upgrade => 420,
             Self::Slow | Self::Gateway | Self::Reload => 240,
             Self::Floods => 300,
-            Self::Faults | Self::Failing => 120,
+            Self::Faults | Self::Failing | Self::Limits => 120,
             Self::Stores => 150,
+            Self::Overload => 220,
         })
     }
     /// Makes the experiment. Dropping the future kills every process that it has started.
@@ -72,6 +79,8 @@ impl Experiment {
                 Self::Failing => failing::run(gateway.ok_or_else(missing)?).await,
                 Self::Reload => reload::run(gateway.ok_or_else(missing)?).await,
                 Self::Stores => stores::run().await,
+                Self::Overload => overload::run(gateway.ok_or_else(missing)?).await,
+                Self::Limits => quotas::run(gateway.ok_or_else(missing)?).await,
                 Self::Upgrade => restart::run_gateway(gateway.ok_or_else(missing)?, server).await,
             }
         };

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+mod asked;
 mod client;
 mod experiment;
 mod failing;
@@ -20,7 +21,9 @@ mod limits;
 mod marks;
 mod numbers;
 mod options;
+mod overload;
 mod process;
+mod quotas;
 mod reload;
 mod report;
 mod restart;
@@ -38,21 +41,11 @@ use report::Report;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
-    if words.iter().any(|word| word == failing::backend::RECORD) {
-        return match failing::backend::run(&words).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                eprintln!("failed: {failure}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let done = match Options::read(words) {
-        Ok(options) => tokio::select! {
-            done = run(&options) => done,
-            stopped = interrupted() => Err(stopped),
-        },
-        Err(failure) => Err(failure),
+    let is_told = |what: &str| words.iter().any(|word| word == what);
+    let done = match (is_told(failing::backend::RECORD), is_told(overload::backend::AT_ONCE)) {
+        (true, _) => failing::backend::run(&words).await.map(|()| true),
+        (_, true) => overload::backend::run(&words).await.map(|()| true),
+        _ => experiments(words).await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -61,6 +54,17 @@ async fn main() -> ExitCode {
             eprintln!("failed: {failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether they were made and passed.
+async fn experiments(words: Vec<String>) -> Result<bool> {
+    match Options::read(words) {
+        Ok(options) => tokio::select! {
+            done = run(&options) => done,
+            stopped = interrupted() => Err(stopped),
+        },
+        Err(failure) => Err(failure),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use crate::experiment::Experiment;
 use crate::failure::{Failure, Result};
 
-pub(crate) const USAGE: &str = "usage: portcullis-chaos --server PROGRAM [--gateway PROGRAM] [--write FILE] [--note TEXT] restart|slow|floods|faults|gateway|failing|reload|upgrade|stores|all";
+pub(crate) const USAGE: &str = "usage: portcullis-chaos --server PROGRAM [--gateway PROGRAM] [--write FILE] [--note TEXT] restart|slow|floods|faults|gateway|failing|reload|upgrade|stores|overload|limits|all";
 
 /// What is to be done.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::failing::backend::RECORD;
 use crate::failure::{Failure, Result};
+use crate::overload::backend::{AT_ONCE, MILLIS};
 use crate::process::{self, Memory};
 
 /// How long a server may take to say `ready`.
@@ -37,8 +38,25 @@ pub(crate) struct Launch {
 impl Launch {
     /// On a free port of loopback. The experiments bring more connections from one address than any user has.
     pub(crate) fn new(program: &Path) -> Result<Self> {
-        let program = program.to_owned();
-        let launch = Self {
+        let launch = Self::bare(program.to_owned())?;
+        let launch = launch.option("--max-connections", "20000");
+        Ok(launch.option("--max-connections-per-address", "20000"))
+    }
+    /// This very program as a back end, which writes requests down in `record` and answers so many of a hundred with 503.
+    pub(crate) fn backend(record: &Path, failing: u32) -> Result<Self> {
+        let launch = Self::bare(std::env::current_exe()?)?;
+        let launch = launch.option(RECORD, record.display().to_string());
+        Ok(launch.option("--failing", failing.to_string()))
+    }
+    /// This very program as a back end that does so many requests at once, each in so many milliseconds.
+    pub(crate) fn limited(at_once: u32, millis: u32) -> Result<Self> {
+        let launch = Self::bare(std::env::current_exe()?)?;
+        let launch = launch.option(AT_ONCE, at_once.to_string());
+        Ok(launch.option(MILLIS, millis.to_string()))
+    }
+    /// On a free port of loopback.
+    fn bare(program: PathBuf) -> Result<Self> {
+        Ok(Self {
             program,
             listen: free_address()?,
             observe: None,
@@ -46,23 +64,7 @@ impl Launch {
             descriptors: None,
             config: None,
             head: String::new(),
-        };
-        let launch = launch.option("--max-connections", "20000");
-        Ok(launch.option("--max-connections-per-address", "20000"))
-    }
-    /// This very program as a back end, which writes requests down in `record` and answers so many of a hundred with 503.
-    pub(crate) fn backend(record: &Path, failing: u32) -> Result<Self> {
-        let launch = Self {
-            program: std::env::current_exe()?,
-            listen: free_address()?,
-            observe: None,
-            words: Vec::new(),
-            descriptors: None,
-            config: None,
-            head: String::new(),
-        };
-        let launch = launch.option(RECORD, record.display().to_string());
-        Ok(launch.option("--failing", failing.to_string()))
+        })
     }
     /// A gateway with this configuration, but for its addresses, on free ports of loopback.
     pub(crate) fn gateway(program: &Path, name: &str, text: &str) -> Result<Self> {

@@ -5,7 +5,7 @@ use crate::failure::Result;
 
 /// Stopped processes, which go on when this is dropped.
 #[derive(Debug)]
-pub(super) struct Hung(Vec<Pid>);
+pub(crate) struct Hung(Vec<Pid>);
 
 impl Hung {
     /// Stops a process, and those that it has started.

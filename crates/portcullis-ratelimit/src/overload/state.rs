@@ -200,8 +200,9 @@ impl State {
         if self.occupy(most) {
             return Ok(());
         }
+        let is_alone = self.tenants.keys() == 1;
         self.tenants.remove(tenant);
-        if !over {
+        if !over && !is_alone {
             self.want(ask.context);
         }
         Err(if over && self.in_flight() < room { Reason::Fairness } else { self.why(room) })

@@ -83,6 +83,15 @@ async fn a_tenant_that_is_alone_may_use_everything_until_others_come() {
         assert_eq!(poll_once(&mut call).await, None);
         held.push(call);
     }
+    // That it found no room itself is nobody else's wish for it.
+    let mut more = call(&service, of("a")).await;
+    assert_eq!(poll_once(&mut more).await.unwrap(), 503);
+    held.truncate(12);
+    for _ in 12..20 {
+        let mut call = call(&service, of("a")).await;
+        assert_eq!(poll_once(&mut call).await, None);
+        held.push(call);
+    }
     // The other finds no room, but is remembered: the first gets no more than what leaves room for it.
     let mut other = call(&service, of("b")).await;
     assert_eq!(poll_once(&mut other).await.unwrap(), 503);
