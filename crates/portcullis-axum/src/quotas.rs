@@ -27,9 +27,14 @@ impl Quotas {
     pub fn iter(&self) -> impl Iterator<Item = QuotaUse> {
         self.0.iter().flat_map(Context::quotas)
     }
-    /// The one of this name.
+    /// The one of this name: of a quota with several bounds the one of which the least is left, whose name has its number behind (`api.2`).
     pub fn find(&self, name: &str) -> Option<QuotaUse> {
-        self.iter().find(|quota| &*quota.name == name)
+        let is_bound =
+            |rest: &str| rest.strip_prefix('.').is_some_and(|nth| nth.parse::<u8>().is_ok());
+        let is_it = |own: &str| {
+            own.strip_prefix(name).is_some_and(|rest| rest.is_empty() || is_bound(rest))
+        };
+        self.iter().find(|quota| is_it(&quota.name))
     }
     /// The one of which the least is left, in proportion.
     pub fn tightest(&self) -> Option<QuotaUse> {

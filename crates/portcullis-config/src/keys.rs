@@ -500,7 +500,7 @@ pub(crate) const LIMIT: &[Key] = &[
     key(
         "count",
         Kind::OneOf(&["requests", "bytes", "refusals"]),
-        "What is counted: requests, the bytes of both bodies, or answers with 401 and 403 alone, so that guessing is limited and nothing else. Default: requests.",
+        "What is counted: requests, the bytes of answers, or answers with 401 and 403 alone, so that guessing is limited and nothing else. Default: requests.",
     ),
     key(
         "cost",

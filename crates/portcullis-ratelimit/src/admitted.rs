@@ -13,9 +13,8 @@ use crate::cost::{Cost, Price};
 use crate::decide::lease_size;
 use crate::fields::{self, Fields, Said, Text};
 use crate::limiter::{Limiter, Named, Permits, Refusal, signed};
-use crate::memory::{Left, rates};
+use crate::memory::{Left, Span, rates};
 use crate::quota::Windows;
-use crate::rate::{Rate, nanos};
 use crate::store::Take;
 
 /// A request that quotas have let through. What it took is given back when it is dropped before it was [`called`](Self::called).
@@ -23,8 +22,6 @@ pub(crate) struct Admitted {
     limiter: Arc<Limiter>,
     pub(crate) context: Context,
     pub(crate) held: SmallVec<[Held; 1]>,
-    /// As come when it is counted.
-    at: Instant,
     phase: Phase,
     /// How many bytes of the answer have passed.
     bytes: u64,
@@ -59,6 +56,8 @@ pub(crate) struct Held {
     pub(crate) degraded: bool,
     /// Of how many shares it was counted in one.
     pub(crate) shares: u64,
+    /// The time that it takes up, of each rate.
+    pub(crate) spans: SmallVec<[Span; 1]>,
     pub(crate) permits: Permits,
 }
 
@@ -74,12 +73,11 @@ pub(crate) enum Place {
 }
 
 impl Admitted {
-    pub(crate) fn new(limiter: &Arc<Limiter>, context: &Context, at: Instant) -> Self {
+    pub(crate) fn new(limiter: &Arc<Limiter>, context: &Context) -> Self {
         Self {
             limiter: Arc::clone(limiter),
             context: context.clone(),
             held: SmallVec::new(),
-            at,
             phase: Phase::Before,
             bytes: 0,
         }
@@ -191,9 +189,7 @@ impl Admitted {
                         self.settle(named, held, units);
                     }
                 }
-                Cost::Bytes => {
-                    self.settle(named, held, held.price.takes.saturating_add(self.bytes));
-                }
+                Cost::Bytes => self.settle(named, held, self.bytes),
                 _ => {}
             }
         }
@@ -207,10 +203,16 @@ impl Admitted {
         }
         match held.place {
             Place::Memory => {
-                for (window, rate) in rates(&held.windows) {
-                    let rate = if held.shares > 1 { rate.share(held.shares) } else { rate };
-                    let more = self.not_passed(held, rate, more);
-                    named.counts.memory.settle((window, rate), held.who, self.now(), more);
+                let (at, memory) = (self.now(), &named.counts.memory);
+                for ((window, rate), span) in rates(&held.windows).zip(&held.spans) {
+                    let rate = rate.share(held.shares, held.price.needs);
+                    if more > 0 {
+                        memory.add((window, rate), held.who, at, more.unsigned_abs());
+                    } else {
+                        let less = rate.nanos_of(more.unsigned_abs());
+                        let back = span.left_of(less, memory.time(at));
+                        memory.give_back(window, held.who, at, back);
+                    }
                 }
             }
             Place::Lease if more < 0 => {
@@ -233,29 +235,30 @@ impl Admitted {
         self.context.clock().now()
     }
 
-    /// What is to be given back, without what has passed with time already: whoever came since has that.
-    fn not_passed(&self, held: &Held, rate: Rate, more: i64) -> i64 {
-        if more >= 0 {
-            return more;
-        }
-        let passed = nanos(self.now().saturating_duration_since(self.at));
-        let passed = rate.units_within(passed.saturating_sub(held.early));
-        more.saturating_add(signed(passed)).min(0)
-    }
-
     /// Tells the store, and waits for nobody.
     fn settle_in_store(&self, named: &Named, held: &Held, more: i64) {
         let (Some(shared), Ok(runtime)) = (named.quota.shared.clone(), Handle::try_current())
         else {
             return;
         };
+        let now = named.counts.memory.time(self.now());
         let takes: Vec<_> = rates(&held.windows)
-            .filter_map(|(window, rate)| {
+            .enumerate()
+            .filter_map(|(nth, (window, rate))| {
                 let quota = Arc::clone(named.in_store.get(window)?);
-                let more = self.not_passed(held, rate, more);
+                // What has passed is whose who came since; of a lease it is not known, and it was taken a while ago.
+                let more = match held.spans.get(nth).filter(|_| more < 0) {
+                    Some(span) => {
+                        let less = span.left_of(rate.nanos_of(more.unsigned_abs()), now);
+                        -signed(rate.units_within(less))
+                    }
+                    None => more,
+                };
                 (more != 0).then(|| (Take::new(quota, held.digest, rate, 0), more))
             })
             .collect();
+        // Whoever was refused may find room again.
+        named.counts.refused.forget(held.who);
         runtime.spawn(async move {
             for (take, more) in &takes {
                 shared.store().settle(take, *more).await;

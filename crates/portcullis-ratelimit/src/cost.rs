@@ -2,8 +2,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 use crate::key::Asked;
 
@@ -18,7 +17,7 @@ pub(crate) enum Cost {
     Settled { first: u64 },
     /// The same, in a header of the answer.
     SettledBy { first: u64, header: HeaderName },
-    /// The bytes of both bodies.
+    /// The bytes of the answer's body.
     Bytes,
     /// One, when it was refused as unknown or not permitted.
     Refusals,
@@ -55,8 +54,7 @@ impl Cost {
                 (units, units)
             }
             Self::Settled { first } | Self::SettledBy { first, .. } => ((*first).max(1), *first),
-            Self::Bytes => (1, declared(asked.headers)),
-            Self::Refusals => (1, 0),
+            Self::Bytes | Self::Refusals => (1, 0),
         };
         Price { needs, takes }
     }
@@ -68,12 +66,6 @@ impl Cost {
     pub(crate) fn waits_for_the_end(&self) -> bool {
         matches!(self, Self::Settled { .. } | Self::Bytes)
     }
-}
-
-/// How large a body says it is.
-fn declared(headers: &HeaderMap) -> u64 {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    length.and_then(|length| length.parse().ok()).unwrap_or_default()
 }
 
 impl PartialEq for CostFn {

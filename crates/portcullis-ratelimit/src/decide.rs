@@ -2,13 +2,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::Problem;
+use portcullis_core::{Clock, Problem};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use crate::admitted::{Admitted, Held, Place};
 use crate::leases::{Drawn, Lease};
-use crate::limiter::{Limiter, Named, Refusal, Why, store_units};
-use crate::memory::{Left, Now, rates};
+use crate::limiter::{Counts, Limiter, Named, Refusal, Why, store_units};
+use crate::memory::{Left, Now, Span, rates};
 use crate::quota::Windows;
 use crate::rate::{Full, Rate, nanos};
 use crate::shared::SharedCounts;
@@ -179,8 +180,8 @@ async fn lease(
     let lease = named.counts.leases.of(held.who);
     let failures = lease.failures();
     // Whoever waits for others to ask waits no longer than for the store.
-    let asking = timeout(shared.store().patience(), lease.asking.lock()).await;
-    let Ok(_one) = asking else {
+    let turn = Arc::clone(&lease.asking).lock_owned();
+    let Ok(turn) = timeout(shared.store().patience(), turn).await else {
         let now = Now { at: now.clock.now(), clock: now.clock };
         return named.without_store(shared, held, now);
     };
@@ -205,15 +206,114 @@ async fn lease(
     }
     let size = lease_size(&held.windows);
     named.counts.stats.asked.more();
-    let asked: Vec<_> = named.takes(&held, size.max(needs)).collect();
-    let taken = shared.store().take(&asked, now.at).await;
-    let now = Now { at: now.clock.now(), clock: now.clock };
-    let Ok(taken) = taken else {
-        named.counts.stats.failed.more();
-        lease.failed();
-        return named.without_store(shared, held, now);
+    let filling = Filling {
+        asked: named.takes(&held, size.max(needs)).collect(),
+        shared: shared.clone(),
+        counts: Arc::clone(&named.counts),
+        windows: Arc::clone(&held.windows),
+        lease,
+        size,
+        units: (needs, own),
+        clock: now.clock.clone(),
+        turn,
     };
-    named.use_lease(&lease, held, &taken, size, now)
+    // In a task of its own: what the store gives is there for the next, also where whoever asked has gone.
+    let filled = tokio::spawn(filling.run()).await.unwrap_or(Filled::Failed);
+    let now = Now { at: now.clock.now(), clock: now.clock };
+    match filled {
+        Filled::Yes(left) => {
+            (held.place, held.units) = (Place::Lease, own);
+            held.leaves_of_lease(left);
+            Ok(held)
+        }
+        Filled::No(full) => {
+            let wait = if let Full::Early(wait) = full { wait } else { 0 };
+            Err(held.refusal(full, held.none_left(wait)))
+        }
+        Filled::Failed => {
+            named.counts.stats.failed.more();
+            named.without_store(shared, held, now)
+        }
+    }
+}
+
+/// What comes of filling a lease.
+enum Filled {
+    /// The units that were needed are drawn; so many are left.
+    Yes(u64),
+    No(Full),
+    Failed,
+}
+
+/// A lease that is being filled, by one request for all.
+struct Filling {
+    asked: Vec<Take>,
+    shared: SharedCounts,
+    counts: Arc<Counts>,
+    windows: Windows,
+    lease: Arc<Lease>,
+    /// How many units it has when it is full.
+    size: u64,
+    /// How many there must be, and how many are drawn.
+    units: (u64, u64),
+    clock: Clock,
+    turn: OwnedMutexGuard<()>,
+}
+
+impl Filling {
+    async fn run(self) -> Filled {
+        let taken = self.shared.store().take(&self.asked, self.clock.now()).await;
+        let time = self.counts.memory.time(self.clock.now());
+        let Ok(taken) = taken else {
+            self.lease.failed();
+            return Filled::Failed;
+        };
+        let filled = self.fill(&taken, time);
+        // Only now is it another's turn.
+        drop(self.turn);
+        filled
+    }
+
+    fn fill(&self, taken: &[Taken], time: u64) -> Filled {
+        let bounds = || rates(&self.windows).zip(taken);
+        if !taken.iter().all(|taken| taken.admitted) {
+            let full = bounds().filter_map(|((_, rate), taken)| {
+                full(rate, self.units.0, taken.ahead, Duration::ZERO)
+            });
+            // Whoever finds nothing asks again when a whole lease has come in.
+            let pause = rates(&self.windows).map(|(_, rate)| rate.nanos_of(self.size)).min();
+            let pause = pause.unwrap_or(0);
+            return match full.max() {
+                Some(Full::Never) => Filled::No(Full::Never),
+                Some(Full::Early(wait)) => self.pauses(time, wait.max(pause)),
+                None => self.pauses(time, pause),
+            };
+        }
+        // Who is not given a whole lease asks again when one has come in, later the less there was: others ask too.
+        let pause = |rate: Rate, units: u64| match self.size.checked_sub(units) {
+            None | Some(0) => 0,
+            Some(_) => {
+                let times = (self.size / units.max(1)).clamp(1, 4);
+                rate.nanos_of(self.size).saturating_mul(times)
+            }
+        };
+        let units = taken.iter().map(|taken| taken.units).min().unwrap_or(0);
+        let beyond = bounds().map(|((_, rate), taken)| rate.room(nanos(taken.ahead))).min();
+        let pauses = bounds().map(|((_, rate), taken)| pause(rate, taken.units));
+        let not_before = time.saturating_add(pauses.max().unwrap_or(0));
+        self.lease.add(units, beyond.unwrap_or(0), not_before);
+        match self.lease.draw(self.units.0, self.units.1, time) {
+            Drawn::Yes(left) => Filled::Yes(left),
+            // Others were quicker.
+            Drawn::No(wait) => Filled::No(Full::Early(wait)),
+            Drawn::Ask => Filled::No(Full::Early(1)),
+        }
+    }
+
+    fn pauses(&self, time: u64, wait: u64) -> Filled {
+        self.lease.add(0, 0, time.saturating_add(wait));
+        Filled::No(Full::Early(wait))
+    }
 }
 
 /// How many units are taken ahead: a tenth of the smallest burst.
@@ -240,71 +340,34 @@ impl Named {
             held.units = store_units(held.price);
             for ((window, rate), taken) in rates(&windows).zip(taken) {
                 let ahead = nanos(taken.ahead);
+                let until = self.counts.memory.time(now.at).saturating_add(ahead);
+                held.spans.push(Span { until, time: rate.nanos_of(held.units) });
                 held.leaves(Left::of(window, rate, ahead));
                 held.early = held.early.max(ahead.saturating_sub(nanos(rate.capacity())));
             }
             return Ok(());
         }
         let full = rates(&windows).zip(taken).filter_map(|(bound, taken)| {
-            Some((full(bound.1, held, taken.ahead, self.quota.patience)?, bound, taken.ahead))
+            Some((
+                full(bound.1, held.price.needs, taken.ahead, self.quota.patience)?,
+                bound,
+                taken.ahead,
+            ))
         });
         let worst = full.max_by_key(|(full, ..)| *full);
         let Some((full, (window, rate), ahead)) = worst else { return Err(None) };
         if let Full::Early(wait) = full
             && held.price.needs == 1
         {
-            let time = self.counts.memory.time(now.at);
-            let until = |_| Ok::<_, ()>(time.saturating_add(wait));
-            // It always may.
-            _ = self.counts.refused.change(held.who, time, until);
+            self.counts.remember(held.who, self.counts.memory.time(now.at), wait);
         }
         Err(Some(held.refusal(full, Left::of(window, rate, nanos(ahead)))))
-    }
-
-    /// Puts what the store has given into the lease, and takes what the request needs.
-    fn use_lease(
-        &self,
-        lease: &Lease,
-        mut held: Held,
-        taken: &[Taken],
-        size: u64,
-        now: Now<'_>,
-    ) -> Result<Held, Refusal> {
-        let windows = Arc::clone(&held.windows);
-        let time = self.counts.memory.time(now.at);
-        // Who is not given a whole lease asks again when one has come in, later the less there was: others ask too.
-        let pause = |rate: Rate, units: u64| match size.checked_sub(units) {
-            None | Some(0) => 0,
-            Some(_) => rate.nanos_of(size).saturating_mul((size / units.max(1)).clamp(1, 4)),
-        };
-        if let Err(refusal) = self.judge(&mut held, taken, now) {
-            let waits = rates(&windows).map(|(_, rate)| rate.nanos_of(size)).min().unwrap_or(0);
-            let wait = match refusal.map(|refusal| refusal.why) {
-                Some(Why::Early(wait)) => wait.max(waits),
-                Some(Why::Never) => 0,
-                _ => waits,
-            };
-            lease.add(0, 0, time.saturating_add(wait));
-            let never = matches!(refusal.map(|refusal| refusal.why), Some(Why::Never));
-            let full = if never { Full::Never } else { Full::Early(wait) };
-            return Err(held.refusal(full, held.none_left(wait)));
-        }
-        let units = taken.iter().map(|taken| taken.units).min().unwrap_or(0);
-        let rooms = rates(&windows).zip(taken);
-        let beyond = rooms.map(|((_, rate), taken)| rate.room(nanos(taken.ahead))).min();
-        let pauses = rates(&windows).zip(taken).map(|((_, rate), taken)| pause(rate, taken.units));
-        let pause = pauses.max().unwrap_or(0);
-        let own = store_units(held.price);
-        let rest = units.saturating_sub(own);
-        lease.add(rest, beyond.unwrap_or(0), time.saturating_add(pause));
-        (held.place, held.units) = (Place::Lease, own);
-        Ok(held)
     }
 }
 
 /// Why units do not go on that find the time taken up so far ahead.
-fn full(rate: Rate, held: &Held, ahead: Duration, patience: Duration) -> Option<Full> {
-    let time = rate.nanos_of(held.price.needs);
+fn full(rate: Rate, needs: u64, ahead: Duration, patience: Duration) -> Option<Full> {
+    let time = rate.nanos_of(needs);
     let capacity = nanos(rate.capacity());
     if time > capacity {
         return Some(Full::Never);

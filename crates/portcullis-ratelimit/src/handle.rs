@@ -99,7 +99,7 @@ impl Throttle {
         RateLimitStats::new(counts.collect())
     }
 
-    /// Takes so many units of what `who` has, for code that has no request: nothing is waited for, and it counts by the quota's own rates, in this process alone. An error says how long it is until there is room; `None` where there never is.
+    /// Takes so many units of what `who` has, for code that has no request: nothing is waited for, and it counts by the quota's own rates, in this process alone and apart from [`take`](Self::take). An error says how long it is until there is room; `None` where there never is.
     ///
     /// ```
     /// use portcullis_core::Clock;

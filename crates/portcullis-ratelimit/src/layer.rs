@@ -13,6 +13,7 @@ use portcullis_core::{Body, BoxError, ConfigError, Context, stage};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::cost::Cost;
 use crate::fields::{self, Fields};
 use crate::future::RateLimitFuture;
 use crate::key::Asked;
@@ -82,7 +83,8 @@ impl<S> RateLimitLayer<S> {
     pub fn quota(self, name: &str, quota: Quota) -> Self {
         self.with(name.into(), false, quota)
     }
-    /// Defines a quota for every request that gets to this layer: see where its stage stands. Answers call it `everywhere`, and `everywhere-2` the second one.
+    /// Defines a quota for every request that gets to this layer: see where its stage stands. Answers call it `everywhere`, and `everywhere-2` the second one; where several layers
+    /// have one, [`everywhere_as`](Self::everywhere_as) tells them apart.
     #[must_use]
     pub fn everywhere(self, quota: Quota) -> Self {
         let name = match self.quotas.iter().filter(|named| named.everywhere).count() {
@@ -134,7 +136,7 @@ impl<S> RateLimitLayer<S> {
         self
     }
 
-    /// What its quotas count about themselves, for `Metrics::with_source` of `portcullis-telemetry`: refusals, waits, calls to stores, memory. Labels are the names of quotas.
+    /// What its quotas count about themselves, of several layers [together](RateLimitStats::and): for `Metrics::with_source` of `portcullis-telemetry`: refusals, waits, calls to stores, memory. Labels are the names of quotas.
     pub fn stats(&self) -> RateLimitStats {
         let counts = self.quotas.iter().map(|named| (named.name.clone(), named.counts.clone()));
         RateLimitStats::new(counts.collect())
@@ -180,11 +182,13 @@ struct Knows {
 fn mistakes(quota: &Quota, knows: Knows) -> impl Iterator<Item = &'static str> {
     let needs_identity = quota.needs_identity() && !knows.identity;
     let needs_route = quota.key.needs_route() && !knows.route;
+    let misses_refusals = quota.cost == Cost::Refusals && knows.identity;
     let most = quota.all_windows().map(|windows| windows.len()).max().unwrap_or(0);
     [
         needs_identity.then_some("it asks who is calling, but stands before authentication: move it to `RateLimitLayer::in_memory()`"),
         needs_route.then_some("it counts by route, but stands before the route is known: move it to `before_authentication()`"),
         (most > MOST_WINDOWS).then_some("it has more than eight bounds"),
+        misses_refusals.then_some("it counts refusals, but stands behind authentication, which answers wrong credentials before it: move it to `before_authentication()`"),
     ]
     .into_iter()
     .flatten()

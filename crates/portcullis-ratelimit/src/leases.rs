@@ -19,7 +19,7 @@ struct Shards(Vec<Mutex<HashMap<u64, Arc<Lease>>>>);
 pub(crate) struct Lease {
     state: Mutex<State>,
     /// One asks for all, so that a process has one lease of a key and no more.
-    pub(crate) asking: tokio::sync::Mutex<()>,
+    pub(crate) asking: Arc<tokio::sync::Mutex<()>>,
     /// How often asking has failed.
     failures: AtomicU32,
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue};
 use portcullis_core::{Context, Problem};
+use smallvec::SmallVec;
 
 use crate::admitted::{Admitted, Held, Place};
 use crate::at_once::Permit;
@@ -58,6 +59,10 @@ pub(crate) struct Counts {
     pub(crate) stats: Stats,
 }
 
+/// How long it is remembered that a store has refused, in nanoseconds, and what tells that from until when.
+const REMEMBERED: u64 = 1_000_000_000;
+const WHILE: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Why a request does not go on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
@@ -92,6 +97,20 @@ pub(crate) enum Begun {
 type Counted = Result<Held, Refusal>;
 
 impl Counts {
+    /// Remembers for a while that a store has no room for a key for so many nanoseconds: there may be some earlier, where something is given back elsewhere.
+    pub(crate) fn remember(&self, who: u64, time: u64, wait: u64) {
+        for (key, long) in [(who, wait), (who ^ WHILE, REMEMBERED)] {
+            let until = |_| Ok::<_, ()>(time.saturating_add(long));
+            // It always may.
+            _ = self.refused.change(key, time, until);
+        }
+    }
+    /// Until when a store has no room for a key, where that is remembered.
+    fn remembered(&self, who: u64, time: u64) -> Option<u64> {
+        let is_new = self.refused.get(who ^ WHILE).is_some_and(|until| until > time);
+        if is_new { self.refused.get(who) } else { None }
+    }
+
     pub(crate) fn new(keys: usize) -> Self {
         Self {
             memory: Memory::new(keys),
@@ -108,13 +127,23 @@ impl Named {
             // What is taken ahead says nothing about when there is more.
             quota.patience = Duration::ZERO;
         }
+        if quota.shadow {
+            // What is on trial holds nobody up.
+            quota.patience = Duration::ZERO;
+        }
         let policy = |windows: &Windows| fields::policy(&name, windows, &quota.cost);
         let policies = quota.all_windows().map(policy).collect();
         let longest = quota.all_windows().map(|windows| windows.len()).max().unwrap_or(0);
         let longest = if quota.lookup.is_some() { crate::memory::MOST_WINDOWS } else { longest };
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+        let plain = |c: char| match Some(c).filter(is_plain) {
+            Some(c) => c.to_string(),
+            None => format!("/{:x}/", u32::from(c)),
+        };
         let plain: String = name.chars().map(plain).collect();
-        let in_store = (0..longest).map(|at| fields::bound_name(&plain, at).into()).collect();
+        // No name of another quota, and no bound of one, is the same.
+        let bound = |at: usize| if at == 0 { plain.clone() } else { format!("{plain}:{at}") };
+        let in_store = (0..longest).map(|at| bound(at).into()).collect();
         let (item, counts) = (fields::item_start(&name), Arc::new(Counts::new(keys)));
         Self { everywhere, name, quota, counts, policies, item, in_store }
     }
@@ -141,7 +170,7 @@ impl Limiter {
         let limits = context.route().and_then(|route| route.options().get::<Limits>());
         self.warn_of_unknown(context);
         let now = Now { at, clock: context.clock() };
-        let mut admitted = Admitted::new(self, context, at);
+        let mut admitted = Admitted::new(self, context);
         let counting = || self.quotas.iter().enumerate().filter(|(_, quota)| quota.counts(limits));
         for (at, named) in counting() {
             if !named.quota.exempt.is_empty() && named.quota.is_exempt(asked) {
@@ -188,8 +217,8 @@ impl Limiter {
 
     /// The answer to a request that some quotas have no room for, the first of which refuses it.
     pub(crate) fn refused(&self, refusals: &[Refusal], admitted: &Admitted) -> Problem {
-        let names: Vec<&str> = refusals.iter().filter_map(|refusal| self.name(refusal)).collect();
-        let name = names.first().copied().unwrap_or_default();
+        let names: Vec<_> = refusals.iter().filter_map(|refusal| self.name(refusal)).collect();
+        let name = names.first().cloned().unwrap_or_default();
         let context = &admitted.context;
         if let Some(first) = refusals.first()
             && let Some(named) = self.quotas.get(first.quota)
@@ -222,8 +251,10 @@ impl Limiter {
         Self::add_fields(problem, refusals, admitted)
     }
 
-    fn name(&self, refusal: &Refusal) -> Option<&str> {
-        self.quotas.get(refusal.quota).map(|named| &*named.name)
+    /// As the fields call it.
+    fn name(&self, refusal: &Refusal) -> Option<String> {
+        let named = self.quotas.get(refusal.quota)?;
+        Some(fields::bound_name(&named.name, refusal.left.window))
     }
 
     fn add_fields(problem: Problem, refusals: &[Refusal], admitted: &Admitted) -> Problem {
@@ -277,7 +308,7 @@ impl Named {
         let memory = &self.counts.memory;
         let mut held = Held {
             quota: at,
-            who: memory.number(&quota.key, asked),
+            who: memory.number(&quota.key, which.unwrap_or(0), asked),
             digest: [0; 16],
             which,
             windows,
@@ -288,6 +319,7 @@ impl Named {
             early: 0,
             degraded: false,
             shares: 1,
+            spans: SmallVec::new(),
             permits: Vec::new(),
         };
         if let Err(refusal) = self.enter(&mut held) {
@@ -320,18 +352,21 @@ impl Named {
         let memory = &self.counts.memory;
         let windows = Arc::clone(&held.windows);
         held.place = Place::Memory;
-        for (nth, (window, rate)) in rates(&windows).enumerate() {
-            let rate = if shares > 1 { rate.share(shares) } else { rate };
+        held.spans.clear();
+        for (window, rate) in rates(&windows) {
+            let rate = rate.share(shares, held.price.needs);
             let patience = nanos(self.quota.patience);
             match memory.admit((window, rate), held.who, now, held.price, patience) {
-                Ok((left, early)) => {
-                    held.leaves(left);
-                    held.early = held.early.max(early);
+                Ok(counted) => {
+                    held.leaves(counted.left);
+                    held.early = held.early.max(counted.early);
+                    held.spans.push(counted.span);
                 }
                 Err(full) => {
-                    for (window, rate) in rates(&windows).take(nth) {
-                        let rate = if shares > 1 { rate.share(shares) } else { rate };
-                        memory.settle((window, rate), held.who, now.at, -signed(held.units));
+                    let at = now.clock.now();
+                    for ((window, _), span) in rates(&windows).zip(&held.spans) {
+                        let back = span.left_of(u64::MAX, memory.time(at));
+                        memory.give_back(window, held.who, at, back);
                     }
                     let now = Now { at: now.clock.now(), ..now };
                     // Of several the longest wait is told.
@@ -350,12 +385,12 @@ impl Named {
         if self.quota.shared.is_some() || self.quota.is_exempt(asked) {
             return None;
         }
-        let (_, windows) = self.quota.bounds_for(asked.context);
+        let (which, windows) = self.quota.bounds_for(asked.context);
         let price = self.quota.cost.price(asked);
         if price.needs == 0 {
             return None;
         }
-        let who = self.counts.memory.number(&self.quota.key, asked);
+        let who = self.counts.memory.number(&self.quota.key, which.unwrap_or(0), asked);
         let (full, left) = self.worst(&windows, who, price, now, 1)?;
         let why = match full {
             Full::Early(wait) => Why::Early(wait),
@@ -375,7 +410,7 @@ impl Named {
     ) -> Option<(Full, Left)> {
         let (memory, patience) = (&self.counts.memory, nanos(self.quota.patience));
         let full = rates(windows).filter_map(|(window, rate)| {
-            let bound = (window, rate.share(shares));
+            let bound = (window, rate.share(shares, price.needs));
             let (left, full) = memory.look(bound, who, now, price, patience);
             Some((full?, left))
         });
@@ -400,7 +435,7 @@ impl Named {
             match self.counts.leases.of(held.who).draw(needs, takes, time) {
                 Drawn::Yes(left) => {
                     if self.quota.cost.is_settled() {
-                        held.digest = digest(self, asked);
+                        held.digest = digest(self, held.which, asked);
                     }
                     held.place = Place::Lease;
                     held.units = takes;
@@ -420,14 +455,14 @@ impl Named {
         if !shared.store().may_ask(now.at) {
             return self.without_store(shared, held, now);
         }
-        held.digest = digest(self, asked);
+        held.digest = digest(self, held.which, asked);
         held.place = Place::Unasked;
         Ok(held)
     }
 
     /// How long the store need not be asked about a key that it has refused.
     fn remembered(&self, held: &Held, time: u64) -> Option<u64> {
-        let until = self.counts.refused.get(held.who)?;
+        let until = self.counts.remembered(held.who, time)?;
         // What waits does so by the store.
         until.checked_sub(time).filter(|wait| *wait > nanos(self.quota.patience))
     }
@@ -462,9 +497,14 @@ impl Named {
 }
 
 /// A key, as processes know it that share it.
-fn digest(named: &Named, asked: &Asked<'_>) -> [u8; 16] {
+fn digest(named: &Named, which: Option<usize>, asked: &Asked<'_>) -> [u8; 16] {
     use sha2::Digest;
     let mut digest = sha2::Sha256::new();
+    let plan = which.and_then(|which| named.quota.plans.get(which.checked_sub(1)?));
+    if let Some((plan, _)) = plan {
+        digest.update((plan.len() as u64).to_be_bytes());
+        digest.update(plan.as_bytes());
+    }
     named.quota.key.parts(asked, &mut |part: Part<'_>| part.digest(&mut digest));
     let mut who = [0; 16];
     who.iter_mut().zip(digest.finalize()).for_each(|(to, from)| *to = from);
@@ -480,7 +520,7 @@ impl Held {
     pub(crate) fn leaves(&mut self, left: Left) {
         self.left = Some(self.left.map_or(left, |known| known.tighter(left)));
     }
-    fn leaves_of_lease(&mut self, remaining: u64) {
+    pub(crate) fn leaves_of_lease(&mut self, remaining: u64) {
         let first = rates(&self.windows).next();
         if let Some((window, rate)) = first {
             let limit = rate.at_once();

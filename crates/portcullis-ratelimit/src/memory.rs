@@ -60,6 +60,35 @@ impl Left {
     }
 }
 
+/// What one bound has counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) left: Left,
+    /// How many nanoseconds too early it came.
+    pub(crate) early: u64,
+    pub(crate) span: Span,
+}
+
+/// The time that a request takes up: the last so many nanoseconds until then.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    pub(crate) until: u64,
+    pub(crate) time: u64,
+}
+
+impl Span {
+    /// How much of so many nanoseconds of it can be given back at this time: what has passed is whose who came since.
+    pub(crate) fn left_of(self, nanos: u64, now: u64) -> u64 {
+        nanos.min(self.time).min(self.until.saturating_sub(now))
+    }
+}
+
+impl Counted {
+    fn nothing(window: usize, rate: Rate) -> Self {
+        Self { left: Left::of(window, rate, 0), early: 0, span: Span::default() }
+    }
+}
+
 /// A moment, as a request sees it.
 #[derive(Clone, Copy)]
 pub(crate) struct Now<'a> {
@@ -82,8 +111,10 @@ impl Memory {
     }
 
     /// The number of a key. Two keys share one, and so their counts, with a chance of 1 in 2^64.
-    pub(crate) fn number(&self, key: &Key, asked: &Asked<'_>) -> u64 {
+    pub(crate) fn number(&self, key: &Key, plan: usize, asked: &Asked<'_>) -> u64 {
         let mut hasher = self.hasher.build_hasher();
+        // Plans that share a key have counts of their own: the bounds of one must not judge what another has used.
+        hasher.write_usize(plan);
         key.parts(asked, &mut |part| part.hash(&mut hasher));
         hasher.finish()
     }
@@ -107,8 +138,8 @@ impl Memory {
         now: Now<'_>,
         price: Price,
         patience: u64,
-    ) -> Result<(Left, u64), Full> {
-        let Some(table) = self.table(window) else { return Ok((Left::of(window, rate, 0), 0)) };
+    ) -> Result<Counted, Full> {
+        let Some(table) = self.table(window) else { return Ok(Counted::nothing(window, rate)) };
         let (mut time, mut early, mut refused) = (self.time(now.at), 0, None);
         let is = table.change(who, time, |used_until| {
             if used_until == 0 {
@@ -136,7 +167,8 @@ impl Memory {
             // Who has to wait does so from now on.
             time = self.time(now.clock.now());
         }
-        Ok((Left::of(window, rate, is.saturating_sub(time)), early))
+        let left = Left::of(window, rate, is.saturating_sub(time));
+        Ok(Counted { left, early, span: Span { until: is, time: rate.nanos_of(price.takes) } })
     }
     /// What is left, and how long a request would have to wait beyond its patience.
     pub(crate) fn look(
@@ -160,20 +192,25 @@ impl Memory {
         let left = Left::of(window, rate, used_until.saturating_sub(time));
         (left, rate.admit(used_until, time, price, patience).err())
     }
-    /// Counts so many units more, or fewer, whether there is room or not.
-    pub(crate) fn settle(&self, (window, rate): (usize, Rate), who: u64, at: Instant, units: i64) {
+    /// Counts so many units more, whether there is room or not.
+    pub(crate) fn add(&self, (window, rate): (usize, Rate), who: u64, at: Instant, units: u64) {
         let Some(table) = self.table(window) else { return };
-        let (time, by) = (self.time(at), rate.nanos_of(units.unsigned_abs()));
+        let (time, by) = (self.time(at), rate.nanos_of(units));
         let most = time.saturating_add(rate.most_ahead(0));
         // It always may.
         _ = table.change(who, time, |used_until| {
-            Ok::<_, ()>(if units < 0 {
-                // What was taken a moment ago is ahead of now, unless time has passed over it.
-                used_until.saturating_sub(by)
-            } else {
-                used_until.max(time).saturating_add(by).min(used_until.max(most))
-            })
+            Ok::<_, ()>(used_until.max(time).saturating_add(by).min(used_until.max(most)))
         });
+    }
+    /// Gives back so many nanoseconds.
+    pub(crate) fn give_back(&self, window: usize, who: u64, at: Instant, nanos: u64) {
+        if nanos > 0
+            && let Some(table) = self.table(window)
+        {
+            let less = |used_until: u64| Ok::<_, ()>(used_until.saturating_sub(nanos));
+            // It always may.
+            _ = table.change(who, self.time(at), less);
+        }
     }
     /// Lets a request be one of so many under way.
     pub(crate) fn enter(&self, window: usize, most: u32, who: u64) -> Option<(Permit, u32)> {

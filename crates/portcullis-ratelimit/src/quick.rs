@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::{Context, QuotaUse};
+use smallvec::SmallVec;
 
 use crate::cost::{Cost, Price};
 use crate::fields::{self, Fields, Said, Text};
 use crate::key::Asked;
-use crate::limiter::{Limiter, Named, signed};
-use crate::memory::{Left, Now, rates};
+use crate::limiter::{Limiter, Named};
+use crate::memory::{Counted, Left, Now, Span, rates};
 use crate::option::Limits;
 use crate::quota::{Quota, Window};
 use crate::rate::Full;
@@ -37,13 +38,13 @@ impl Limiter {
         let limits = context.route().and_then(|route| route.options().get::<Limits>());
         let now = Now { at: context.start(), clock: context.clock() };
         let (mut said, mut items, mut tightest) = (Said::default(), Text::new(), None::<Left>);
-        for (at, named) in self.quotas.iter().enumerate() {
+        let mut spans = Spans::new();
+        for named in &self.quotas {
             if !named.counts(limits) {
                 continue;
             }
-            let Some((which, left)) = named.quick(asked, now) else {
-                let counted = self.quotas.iter().take(at).filter(|named| named.counts(limits));
-                counted.for_each(|named| named.undo(asked, now, usize::MAX));
+            let Some((which, left)) = named.quick(asked, now, &mut spans) else {
+                self.undo(asked, now, &spans);
                 return None;
             };
             let Some(left) = left else { continue };
@@ -57,31 +58,42 @@ impl Limiter {
         said.items(&items, tightest.filter(|_| self.fields == Fields::WithLegacy));
         Some(said)
     }
+    /// Gives back what has been counted.
+    fn undo(&self, asked: &Asked<'_>, now: Now<'_>, spans: &[Span]) {
+        let limits = asked.context.route().and_then(|route| route.options().get::<Limits>());
+        let (at, mut spans) = (now.clock.now(), spans.iter());
+        for named in self.quotas.iter().filter(|named| named.counts(limits)) {
+            let (which, windows) = named.quota.known_bounds(asked.context);
+            let memory = &named.counts.memory;
+            let who = memory.number(&named.quota.key, which, asked);
+            for ((window, _), span) in rates(windows).zip(spans.by_ref()) {
+                memory.give_back(window, who, at, span.left_of(u64::MAX, memory.time(at)));
+            }
+        }
+    }
 }
 
+/// What has been counted so far, bound by bound.
+type Spans = SmallVec<[Span; 4]>;
+
 impl Named {
-    /// Whose bounds they are, and what is left; `None` where one has no room, and then none is counted.
-    fn quick(&self, asked: &Asked<'_>, now: Now<'_>) -> Option<(usize, Option<Left>)> {
+    /// Whose bounds they are, and what is left; `None` where one has no room.
+    fn quick(
+        &self,
+        asked: &Asked<'_>,
+        now: Now<'_>,
+        spans: &mut Spans,
+    ) -> Option<(usize, Option<Left>)> {
         let (which, windows) = self.quota.known_bounds(asked.context);
         let memory = &self.counts.memory;
-        let who = memory.number(&self.quota.key, asked);
+        let who = memory.number(&self.quota.key, which, asked);
         let mut tightest = None::<Left>;
-        for (nth, bound) in rates(windows).enumerate() {
-            let Ok((left, _)) = memory.admit(bound, who, now, self.price(), 0) else {
-                self.undo(asked, now, nth);
-                return None;
-            };
+        for bound in rates(windows) {
+            let Counted { left, span, .. } = memory.admit(bound, who, now, self.price(), 0).ok()?;
+            spans.push(span);
             tightest = Some(tightest.map_or(left, |known| known.tighter(left)));
         }
         Some((which, tightest))
-    }
-    /// Gives back what the first bounds have counted.
-    fn undo(&self, asked: &Asked<'_>, now: Now<'_>, bounds: usize) {
-        let (_, windows) = self.quota.known_bounds(asked.context);
-        let who = self.counts.memory.number(&self.quota.key, asked);
-        for bound in rates(windows).take(bounds) {
-            self.counts.memory.settle(bound, who, now.at, -signed(self.price().takes));
-        }
     }
     /// Counts without a request.
     pub(crate) fn try_take(
@@ -93,12 +105,17 @@ impl Named {
         let memory = &self.counts.memory;
         let who = memory.number_of(who);
         let price = Price { needs: units, takes: units };
-        for (nth, bound) in rates(&self.quota.windows).enumerate() {
-            if let Err(full) = memory.admit(bound, who, now, price, 0) {
-                for bound in rates(&self.quota.windows).take(nth) {
-                    memory.settle(bound, who, now.at, -signed(units));
+        let mut spans = Spans::new();
+        for bound in rates(&self.quota.windows) {
+            match memory.admit(bound, who, now, price, 0) {
+                Ok(counted) => spans.push(counted.span),
+                Err(full) => {
+                    let at = now.clock.now();
+                    for ((window, _), span) in rates(&self.quota.windows).zip(spans) {
+                        memory.give_back(window, who, at, span.left_of(u64::MAX, memory.time(at)));
+                    }
+                    return Err(full);
                 }
-                return Err(full);
             }
         }
         Ok(())

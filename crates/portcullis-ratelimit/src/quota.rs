@@ -117,7 +117,7 @@ impl Quota {
         Self { key: key.into(), ..self }
     }
     /// The bounds for identities of this plan ([`Identity::plan`](portcullis_core::Identity::plan)); those of another plan, or of none, have the quota's own. Only the bounds
-    /// of `quota` are looked at. Somebody whose plan changes keeps what they have used.
+    /// of `quota` are looked at. Each plan has counts of its own, also under one key: somebody whose plan changes begins anew.
     #[must_use]
     pub fn plan(self, name: &str, quota: Self) -> Self {
         let plans = self.plans.iter().filter(|(known, _)| &**known != name).cloned();
@@ -125,7 +125,7 @@ impl Quota {
         Self { plans, ..self }
     }
     /// Looks the bounds up for each request: limits that change while the program runs. `None` leaves it at those of the plan. Only the bounds of what it answers are looked
-    /// at; it must answer at once, as from memory.
+    /// at, and only the first eight; it must answer at once, as from memory. All who share a key should have the same.
     #[must_use]
     pub fn looked_up(
         self,
@@ -156,13 +156,14 @@ impl Quota {
     pub fn settled_by(self, header: HeaderName, first: u64) -> Self {
         Self { cost: Cost::SettledBy { first, header }, ..self }
     }
-    /// Counts bytes: of the request's body as declared, taken first, and of the answer's body when it is over. A request is let through as long as
-    /// there is room for one byte; what it takes more is owed.
+    /// Counts the bytes of answers' bodies, each when it is over. A request is let through as long as there is room for one byte; what it takes more is owed, up to two bursts. Put
+    /// [`at_once`] beside it, since what is under way has not been counted. How large requests are says a route's `body_limit`.
     #[must_use]
     pub fn bytes(self) -> Self {
         Self { cost: Cost::Bytes, ..self }
     }
-    /// Counts only requests that are answered with 401 or 403, so that guessing is limited and nothing else. Whoever has used it up is refused with whatever they ask.
+    /// Counts only requests that are answered with 401 or 403, so that guessing is limited and nothing else. Whoever has used it up is refused with whatever they ask. It stands in front of
+    /// authentication, where all of these answers are seen. Guesses that are under way at the same time all get through: `.and(at_once(10))` bounds how many that are.
     #[must_use]
     pub fn refusals(self) -> Self {
         Self { cost: Cost::Refusals, ..self }

@@ -71,11 +71,12 @@ impl Rate {
     pub fn units_in(self, time: Duration) -> u64 {
         self.units_within(nanos(time))
     }
-    /// A part of this: one of `parts` shares, at least one unit.
-    #[must_use]
-    pub fn share(self, parts: u64) -> Self {
-        let parts = parts.max(1);
-        let burst = (self.burst / parts).max(1);
+    /// A part of this: one of `parts` shares, with room for so many units as far as the whole has it.
+    pub(crate) fn share(self, parts: u64, needs: u64) -> Self {
+        if parts <= 1 {
+            return self;
+        }
+        let burst = (self.burst / parts).max(needs.min(self.burst)).max(1);
         Self::with(self.units, self.period.saturating_mul(parts).min(LONGEST), burst)
     }
 

@@ -74,6 +74,14 @@ impl Table {
         }
     }
 
+    /// Makes the number of a key 0, where it is there.
+    pub(crate) fn forget(&self, key: u64) {
+        if self.get(key).is_some() {
+            // It always may.
+            _ = self.change(key, 0, |_| Ok::<_, ()>(0));
+        }
+    }
+
     /// The number of a key; `None` where it is not there.
     pub(crate) fn get(&self, key: u64) -> Option<u64> {
         let key = key.max(1);

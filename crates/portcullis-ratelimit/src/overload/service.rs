@@ -127,7 +127,10 @@ impl Shared {
 fn tenant(identity: &Identity) -> u128 {
     match identity.tenant() {
         // No identity is empty but for its tenant.
-        Some(tenant) => IdentityKey { issuer: "", tenant: Some(tenant), subject: "" }.fingerprint(),
+        Some(tenant) => {
+            let issuer = identity.issuer();
+            IdentityKey { issuer, tenant: Some(tenant), subject: "" }.fingerprint()
+        }
         None => identity.fingerprint(),
     }
 }

@@ -1,6 +1,7 @@
 //! Who is counted together, how much they may, and what they are told when it is too much.
 #![cfg(test)]
 
+mod attacks;
 mod bypass;
 mod contract;
 mod costs;

@@ -80,7 +80,7 @@ fn what_a_rate_refuses_holds_no_place() {
 }
 
 #[tokio::test]
-async fn a_plan_has_its_own_bounds_and_who_changes_keeps_what_was_used() {
+async fn a_plan_has_its_own_bounds_and_its_own_counts() {
     let time = FakeTime::new();
     let quota = per_hour(2).by(Key::Identity).plan("pro", per_hour(4)).plan("free", unlimited());
     let layers = tower::ServiceBuilder::new()
@@ -91,15 +91,16 @@ async fn a_plan_has_its_own_bounds_and_who_changes_keeps_what_was_used() {
         (as_user("alice"), 200),
         (as_user("alice"), 200),
         (as_user("alice"), 429),
-        // An hour is used up, of which the better plan has four parts.
-        (as_user("alice").plan("pro"), 429),
+        (as_user("alice").plan("pro"), 200),
         (as_user("alice").plan("free"), 200),
         (as_user("bob").plan("pro"), 200),
         (as_user("bob").plan("pro"), 200),
-        // Half an hour is left, for one more.
-        (as_user("bob"), 200),
-        (as_user("bob").plan("unknown"), 429),
+        (as_user("bob").plan("pro"), 200),
+        (as_user("bob").plan("pro"), 200),
         (as_user("bob").plan("pro"), 429),
+        (as_user("bob"), 200),
+        (as_user("bob").plan("unknown"), 200),
+        (as_user("bob").plan("unknown"), 429),
     ]
     .into_iter()
     .enumerate()
