@@ -358,7 +358,7 @@ impl Named {
             let patience = nanos(self.quota.patience);
             match memory.admit((window, rate), held.who, now, held.price, patience) {
                 Ok(counted) => {
-                    held.leaves(counted.left);
+                    held.leaves(Left::of(window, rate, counted.ahead));
                     held.early = held.early.max(counted.early);
                     held.spans.push(counted.span);
                 }

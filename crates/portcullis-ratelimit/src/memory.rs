@@ -63,7 +63,8 @@ impl Left {
 /// What one bound has counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
-    pub(crate) left: Left,
+    /// How far ahead of now the time is taken up, in nanoseconds.
+    pub(crate) ahead: u64,
     /// How many nanoseconds too early it came.
     pub(crate) early: u64,
     pub(crate) span: Span,
@@ -84,9 +85,7 @@ impl Span {
 }
 
 impl Counted {
-    fn nothing(window: usize, rate: Rate) -> Self {
-        Self { left: Left::of(window, rate, 0), early: 0, span: Span::default() }
-    }
+    const NOTHING: Self = Self { ahead: 0, early: 0, span: Span { until: 0, time: 0 } };
 }
 
 /// A moment, as a request sees it.
@@ -139,7 +138,7 @@ impl Memory {
         price: Price,
         patience: u64,
     ) -> Result<Counted, Full> {
-        let Some(table) = self.table(window) else { return Ok(Counted::nothing(window, rate)) };
+        let Some(table) = self.table(window) else { return Ok(Counted::NOTHING) };
         let (mut time, mut early, mut refused) = (self.time(now.at), 0, None);
         let is = table.change(who, time, |used_until| {
             if used_until == 0 {
@@ -167,8 +166,8 @@ impl Memory {
             // Who has to wait does so from now on.
             time = self.time(now.clock.now());
         }
-        let left = Left::of(window, rate, is.saturating_sub(time));
-        Ok(Counted { left, early, span: Span { until: is, time: rate.nanos_of(price.takes) } })
+        let span = Span { until: is, time: rate.nanos_of(price.takes) };
+        Ok(Counted { ahead: is.saturating_sub(time), early, span })
     }
     /// What is left, and how long a request would have to wait beyond its patience.
     pub(crate) fn look(

@@ -10,7 +10,7 @@ use crate::cost::{Cost, Price};
 use crate::fields::{self, Fields, Said, Text};
 use crate::key::Asked;
 use crate::limiter::{Limiter, Named};
-use crate::memory::{Counted, Left, Now, Span, rates};
+use crate::memory::{Left, Now, Span, rates};
 use crate::option::Limits;
 use crate::quota::{Quota, Window};
 use crate::rate::Full;
@@ -88,9 +88,10 @@ impl Named {
         let memory = &self.counts.memory;
         let who = memory.number(&self.quota.key, which, asked);
         let mut tightest = None::<Left>;
-        for bound in rates(windows) {
-            let Counted { left, span, .. } = memory.admit(bound, who, now, self.price(), 0).ok()?;
-            spans.push(span);
+        for (window, rate) in rates(windows) {
+            let counted = memory.admit((window, rate), who, now, self.price(), 0).ok()?;
+            spans.push(counted.span);
+            let left = Left::of(window, rate, counted.ahead);
             tightest = Some(tightest.map_or(left, |known| known.tighter(left)));
         }
         Some((which, tightest))
