@@ -20,7 +20,7 @@ use crate::key::Asked;
 use crate::limiter::{Begun, Counts, Limiter, Named};
 use crate::memory::MOST_WINDOWS;
 use crate::option::Limits;
-use crate::quota::Quota;
+use crate::quota::{Quota, Window};
 use crate::stats::RateLimitStats;
 
 /// Applies [`RateLimit`]: counts requests against quotas, by the keys that its stage has.
@@ -184,10 +184,18 @@ fn mistakes(quota: &Quota, knows: Knows) -> impl Iterator<Item = &'static str> {
     let needs_route = quota.key.needs_route() && !knows.route;
     let misses_refusals = quota.cost == Cost::Refusals && knows.identity;
     let most = quota.all_windows().map(|windows| windows.len()).max().unwrap_or(0);
+    let least = match quota.cost {
+        Cost::Fixed(units) => units,
+        Cost::Settled { first } | Cost::SettledBy { first, .. } => first,
+        _ => 0,
+    };
+    let mut bounds = quota.all_windows().flat_map(|windows| windows.iter());
+    let never = bounds.any(|bound| matches!(bound, Window::Rate(rate) if rate.at_once() < least));
     [
         needs_identity.then_some("it asks who is calling, but stands before authentication: move it to `RateLimitLayer::in_memory()`"),
         needs_route.then_some("it counts by route, but stands before the route is known: move it to `before_authentication()`"),
         (most > MOST_WINDOWS).then_some("it has more than eight bounds"),
+        never.then_some("a request costs more than it ever has room for, so nobody would get through: lower the cost, or raise the burst"),
         misses_refusals.then_some("it counts refusals, but stands behind authentication, which answers wrong credentials before it: move it to `before_authentication()`"),
     ]
     .into_iter()

@@ -38,7 +38,7 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
     let (a, everywhere) = (mistaken("quota `a`"), mistaken("a quota that counts everywhere"));
     let twice = "quota `a`: the name stands twice in one layer";
     let none: &[&str] = &[];
-    let rows: [Row<'_>; 12] = [
+    let rows: [Row<'_>; 13] = [
         ("no quota", before(), behind(), &[], none),
         (
             "each where it belongs",
@@ -76,6 +76,20 @@ fn what_is_sound_starts_and_what_is_not_is_told() {
             behind(),
             &[],
             none,
+        ),
+        (
+            "what nobody gets through, and guesses where they are not seen",
+            before()
+                .quota("a", address().cost(2))
+                .quota("b", address().plan("p", per_hour(9)).settled(2)),
+            behind().quota("c", identity().refusals()),
+            &[],
+            &[
+                "quota `a`: a request costs more than it ever has room for",
+                "quota `b`: it asks who is calling",
+                "quota `b`: a request costs more",
+                "quota `c`: it counts refusals, but stands behind authentication",
+            ],
         ),
         (
             "by identity before authentication",
