@@ -20,7 +20,8 @@ fn main() -> Result<(), BoxError> {
         let take = |who: &u128| throttle.try_take(black_box(who), 1, &clock).is_ok();
         assert!(all.iter().all(take), "the benchmark measures what is let through");
         let figures = Figures::of(|| in_turn(&all, || clock.now(), take), || 0);
-        print("portcullis", keys, figures, bytes(&throttle) / keys as f64);
+        let each = bytes(&throttle) / f64::from(u32::try_from(keys)?);
+        print("portcullis", keys, figures, each);
     }
     let since = [clock.now()];
     let look = |since: &Instant| black_box(clock.now()) >= *since;

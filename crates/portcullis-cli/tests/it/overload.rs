@@ -209,8 +209,8 @@ async fn tenants_share_a_full_house_unless_the_file_says_otherwise() {
         for _ in 0..8 {
             let mut client = gateway.connect().await;
             client.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
-            let mut head = [0; 12];
-            within(client.stream.read_exact(&mut head)).await.unwrap();
+            let mut first = [0; 12];
+            within(client.stream.read_exact(&mut first)).await.unwrap();
             held.push(client);
         }
         statuses(&gateway, &[("/hello", uma, status)]).await;
