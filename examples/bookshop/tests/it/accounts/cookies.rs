@@ -129,12 +129,14 @@ async fn an_id_is_new_with_each_log_in_and_worth_nothing_after_it() {
     let swapped = format!("{}{}{}", &id[1..2], &id[..1], &id[2..]);
     let other = if id.ends_with('A') { "E" } else { "A" };
     let changed = format!("{}{other}", &id[..42]);
-    for odd in [&swapped, &changed, &id[1..].to_owned(), &format!("{id}A")] {
+    // An id may begin with the same letter twice.
+    let odd = [&swapped, &changed, &id[1..].to_owned(), &format!("{id}A")];
+    for odd in odd.into_iter().filter(|odd| *odd != id) {
         let mut other = shop.browser();
         other.cookie = Some(format!("{name}={odd}"));
         let answer = other.get("/me").await;
         answer.assert_status(401);
-        assert!(odd == id || is_taken_back(&answer), "{odd}");
+        assert!(is_taken_back(&answer), "{odd}");
     }
     ada.log_in(ADA, PASSWORD).await.assert_status(200);
     let second = ada.cookie.clone().unwrap();
