@@ -206,7 +206,7 @@ fn what_types_cannot_see_is_told_at_start_all_of_it() {
         "route `GET /i`: `GET /i` has a route already",
         "route `GET j`: a template begins with `/`",
         "nest `/k/`: a prefix begins with `/`, does not end with one",
-        "it counts by identity, but stands before authentication",
+        "it asks who is calling, but stands before authentication",
     ] {
         assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
     }

@@ -25,6 +25,9 @@ fn the_page_says_the_status_of_each_kind() {
             kind.slug()
         );
         assert!(kind.status().is_client_error() || kind.status().is_server_error());
-        assert!(kind.uri().ends_with(&format!("problems/index.html#{}", kind.slug())));
+        // Of this page, or of the registry of IANA.
+        let places = ["problems/index.html#", "/http-problem-types#"];
+        let is_there = |place: &&str| kind.uri().ends_with(&format!("{place}{}", kind.slug()));
+        assert!(places.iter().any(is_there), "{}", kind.uri());
     }
 }
