@@ -6,7 +6,11 @@ use tracing_subscriber::filter::ParseError;
 /// Writes the log to the standard error. `RUST_LOG` says what is in it; by default everything from `info` on.
 pub(crate) fn install(access_log: AccessLog) -> Result<(), Box<dyn std::error::Error>> {
     let filter = filter(access_log)?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log is read by programs too, whatever else a build has turned on.
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match access_log {
         AccessLog::Json => subscriber.json().flatten_event(true).try_init(),
         _ => subscriber.try_init(),

@@ -15,7 +15,11 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let filter = env::var("RUST_LOG").unwrap_or_else(|_| "info,sqlx=warn".to_owned());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 
     let metrics = Metrics::default();
     let readiness = Readiness::new();
