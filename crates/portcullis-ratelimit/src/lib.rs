@@ -24,6 +24,7 @@ mod stats;
 mod store;
 mod sync;
 mod table;
+mod under_way;
 
 pub use fields::Fields;
 pub use future::RateLimitFuture;

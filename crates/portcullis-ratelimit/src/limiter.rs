@@ -363,12 +363,8 @@ impl Named {
                     held.spans.push(counted.span);
                 }
                 Err(full) => {
-                    let at = now.clock.now();
-                    for ((window, _), span) in rates(&windows).zip(&held.spans) {
-                        let back = span.left_of(u64::MAX, memory.time(at));
-                        memory.give_back(window, held.who, at, back);
-                    }
                     let now = Now { at: now.clock.now(), ..now };
+                    memory.undo(&windows, held.who, &held.spans, now.at);
                     // Of several the longest wait is told.
                     let worst = self.worst(&windows, held.who, held.price, now, shares);
                     let (full, left) = worst.unwrap_or_else(|| (full, held.none_left(0)));

@@ -201,6 +201,18 @@ impl Memory {
             Ok::<_, ()>(used_until.max(time).saturating_add(by).min(used_until.max(most)))
         });
     }
+    /// Gives back all that the first bounds have counted, as far as it has not passed.
+    pub(crate) fn undo<'a>(
+        &self,
+        windows: &[Window],
+        who: u64,
+        spans: impl IntoIterator<Item = &'a Span>,
+        at: Instant,
+    ) {
+        for ((window, _), span) in rates(windows).zip(spans) {
+            self.give_back(window, who, at, span.left_of(u64::MAX, self.time(at)));
+        }
+    }
     /// Gives back so many nanoseconds.
     pub(crate) fn give_back(&self, window: usize, who: u64, at: Instant, nanos: u64) {
         if nanos > 0

@@ -66,9 +66,7 @@ impl Limiter {
             let (which, windows) = named.quota.known_bounds(asked.context);
             let memory = &named.counts.memory;
             let who = memory.number(&named.quota.key, which, asked);
-            for ((window, _), span) in rates(windows).zip(spans.by_ref()) {
-                memory.give_back(window, who, at, span.left_of(u64::MAX, memory.time(at)));
-            }
+            memory.undo(windows, who, spans.by_ref(), at);
         }
     }
 }
@@ -111,10 +109,7 @@ impl Named {
             match memory.admit(bound, who, now, price, 0) {
                 Ok(counted) => spans.push(counted.span),
                 Err(full) => {
-                    let at = now.clock.now();
-                    for ((window, _), span) in rates(&self.quota.windows).zip(spans) {
-                        memory.give_back(window, who, at, span.left_of(u64::MAX, memory.time(at)));
-                    }
+                    memory.undo(&self.quota.windows, who, &spans, now.clock.now());
                     return Err(full);
                 }
             }

@@ -3,7 +3,6 @@
 //! `state.rs` is what all clones share; `gradient.rs`, `codel.rs`, `queue.rs` and `pace.rs` decide, by times that are passed in.
 mod codel;
 mod concurrency;
-mod counts;
 mod future;
 mod gradient;
 mod layer;

@@ -10,11 +10,11 @@ use portcullis_core::{Clock, Context};
 use tokio::sync::oneshot;
 
 use super::concurrency::Concurrency;
-use super::counts::Counts;
 use super::priority::{LEVELS, Priority, Shares};
 use super::queue::{Lines, Next, Place, Queue};
 use super::reason::Reason;
 use super::sizing::Sizing;
+use crate::under_way::UnderWay;
 
 /// For how long a tenant that found no room counts as one that wants some.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -32,8 +32,8 @@ pub(super) struct State {
     waiting: [AtomicUsize; LEVELS],
     sizing: Mutex<Sizing>,
     lines: Mutex<Lines<Waiter>>,
-    tenants: Counts,
-    addresses: Counts,
+    tenants: UnderWay,
+    addresses: UnderWay,
     /// Times are counted from the first refusal.
     epoch: OnceLock<Instant>,
     /// Until when somebody else wants room beside a tenant that has it all, in nanoseconds after the epoch.
@@ -107,8 +107,8 @@ impl State {
             waiting: Default::default(),
             sizing: Mutex::new(sizing),
             lines: Mutex::new(Lines::new(queue.unwrap_or_else(|| Queue::new(1)))),
-            tenants: Counts::default(),
-            addresses: Counts::default(),
+            tenants: UnderWay::default(),
+            addresses: UnderWay::default(),
             epoch: OnceLock::new(),
             wanted_until: AtomicU64::new(0),
             admitted: AtomicU64::new(0),

@@ -11,22 +11,22 @@ const KEPT: usize = 64;
 
 /// Counts by key. Who has nothing under way takes no memory.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(crate) struct UnderWay {
     hasher: RandomState,
     shards: [Mutex<HashMap<u128, usize>>; SHARDS],
     keys: AtomicUsize,
 }
 
-impl Default for Counts {
+impl Default for UnderWay {
     fn default() -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
         Self { hasher: RandomState::new(), shards, keys: AtomicUsize::new(0) }
     }
 }
 
-impl Counts {
+impl UnderWay {
     /// Counts one more, if there were fewer than `most`. How many it has now; `None` where there were as many.
-    pub(super) fn add(&self, key: u128, most: usize) -> Option<usize> {
+    pub(crate) fn add(&self, key: u128, most: usize) -> Option<usize> {
         let mut shard = self.shard(key);
         match shard.entry(key) {
             Entry::Occupied(entry) if *entry.get() >= most => None,
@@ -44,7 +44,7 @@ impl Counts {
         }
     }
     /// Counts one less.
-    pub(super) fn remove(&self, key: u128) {
+    pub(crate) fn remove(&self, key: u128) {
         let mut shard = self.shard(key);
         let Entry::Occupied(mut entry) = shard.entry(key) else { return };
         *entry.get_mut() -= 1;
@@ -58,11 +58,11 @@ impl Counts {
         }
     }
     /// How many it has.
-    pub(super) fn get(&self, key: u128) -> usize {
+    pub(crate) fn get(&self, key: u128) -> usize {
         self.shard(key).get(&key).copied().unwrap_or_default()
     }
     /// How many keys have something under way.
-    pub(super) fn keys(&self) -> usize {
+    pub(crate) fn keys(&self) -> usize {
         self.keys.load(Relaxed)
     }
 
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn it_counts_up_to_the_most_and_forgets_whoever_has_nothing() {
-        let counts = Counts::default();
+        let counts = UnderWay::default();
         assert_eq!([2, 2, 2].map(|most| counts.add(7, most)), [Some(1), Some(2), None]);
         assert_eq!((counts.add(8, 0), counts.get(7), counts.keys()), (None, 2, 1));
         counts.remove(7);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn after_a_hundred_thousand_strangers_no_memory_is_kept() {
-        let counts = Counts::default();
+        let counts = UnderWay::default();
         (0..100_000).for_each(|key| assert_eq!(counts.add(key, 1), Some(1)));
         (0..100_000).for_each(|key| counts.remove(key));
         let kept: usize = counts.shards.iter().map(|shard| shard.lock().unwrap().capacity()).sum();
