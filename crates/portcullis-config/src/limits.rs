@@ -142,6 +142,19 @@ macro_rules! put {
     }};
 }
 
+/// A layer that goes on where another has got to, if there was one.
+pub(crate) fn go_on<L>(
+    own: Option<L>,
+    before: Option<&L>,
+    continuing: fn(L, &L) -> L,
+) -> Option<L> {
+    let own = own?;
+    Some(match before {
+        Some(before) => continuing(own, before),
+        None => own,
+    })
+}
+
 impl LimitLayers {
     /// The layers of these limits; `alone` asks no store.
     pub(crate) fn new(limits: &[Limit], settings: LimitSettings, alone: bool) -> Self {
@@ -165,20 +178,10 @@ impl LimitLayers {
     }
     /// Goes on where others have got to, which these replace.
     pub(crate) fn continuing(self, before: &Self) -> Self {
-        fn go_on<S>(
-            own: Option<RateLimitLayer<S>>,
-            before: Option<&RateLimitLayer<S>>,
-        ) -> Option<RateLimitLayer<S>> {
-            let own = own?;
-            Some(match before {
-                Some(before) => own.continuing(before),
-                None => own,
-            })
-        }
         Self {
-            front: go_on(self.front, before.front.as_ref()),
-            route: go_on(self.route, before.route.as_ref()),
-            caller: go_on(self.caller, before.caller.as_ref()),
+            front: go_on(self.front, before.front.as_ref(), RateLimitLayer::continuing),
+            route: go_on(self.route, before.route.as_ref(), RateLimitLayer::continuing),
+            caller: go_on(self.caller, before.caller.as_ref(), RateLimitLayer::continuing),
         }
     }
     /// What they count about themselves.

@@ -4,6 +4,8 @@ use std::time::Duration;
 use portcullis_core::stage;
 use portcullis_ratelimit::{Concurrency, OverloadLayer, OverloadStats, Queue};
 
+use crate::limits::go_on;
+
 /// What `[overload]` says.
 #[derive(Clone, Debug)]
 pub(crate) struct Overload {
@@ -56,19 +58,9 @@ impl OverloadLayers {
     }
     /// Goes on where others have got to, which these replace.
     pub(crate) fn continuing(self, before: &Self) -> Self {
-        fn go_on<S>(
-            own: Option<OverloadLayer<S>>,
-            before: Option<&OverloadLayer<S>>,
-        ) -> Option<OverloadLayer<S>> {
-            let own = own?;
-            Some(match before {
-                Some(before) => own.continuing(before),
-                None => own,
-            })
-        }
         Self {
-            front: go_on(self.front, before.front.as_ref()),
-            inner: go_on(self.inner, before.inner.as_ref()),
+            front: go_on(self.front, before.front.as_ref(), OverloadLayer::continuing),
+            inner: go_on(self.inner, before.inner.as_ref(), OverloadLayer::continuing),
         }
     }
     /// What they count about themselves.
