@@ -147,6 +147,44 @@ impl Context {
         }))
     }
 
+    /// A context for work that goes on behind this request, such as looking whether what a cache has is still good: for the same target, caller and decision, but with a
+    /// beginning, a deadline and a problem of its own, and without the client's connection.
+    #[must_use]
+    pub fn behind(&self) -> Self {
+        let facts = &*self.0;
+        let context = Self::new(facts.clock.clone(), (facts.dialect, true), None, None);
+        // Each is set once, in a context that nobody else has yet.
+        if let Some(target) = self.target() {
+            context.set_target(target.clone());
+        }
+        context.set_scheme(self.scheme());
+        if let Some(client) = self.client() {
+            context.set_client(client);
+        }
+        if let Some(id) = self.request_id() {
+            context.set_request_id(id.clone());
+        }
+        if let Some(trace) = self.trace() {
+            context.set_trace(trace.clone());
+        }
+        if let Some(route) = self.route() {
+            context.set_route(route.clone());
+        }
+        if let Some(auth) = self.auth() {
+            context.set_auth(auth.clone());
+        }
+        if let Some(consumed) = self.consumed() {
+            context.set_consumed(consumed.clone());
+        }
+        if let Some(decision) = self.decision() {
+            context.set_decision(decision.clone());
+        }
+        if let Some(authority) = facts.authority.get() {
+            context.set_authority(Arc::clone(authority));
+        }
+        context
+    }
+
     facts! {
         /// The connection, as the server or an adapter says it.
         connection / set_connection: Connection,

@@ -1,0 +1,282 @@
+//! The cache layer.
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response};
+use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
+use portcullis_core::stack::{Plan as StackPlan, Staged};
+use portcullis_core::{Body, BoxError, ConfigError, Context, stage};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::exchange::{Exchange, Plan};
+use crate::handle::CacheHandle;
+use crate::key::Scope;
+use crate::memory::Memory;
+use crate::option::Cached;
+use crate::policy::{Preset, Rules};
+use crate::shared::Shared;
+use crate::stats::{CacheStats, Counts};
+use crate::store::CacheStore;
+
+/// Applies [`Cache`]: answers from what is stored, and stores what the inner service answers.
+///
+/// Behind a route table it caches the routes that say so ([`CacheExt`](crate::CacheExt)); used alone, everything that says of itself that it may be.
+///
+/// Clones share what is stored.
+#[derive(Clone)]
+pub struct CacheLayer {
+    settings: Settings,
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    rules: Rules,
+    store: Arc<dyn CacheStore>,
+    name: Box<str>,
+    hides_tags: Option<bool>,
+    behind: usize,
+    stats: Arc<Counts>,
+    handle: CacheHandle,
+}
+
+impl Settings {
+    fn shared(&self) -> Arc<Shared> {
+        // Whoever asks for every clause of the standard, and no more, gets the fields as they came.
+        let hides_tags = self.hides_tags.unwrap_or(self.rules.preset == Preset::Application);
+        let (rules, store, stats) = (self.rules.clone(), Arc::clone(&self.store), Arc::clone(&self.stats));
+        Arc::new(Shared::new(rules, store, self.name.clone(), hides_tags, self.behind, stats))
+    }
+}
+
+impl CacheLayer {
+    /// Keeps responses in memory, up to so many bytes.
+    pub fn in_memory(bytes: u64) -> Self {
+        Self::new(Arc::new(Memory::new(bytes)))
+    }
+    /// Keeps responses in this store.
+    pub fn new(store: Arc<dyn CacheStore>) -> Self {
+        let settings = Settings {
+            handle: CacheHandle::new(Arc::clone(&store)),
+            rules: Rules::default(),
+            store,
+            name: "portcullis".into(),
+            hides_tags: None,
+            behind: 64,
+            stats: Arc::default(),
+        };
+        Self { shared: settings.shared(), settings }
+    }
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(&mut self.settings);
+        Self { shared: self.settings.shared(), settings: self.settings }
+    }
+    /// Which rules hold. Default: [`Preset::Application`].
+    #[must_use]
+    pub fn preset(self, preset: Preset) -> Self {
+        self.with(|settings| settings.rules.preset = preset)
+    }
+    /// What the cache calls itself in `Cache-Status` (RFC 9211): a token, such as the name of the site. Default: `portcullis`.
+    #[must_use]
+    pub fn name(self, name: &str) -> Self {
+        self.with(|settings| settings.name = name.into())
+    }
+    /// Fields that speak to this cache in place of `Cache-Control`, the first that a response has before the others (RFC 9213). Default: `CDN-Cache-Control`.
+    #[must_use]
+    pub fn targeted(self, fields: Vec<HeaderName>) -> Self {
+        self.with(|settings| settings.rules.targeted = fields)
+    }
+    /// Whether `Surrogate-Key` and `Cache-Tag` are taken off answers. Default: they are, but not with [`Preset::Rfc`].
+    #[must_use]
+    pub fn hide_tags(self, hide: bool) -> Self {
+        self.with(|settings| settings.hides_tags = Some(hide))
+    }
+    /// How many requests to the origin may go on at once for which no client waits: to see whether something stale is still good, and to read to its end what a client has left.
+    /// Default: 64.
+    #[must_use]
+    pub fn background(self, most: usize) -> Self {
+        self.with(|settings| settings.behind = most)
+    }
+    /// What takes things out of the cache, and keeps an application's own data in it.
+    pub fn handle(&self) -> CacheHandle {
+        self.settings.handle.clone()
+    }
+    /// What it counts about itself.
+    pub fn stats(&self) -> CacheStats {
+        CacheStats(Arc::clone(&self.settings.stats))
+    }
+}
+
+impl fmt::Debug for CacheLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = Cache<S>;
+    fn layer(&self, inner: S) -> Self::Service {
+        Cache { inner, shared: Arc::clone(&self.shared), stand: self.shared.stand() }
+    }
+}
+
+impl Staged for CacheLayer {
+    type Stage = stage::Cache;
+    type Needs = ();
+    type Provides = ();
+    fn check(&self, plan: &mut StackPlan) {
+        plan.reads::<Cached>([]);
+        let name = &self.settings.name;
+        let is_token = name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c))
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*');
+        if !is_token {
+            let message = format!("`{name}` is no name for `Cache-Status`: write a token that begins with a letter, such as `shop`");
+            plan.errors([ConfigError::new("the cache", message)]);
+        }
+        let Some(table) = plan.table().cloned() else { return };
+        for route in table.routes() {
+            let Some(cached) = route.options().get::<Cached>() else { continue };
+            let access = route.access();
+            let wrong = [
+                (cached.scope == Some(Scope::Public) && !access.is_public()).then_some(
+                    "its answers would be everybody's, and the route is not public: leave `scope` out, or make the route public",
+                ),
+                (access.checks_objects()).then_some(
+                    "its handler looks at who may see what, and would not be asked: do not cache it",
+                ),
+                (cached.purges && access.is_public()).then_some(
+                    "anybody could take things out of the cache: say who may",
+                ),
+                (cached.default_ttl.is_some_and(|ttl| ttl.is_zero())).then_some(
+                    "a `default_ttl` of 0 keeps nothing: leave it out",
+                ),
+            ];
+            let wrong = wrong.into_iter().flatten();
+            plan.errors(wrong.map(|text| ConfigError::new(format!("route `{route}`"), text)));
+        }
+    }
+}
+
+/// Answers from what is stored, and stores what the inner service answers.
+///
+/// # Cancellation
+/// When a request is dropped before the head of its answer has come, another one that waits for the same asks the origin in its place. When the body is dropped, whoever else reads it
+/// goes on; where nobody does, it is read to its end and stored, within a minute.
+#[derive(Clone)]
+pub struct Cache<S> {
+    inner: S,
+    shared: Arc<Shared>,
+    stand: u64,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Cache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, ReqBody, B> Service<Request<ReqBody>> for Cache<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Send, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    ReqBody: HttpBody<Data = Bytes> + Send + 'static,
+    ReqBody::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = CacheFuture<S::Future, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let context = Context::of(&mut request);
+        match Exchange::plan(&self.shared, &context, &request, self.stand) {
+            Plan::Pass => {
+                CacheFuture { state: State::Passing { call: self.inner.call(request.map(Body::new)) } }
+            }
+            Plan::Look(exchange) => match exchange.quick(&request) {
+                Some(answer) => CacheFuture { state: State::Answered { answer: Some(answer) } },
+                None => {
+                    let (origin, request) = (self.ready(), request.map(Body::new));
+                    CacheFuture::waiting(exchange.read(origin, request))
+                }
+            },
+            Plan::Query(exchange) => {
+                let (origin, request) = (self.ready(), request.map(Body::new));
+                CacheFuture::waiting(exchange.query(origin, request))
+            }
+            Plan::Change(exchange) => {
+                let (origin, request) = (self.ready(), request.map(Body::new));
+                CacheFuture::waiting(exchange.change(origin, request))
+            }
+            Plan::Purge(exchange) => CacheFuture::waiting(exchange.purge()),
+        }
+    }
+}
+
+impl<S: Clone> Cache<S> {
+    /// The instance that is ready; a clone, which may not be, stays.
+    fn ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        std::mem::replace(&mut self.inner, clone)
+    }
+}
+
+pin_project! {
+    /// The response future of [`Cache`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct CacheFuture<F, E> { #[pin] state: State<F, E> }
+}
+
+type Waiting<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, E> {
+        Passing { #[pin] call: F },
+        Answered { answer: Option<Response<Body>> },
+        // The origin is asked, or a store.
+        Waiting { future: Waiting<E> },
+    }
+}
+
+impl<F, E> CacheFuture<F, E> {
+    fn waiting(future: impl Future<Output = Result<Response<Body>, E>> + Send + 'static) -> Self {
+        Self { state: State::Waiting { future: Box::pin(future) } }
+    }
+}
+
+impl<F, E> fmt::Debug for CacheFuture<F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheFuture").finish_non_exhaustive()
+    }
+}
+
+impl<F, B, E> Future for CacheFuture<F, E>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().state.project() {
+            StateProj::Passing { call } => Ok(ready!(call.poll(cx))?.map(Body::new)),
+            StateProj::Answered { answer } => {
+                Ok(answer.take().expect("a future is not polled after it completed"))
+            }
+            StateProj::Waiting { future } => ready!(future.as_mut().poll(cx)),
+        })
+    }
+}
