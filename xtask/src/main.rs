@@ -36,6 +36,7 @@ cargo xtask bench sessions [--write FILE]       the same of a session, with each
 cargo xtask bench authz [--write FILE]          a decision about a caller, beside casbin and Cedar
 cargo xtask bench server [--write FILE]         the server beside bare hyper: a request, an idle connection
 cargo xtask bench proxy [--rounds N]             the gateway beside other proxies, as Markdown and a picture
+cargo xtask bench cache [--rounds N]             a hit of the cache, beside nginx, Varnish and moka alone
 cargo xtask bench routes [--write FILE]         many routes: memory, start, look-up
 cargo xtask bench build                         crates and build time against bare axum, as Markdown
 cargo xtask chaos NAME|all [--write FILE]       restarts, slow clients, floods and faults, as Markdown";

@@ -5,6 +5,8 @@ mod app;
 #[cfg(feature = "authz")]
 mod authorized;
 mod bridge;
+#[cfg(feature = "cache")]
+mod caching;
 mod extract;
 mod guard;
 mod guarded;
@@ -21,6 +23,8 @@ pub use app::App;
 #[cfg(feature = "authz")]
 pub use authorized::{Authorized, Permission, Require};
 pub use bridge::{Bridge, BridgeLayer};
+#[cfg(feature = "cache")]
+pub use caching::{Caching, Tagged};
 pub use extract::{Caller, Claims, FromIdentity, RequestContext};
 pub use guarded::Guarded;
 pub use handlers::{Handlers, any, delete, get, head, options, patch, post, put};

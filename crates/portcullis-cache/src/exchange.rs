@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, COOKIE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
-    UPGRADE,
+    AUTHORIZATION, COOKIE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -15,7 +15,7 @@ use crate::content;
 use crate::key::{Key, Place, Scope};
 use crate::option::Cached;
 use crate::policy::{self, Asked, Judgement, Moment, Stored};
-use crate::shared::Shared;
+use crate::shared::{self, Shared};
 use crate::stats::Event;
 use crate::status::{Forward, Handled};
 use crate::store::{Entry, Found, Mark, StoredBody};
@@ -67,12 +67,11 @@ pub(crate) struct Looked {
 }
 
 impl Exchange {
-    /// What is done with `request`, which came to the cache at `stand`.
+    /// What is done with `request`.
     pub(crate) fn plan<B: HttpBody>(
         shared: &Arc<Shared>,
         context: &Context,
         request: &Request<B>,
-        stand: u64,
     ) -> Plan {
         let (method, headers) = (request.method(), request.headers());
         let route = context.route();
@@ -101,7 +100,7 @@ impl Exchange {
         if route.is_some() && !is_public && !decided {
             return Plan::Pass;
         }
-        let Some(place) = Place::of(context, request.uri(), headers, stand) else {
+        let Some(place) = Place::of(context, request.uri(), headers, shared.stand) else {
             return Plan::Pass;
         };
         let query = shared.searches.query(|| place.path_text(), place.query());
@@ -185,7 +184,11 @@ impl Exchange {
     pub(crate) async fn look(&self, asked: Asked<'_>) -> Looked {
         let mut looked = Looked::default();
         for key in self.keys() {
-            let found = match self.shared.store.find_now(key) {
+            let at_hand = self.shared.store.find_now(key).filter(|found| {
+                // Others may have stored what fits since.
+                !self.shared.store.is_shared() || self.fitting(key, found, asked).is_some()
+            });
+            let found = match at_hand {
                 Some(found) => found,
                 None => match self.shared.store.find(key).await {
                     Ok(found) => found,
@@ -281,7 +284,7 @@ impl Exchange {
     /// Says how it was answered, and takes off what is for caches alone.
     pub(crate) fn say(&self, headers: &mut HeaderMap, handled: Handled) {
         if self.shared.hides_tags {
-            self.shared.hide(headers);
+            shared::hide(headers);
         }
         handled.say(&self.shared.name, headers);
     }
@@ -295,7 +298,8 @@ impl Exchange {
     }
 }
 
-const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+const CONDITIONS: [HeaderName; 4] =
+    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
 
 /// The method of RFC 10008.
 const QUERY: &str = "QUERY";

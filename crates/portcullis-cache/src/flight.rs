@@ -73,7 +73,11 @@ impl Flights {
             Joined::Wait(_) => None,
         }
     }
-    fn begin(self: &Arc<Self>, all: &mut HashMap<Box<[u8]>, Under, RandomState>, key: &[u8]) -> Lead {
+    fn begin(
+        self: &Arc<Self>,
+        all: &mut HashMap<Box<[u8]>, Under, RandomState>,
+        key: &[u8],
+    ) -> Lead {
         let (phase, seen) = watch::channel(Phase::Asked);
         let number = all.get(key).map_or(0, |under| under.number + 1);
         all.insert(key.into(), Under { number, phase: seen });

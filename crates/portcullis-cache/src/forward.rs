@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, IF_RANGE, RANGE};
-use http::{Method, Request, Response, StatusCode, request, response};
+use http::header::{CONTENT_LENGTH, IF_RANGE, RANGE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, request, response};
 use http_body::Body as HttpBody;
 use portcullis_core::{Body, BoxError, Problem};
 use tokio::runtime::Handle;
@@ -16,12 +16,14 @@ use crate::exchange::{Exchange, Looked};
 use crate::flight::{Arriving, Joined, Lead, Phase};
 use crate::key::Key;
 use crate::kinds::NOT_CACHED;
-use crate::policy::{self, Content, Judgement, Moment, Serve, Source, Stored, Times};
+use crate::policy::{
+    self, Content, Judgement, Moment, NotStored, Preset, Serve, Source, Stored, Times,
+};
 use crate::stats::Event;
 use crate::status::{Forward, Handled};
 use crate::store::{Entry, Mark, StoredBody};
 use crate::stream::{OnEnd, OnLeft, Stream};
-use crate::{Purge, content};
+use crate::{Purge, Scope, content, odd};
 
 /// How long something may go on that no client waits for.
 const BEHIND: Duration = Duration::from_secs(60);
@@ -77,7 +79,9 @@ impl Exchange {
                 let judged = entry.head.judge(&self.shared.rules, asked, now, entry.is_stale);
                 let serve = match judged {
                     Judgement::Fresh => Some((Event::Hit, None)),
-                    Judgement::Stale { serve: Serve::AsAsked, .. } => Some((Event::StaleHit, Some("max-stale"))),
+                    Judgement::Stale { serve: Serve::AsAsked, .. } => {
+                        Some((Event::StaleHit, Some("max-stale")))
+                    }
                     Judgement::Stale { serve: Serve::WhileRevalidating, .. } => {
                         let goes_on = self.refresh_behind(&origin, &parts, &looked, key);
                         goes_on.then_some((Event::StaleHit, Some("stale-while-revalidate")))
@@ -89,7 +93,11 @@ impl Exchange {
                 {
                     return Ok(answer);
                 }
-                why = if policy::is_reload(&parts.headers) { Forward::Request } else { Forward::Stale };
+                why = if policy::is_reload(&parts.headers) {
+                    Forward::Request
+                } else {
+                    Forward::Stale
+                };
             }
             if policy::only_if_cached(&parts.headers) {
                 let mut response = Problem::new(NOT_CACHED).respond(&self.context);
@@ -105,7 +113,9 @@ impl Exchange {
                 None => self.key.as_bytes().to_vec(),
             };
             let waiting = match self.shared.flights.join(&flight) {
-                Joined::Lead(lead) => return self.ask(origin, parts, body, looked, why, Some(lead)).await,
+                Joined::Lead(lead) => {
+                    return self.ask(origin, parts, body, looked, why, Some(lead)).await;
+                }
                 Joined::Wait(waiting) => waiting,
             };
             match self.wait(waiting, &parts, looked.mark).await {
@@ -124,6 +134,7 @@ impl Exchange {
         parts.method != Method::HEAD
             && !self.is_unknown
             && why != Forward::Request
+            && !(self.key.scope() != Scope::Identity && self.has_odd_fields(&parts.headers, &[]))
             && (looked.entry.is_some() || !Self::is_special(&parts.headers))
             && !self.shared.hints.is_unshared(self.key.as_bytes(), self.above(), self.now())
     }
@@ -191,12 +202,8 @@ impl Exchange {
             Content::Part(from, until) => Body::new(reader.within(from..until)),
             Content::Parts(..) => return None,
         };
-        let handled = Handled::Forwarded {
-            why: Forward::UriMiss,
-            status: None,
-            stored: None,
-            collapsed,
-        };
+        let handled =
+            Handled::Forwarded { why: Forward::UriMiss, status: None, stored: None, collapsed };
         Some(self.respond(answer.status, answer.headers, body, handled))
     }
 
@@ -244,7 +251,10 @@ impl Exchange {
         let mut outgoing = parts.clone();
         let tail = looked.part.as_ref().filter(|_| looked.entry.is_none()).and_then(|(_, part)| {
             let is_plain = parts.method == Method::GET && !Self::is_special(&parts.headers);
-            is_plain.then(|| part.head.missing(part.body.len())).flatten().map(|range| (part, range))
+            is_plain
+                .then(|| part.head.missing(part.body.len()))
+                .flatten()
+                .map(|range| (part, range))
         });
         if let Some((part, range)) = &tail {
             outgoing.headers.insert(RANGE, range.clone());
@@ -260,8 +270,8 @@ impl Exchange {
         let response = match result {
             Ok(response) => response.map(Body::new),
             Err(error) => {
-                lead.into_iter().for_each(|lead| lead.end(Phase::Unshared));
-                return match self.serve_failed(&parts, &looked).await {
+                release(lead, Phase::Unshared);
+                return match self.serve_failed(&parts, &looked, true).await {
                     Some(answer) => Ok(answer),
                     None => Err(error),
                 };
@@ -276,7 +286,14 @@ impl Exchange {
                 drop(rest);
                 let rules = &self.shared.rules;
                 if let Some(new) = entry.head.refreshed(rules, default_ttl, asked, &head, times) {
-                    return Ok(self.validated(&parts, key, entry, new, &looked, lead).await);
+                    let mut answer = self.validated(&parts, key, entry, new, &looked, lead).await;
+                    // What is for this client alone is not stored, and not lost.
+                    for cookie in head.headers.get_all(SET_COOKIE) {
+                        if rules.preset == Preset::Application {
+                            answer.headers_mut().append(SET_COOKIE, cookie.clone());
+                        }
+                    }
+                    return Ok(answer);
                 }
                 // It is about something else than what is stored.
                 self.remove(key, entry).await;
@@ -288,9 +305,10 @@ impl Exchange {
                 return Ok(self.keep(&parts, response, times, &looked, why, lead));
             }
             if status.is_server_error()
-                && let Some(answer) = self.serve_failed(&parts, &looked).await
+                && let Some(answer) =
+                    self.serve_failed(&parts, &looked, is_disconnected(&response)).await
             {
-                lead.into_iter().for_each(|lead| lead.end(Phase::Unshared));
+                release(lead, Phase::Unshared);
                 return Ok(answer);
             }
             if parts.method == Method::HEAD {
@@ -303,7 +321,12 @@ impl Exchange {
                     _ => {}
                 }
                 let mut response = Response::from_parts(head, body);
-                let handled = Handled::Forwarded { why, status: Some(status), stored: None, collapsed: false };
+                let handled = Handled::Forwarded {
+                    why,
+                    status: Some(status),
+                    stored: None,
+                    collapsed: false,
+                };
                 self.say(response.headers_mut(), handled);
                 return Ok(response);
             }
@@ -311,19 +334,30 @@ impl Exchange {
         if let Some((part, _)) = tail
             && status == StatusCode::PARTIAL_CONTENT
         {
-            lead.into_iter().for_each(|lead| lead.end(Phase::Unshared));
+            release(lead, Phase::Unshared);
             return self.complete(origin, parts, response, times, part.clone(), &looked).await;
         }
         Ok(self.keep(&parts, response, times, &looked, why, lead))
     }
 
     /// What is stored, though it is stale, where the origin fails and that is allowed.
-    async fn serve_failed(&self, parts: &request::Parts, looked: &Looked) -> Option<Response<Body>> {
+    async fn serve_failed(
+        &self,
+        parts: &request::Parts,
+        looked: &Looked,
+        disconnected: bool,
+    ) -> Option<Response<Body>> {
         let (_, entry) = looked.entry.as_ref()?;
         let asked = self.asked(&parts.method, &parts.headers);
         let judged = entry.head.judge(&self.shared.rules, asked, self.now(), entry.is_stale);
-        let Judgement::Stale { if_error: true, .. } = judged else { return None };
-        self.serve(asked, entry, Event::StaleHit, Some("stale-if-error")).await
+        let Judgement::Stale { if_error, .. } = judged else { return None };
+        let rules = &self.shared.rules;
+        let stands_in = disconnected && entry.head.stands_in(rules, asked, entry.is_stale);
+        if !if_error && !stands_in {
+            return None;
+        }
+        let why = if if_error { "stale-if-error" } else { "disconnected" };
+        self.serve(asked, entry, Event::StaleHit, Some(why)).await
     }
 
     /// What is stored is still good.
@@ -343,7 +377,7 @@ impl Exchange {
         let asked = self.asked(&parts.method, &parts.headers);
         let now = self.now();
         let phase = self.phase_of(&new, asked, now);
-        lead.into_iter().for_each(|lead| lead.end(phase.clone()));
+        release(lead, phase);
         let answer = new.answer(asked, now, entry.body.len());
         self.shared.stats.count(Event::Validated);
         let handled = Handled::Forwarded {
@@ -360,6 +394,22 @@ impl Exchange {
                 problem.cause("the body of what was validated is gone").respond(&self.context)
             }
         }
+    }
+
+    /// Whether others would get what the client has said in a field that is no part of the key: see [`odd`](crate::odd).
+    fn is_odd(&self, stored: &Stored, headers: &HeaderMap) -> bool {
+        stored.scope() != Scope::Identity && self.has_odd_fields(headers, &stored.vary)
+    }
+    fn has_odd_fields(
+        &self,
+        headers: &HeaderMap,
+        keyed: &[(HeaderName, Option<Box<str>>)],
+    ) -> bool {
+        let is_keyed = |name: &HeaderName| keyed.iter().any(|(keyed, _)| keyed == name);
+        self.shared.rules.preset == Preset::Application
+            && headers.keys().any(|name| {
+                !odd::is_usual(name) && !self.shared.ignored.contains(name) && !is_keyed(name)
+            })
     }
 
     /// What those are told who wait for something that is stored now: what has to be validated each time is not worth waiting for.
@@ -414,14 +464,19 @@ impl Exchange {
         let sizes = self.shared.store.sizes();
         let fits = declared.is_none_or(|len| len <= sizes.whole.max(sizes.streamed));
         let is_awaited = lead.is_some();
-        let said = |stored| Handled::Forwarded { why, status: Some(status), stored, collapsed: false };
+        let said =
+            |stored| Handled::Forwarded { why, status: Some(status), stored, collapsed: false };
+        let read = match read {
+            Ok(stored) if self.is_odd(&stored, &parts.headers) => Err(NotStored::Unkeyed),
+            read => read,
+        };
         let stored = match read {
             Ok(stored) if fits && parts.method != Method::HEAD => Arc::new(stored),
             other => {
                 if is_awaited || why == Forward::UriMiss {
                     self.shared.hints.unshared(self.key.as_bytes(), self.above(), self.now());
                 }
-                lead.into_iter().for_each(|lead| lead.end(Phase::Unshared));
+                release(lead, Phase::Unshared);
                 let why_not = other.err().filter(|_| parts.method != Method::HEAD);
                 self.say(&mut head.headers, said(why_not.map(Err)));
                 return Response::from_parts(head, body);
@@ -432,7 +487,7 @@ impl Exchange {
         let lead = match phase {
             Phase::Stored => lead,
             phase => {
-                lead.into_iter().for_each(|lead| lead.end(phase.clone()));
+                release(lead, phase);
                 None
             }
         };
@@ -451,10 +506,11 @@ impl Exchange {
         }
         self.shared.stats.count(Event::Stored);
         // What the client asks was left out of the question to the origin.
-        if looked.entry.is_some() && Self::is_special(&parts.headers) {
-            if let Some(answer) = self.answer_arriving(parts, &stored, &stream, false) {
-                return answer;
-            }
+        if looked.entry.is_some()
+            && Self::is_special(&parts.headers)
+            && let Some(answer) = self.answer_arriving(parts, &stored, &stream, false)
+        {
+            return answer;
         }
         self.say(&mut head.headers, said(Some(Ok(()))));
         Response::from_parts(head, reader.map_or_else(Body::empty, Body::new))
@@ -503,11 +559,11 @@ impl Exchange {
                 // Whoever comes now waits for it, until it is stored.
                 let _writing = writing;
                 let mut body = Body::new(reader);
-                let mut had = 0;
+                let mut read = 0;
                 let written = async {
                     while let Some(data) = next(&mut body).await? {
-                        had += data.len() as u64;
-                        if had > most {
+                        read += data.len() as u64;
+                        if read > most {
                             return Err("it is too large".into());
                         }
                         writer.push(data).await?;
@@ -542,7 +598,8 @@ impl Exchange {
         let (head, mut body) = response.into_parts();
         let asked = self.asked(&parts.method, &parts.headers);
         let rules = &self.shared.rules;
-        let new = Stored::new(rules, self.key.scope(), self.cached.default_ttl, asked, &head, times);
+        let new =
+            Stored::new(rules, self.key.scope(), self.cached.default_ttl, asked, &head, times);
         let largest = self.shared.store.sizes().whole;
         if let (Ok(new), Some(pieces)) = (new, collect(&mut body, largest).await)
             && let Ok(old) = part.body.all().await
@@ -614,7 +671,8 @@ impl Exchange {
             let refreshed = async {
                 poll_fn(|cx| origin.poll_ready(cx)).await.ok()?;
                 let body = exchange.asking();
-                let asked = exchange.ask(origin, again, body, looked, Forward::Stale, Some(lead)).await;
+                let asked =
+                    exchange.ask(origin, again, body, looked, Forward::Stale, Some(lead)).await;
                 drain(asked.ok()?.into_body()).await;
                 Some(())
             };
@@ -688,6 +746,20 @@ impl Exchange {
             _ => Response::from_parts(head, body),
         }
     }
+}
+
+/// Tells those who wait, if there is somebody for whom it is asked.
+fn release(lead: Option<Lead>, phase: Phase) {
+    if let Some(lead) = lead {
+        lead.end(phase);
+    }
+}
+
+/// Whether a response is none of the origin's: a gateway says that it has none.
+fn is_disconnected(response: &Response<Body>) -> bool {
+    let is_gateways =
+        [StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE];
+    response.extensions().get::<Problem>().is_some() && is_gateways.contains(&response.status())
 }
 
 /// How many bytes of a body are kept for those who come later, where the store takes larger ones than it holds.

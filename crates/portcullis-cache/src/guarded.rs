@@ -124,6 +124,9 @@ impl<S: CacheStore> CacheStore for Guarded<S> {
         }
         self.went(in_time(self.patience, self.store.find(key)).await).map(guard)
     }
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
     fn sizes(&self) -> Sizes {
         self.store.sizes()
     }

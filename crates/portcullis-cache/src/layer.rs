@@ -1,5 +1,6 @@
 //! The cache layer.
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
@@ -10,16 +11,20 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use portcullis_core::stack::{Plan as StackPlan, Staged};
 use portcullis_core::{Body, BoxError, ConfigError, Context, stage};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::exchange::{Exchange, Plan};
 use crate::handle::CacheHandle;
+use crate::hints::Hints;
 use crate::key::Scope;
 use crate::memory::Memory;
 use crate::option::Cached;
 use crate::policy::{Preset, Rules};
-use crate::shared::Shared;
+use crate::searches::Searches;
+use crate::shared::{Shared, hide};
 use crate::stats::{CacheStats, Counts};
 use crate::store::CacheStore;
 
@@ -40,8 +45,10 @@ struct Settings {
     store: Arc<dyn CacheStore>,
     name: Box<str>,
     hides_tags: Option<bool>,
+    ignored: Vec<HeaderName>,
     behind: usize,
     stats: Arc<Counts>,
+    stand: u64,
     handle: CacheHandle,
 }
 
@@ -49,8 +56,19 @@ impl Settings {
     fn shared(&self) -> Arc<Shared> {
         // Whoever asks for every clause of the standard, and no more, gets the fields as they came.
         let hides_tags = self.hides_tags.unwrap_or(self.rules.preset == Preset::Application);
-        let (rules, store, stats) = (self.rules.clone(), Arc::clone(&self.store), Arc::clone(&self.stats));
-        Arc::new(Shared::new(rules, store, self.name.clone(), hides_tags, self.behind, stats))
+        Arc::new(Shared {
+            rules: self.rules.clone(),
+            store: Arc::clone(&self.store),
+            flights: Arc::default(),
+            hints: Hints::default(),
+            searches: Searches::default(),
+            name: self.name.clone(),
+            hides_tags,
+            ignored: self.ignored.clone(),
+            behind: Arc::new(Semaphore::new(self.behind.min(Semaphore::MAX_PERMITS))),
+            stats: Arc::clone(&self.stats),
+            stand: self.stand,
+        })
     }
 }
 
@@ -67,8 +85,11 @@ impl CacheLayer {
             store,
             name: "portcullis".into(),
             hides_tags: None,
+            ignored: Vec::new(),
             behind: 64,
             stats: Arc::default(),
+            // Of no two layers the same, nor of two processes whose entries are in one store.
+            stand: RandomState::new().hash_one("where the layer stands"),
         };
         Self { shared: settings.shared(), settings }
     }
@@ -96,6 +117,22 @@ impl CacheLayer {
     pub fn hide_tags(self, hide: bool) -> Self {
         self.with(|settings| settings.hides_tags = Some(hide))
     }
+    /// Fields of requests that the origin does not look at, though clients do not usually send them, such as a field of an application's own that only its log shows. In the
+    /// preset `application` a response to a request with an unusual field is shared only where its `Vary` names the field, since what stands in it might reach others (cache
+    /// poisoning). Default: none.
+    #[must_use]
+    pub fn ignoring(self, fields: Vec<HeaderName>) -> Self {
+        self.with(|settings| settings.ignored = fields)
+    }
+    /// A layer that keeps its entries in the same store apart from those of others, under this name. It matters only where the layer stands in no stack with an `EdgeLayer`: then it
+    /// knows no more of a path than its service sees, and behind a router that takes a prefix off, as `axum::Router::nest` does, two services may see the same path. Default: each
+    /// layer that is made is apart from others, and its clones are not.
+    #[must_use]
+    pub fn apart(self, name: &str) -> Self {
+        let mut digest = [0; 8];
+        digest.copy_from_slice(Sha256::digest(name).get(..8).unwrap_or(&[0; 8]));
+        self.with(|settings| settings.stand = u64::from_be_bytes(digest))
+    }
     /// How many requests to the origin may go on at once for which no client waits: to see whether something stale is still good, and to read to its end what a client has left.
     /// Default: 64.
     #[must_use]
@@ -121,7 +158,7 @@ impl fmt::Debug for CacheLayer {
 impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
     fn layer(&self, inner: S) -> Self::Service {
-        Cache { inner, shared: Arc::clone(&self.shared), stand: self.shared.stand() }
+        Cache { inner, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -132,10 +169,13 @@ impl Staged for CacheLayer {
     fn check(&self, plan: &mut StackPlan) {
         plan.reads::<Cached>([]);
         let name = &self.settings.name;
-        let is_token = name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c))
-            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*');
+        let is_token =
+            name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c))
+                && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*');
         if !is_token {
-            let message = format!("`{name}` is no name for `Cache-Status`: write a token that begins with a letter, such as `shop`");
+            let message = format!(
+                "`{name}` is no name for `Cache-Status`: write a token that begins with a letter, such as `shop`"
+            );
             plan.errors([ConfigError::new("the cache", message)]);
         }
         let Some(table) = plan.table().cloned() else { return };
@@ -171,7 +211,6 @@ impl Staged for CacheLayer {
 pub struct Cache<S> {
     inner: S,
     shared: Arc<Shared>,
-    stand: u64,
 }
 
 impl<S: fmt::Debug> fmt::Debug for Cache<S> {
@@ -201,17 +240,19 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
-        match Exchange::plan(&self.shared, &context, &request, self.stand) {
+        match Exchange::plan(&self.shared, &context, &request) {
             Plan::Pass => {
-                CacheFuture { state: State::Passing { call: self.inner.call(request.map(Body::new)) } }
+                let call = self.inner.call(request.map(Body::new));
+                let hides = self.shared.hides_tags;
+                CacheFuture { state: State::Passing { call, hides } }
             }
-            Plan::Look(exchange) => match exchange.quick(&request) {
-                Some(answer) => CacheFuture { state: State::Answered { answer: Some(answer) } },
-                None => {
-                    let (origin, request) = (self.ready(), request.map(Body::new));
-                    CacheFuture::waiting(exchange.read(origin, request))
+            Plan::Look(exchange) => {
+                if let Some(answer) = exchange.quick(&request) {
+                    return CacheFuture { state: State::Answered { answer: Some(answer) } };
                 }
-            },
+                let (origin, request) = (self.ready(), request.map(Body::new));
+                CacheFuture::waiting(exchange.read(origin, request))
+            }
             Plan::Query(exchange) => {
                 let (origin, request) = (self.ready(), request.map(Body::new));
                 CacheFuture::waiting(exchange.query(origin, request))
@@ -244,7 +285,7 @@ type Waiting<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>
 pin_project! {
     #[project = StateProj]
     enum State<F, E> {
-        Passing { #[pin] call: F },
+        Passing { #[pin] call: F, hides: bool },
         Answered { answer: Option<Response<Body>> },
         // The origin is asked, or a store.
         Waiting { future: Waiting<E> },
@@ -272,7 +313,13 @@ where
     type Output = Result<Response<Body>, E>;
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().state.project() {
-            StateProj::Passing { call } => Ok(ready!(call.poll(cx))?.map(Body::new)),
+            StateProj::Passing { call, hides } => {
+                let mut response = ready!(call.poll(cx))?;
+                if *hides {
+                    hide(response.headers_mut());
+                }
+                Ok(response.map(Body::new))
+            }
             StateProj::Answered { answer } => {
                 Ok(answer.take().expect("a future is not polled after it completed"))
             }

@@ -16,6 +16,7 @@ mod key;
 pub mod kinds;
 mod layer;
 mod memory;
+mod odd;
 mod option;
 pub mod policy;
 mod purge;

@@ -59,7 +59,11 @@ impl RouteOption for Cached {
         let ttl = self.default_ttl.map(|ttl| format!("{ttl:?}"));
         let purges = self.purges.then(|| "purges".to_owned());
         let words: Vec<_> = [scope, ttl, purges].into_iter().flatten().collect();
-        if words.is_empty() { Self::NAME.to_owned() } else { format!("{}: {}", Self::NAME, words.join(" ")) }
+        if words.is_empty() {
+            Self::NAME.to_owned()
+        } else {
+            format!("{}: {}", Self::NAME, words.join(" "))
+        }
     }
 }
 

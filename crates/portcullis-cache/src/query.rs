@@ -54,7 +54,8 @@ impl Exchange {
                 Ok(origin.call(Request::from_parts(parts, long)).await?.map(Body::new))
             }
             Err(error) => {
-                let broken = portcullis_core::BodyError::find(&*error).map(|error| error.problem());
+                let broken = portcullis_core::BodyError::find(&*error)
+                    .map(portcullis_core::BodyError::problem);
                 let problem = broken.unwrap_or_else(|| Problem::new(kinds::REQUEST_INVALID));
                 Ok(problem.respond(&self.context))
             }

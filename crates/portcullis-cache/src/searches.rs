@@ -18,7 +18,11 @@ pub(crate) struct Searches {
 
 impl Searches {
     /// The query as it stands in keys: as it came, where nothing was said of its path. `path` is the URL without its query.
-    pub(crate) fn query<'a>(&self, path: impl FnOnce() -> String, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+    pub(crate) fn query<'a>(
+        &self,
+        path: impl FnOnce() -> String,
+        query: Option<&'a str>,
+    ) -> Option<Cow<'a, str>> {
         if !self.any.load(Relaxed) {
             return query.map(Cow::Borrowed);
         }
@@ -40,7 +44,8 @@ impl Searches {
         };
         let is_known = {
             let by_path = self.by_path.read().unwrap_or_else(PoisonError::into_inner);
-            by_path.get(path) == Some(said) || (by_path.len() >= MOST && !by_path.contains_key(path))
+            by_path.get(path) == Some(said)
+                || (by_path.len() >= MOST && !by_path.contains_key(path))
         };
         if !is_known {
             let mut by_path = self.by_path.write().unwrap_or_else(PoisonError::into_inner);

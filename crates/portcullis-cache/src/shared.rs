@@ -1,7 +1,6 @@
 //! What all services of one layer share.
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
@@ -25,49 +24,20 @@ pub(crate) struct Shared {
     pub(crate) searches: Searches,
     pub(crate) name: Box<str>,
     pub(crate) hides_tags: bool,
+    /// Fields of requests that the origin does not look at.
+    pub(crate) ignored: Vec<HeaderName>,
     /// How many requests may go on that no client waits for.
     pub(crate) behind: Arc<Semaphore>,
     pub(crate) stats: Arc<Counts>,
-    stands: AtomicU64,
+    /// Where it stands, where nobody has read the target.
+    pub(crate) stand: u64,
 }
 
-impl Shared {
-    pub(crate) fn new(
-        rules: Rules,
-        store: Arc<dyn CacheStore>,
-        name: Box<str>,
-        hides_tags: bool,
-        behind: usize,
-        stats: Arc<Counts>,
-    ) -> Self {
-        Self {
-            rules,
-            store,
-            flights: Arc::default(),
-            hints: Hints::default(),
-            searches: Searches::default(),
-            name,
-            hides_tags,
-            behind: Arc::new(Semaphore::new(behind.min(Semaphore::MAX_PERMITS))),
-            stats,
-            // Of no two processes the same, whose entries may be in one store.
-            stands: AtomicU64::new(random()),
-        }
+/// Takes off what is for caches alone.
+pub(crate) fn hide(headers: &mut HeaderMap) {
+    for name in &TAGS {
+        headers.remove(name);
     }
-    /// A name for one more place where the layer stands.
-    pub(crate) fn stand(&self) -> u64 {
-        self.stands.fetch_add(1, Relaxed)
-    }
-    pub(crate) fn hide(&self, headers: &mut HeaderMap) {
-        for name in &TAGS {
-            headers.remove(name);
-        }
-    }
-}
-
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one("where the layer stands")
 }
 
 impl fmt::Debug for Shared {

@@ -116,6 +116,7 @@ impl NotStored {
             Self::VaryStar => "vary-star",
             Self::Part => "part",
             Self::Malformed => "malformed",
+            Self::Unkeyed => "unkeyed",
         }
     }
 }

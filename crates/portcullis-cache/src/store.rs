@@ -22,6 +22,7 @@ pub struct Entry {
 
 /// The body of a stored response.
 #[derive(Clone)]
+#[expect(clippy::exhaustive_enums, reason = "whoever reads a body has to know each way")]
 pub enum StoredBody {
     /// At hand, in pieces of which none is empty.
     Here(Arc<[Bytes]>),
@@ -34,6 +35,10 @@ pub enum StoredBody {
 pub trait ReadBody: Send + Sync {
     /// How many bytes it has.
     fn len(&self) -> u64;
+    /// Whether it has none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// How many bytes each piece has, but the last.
     fn piece(&self) -> u64;
     /// Fetches a piece.
@@ -60,6 +65,10 @@ pub trait CacheStore: Send + Sync + fmt::Debug {
     fn find_now(&self, key: &Key) -> Option<Found>;
     /// What is stored under a key.
     async fn find(&self, key: &Key) -> Result<Found, CacheStoreError>;
+    /// Whether others store in it too, so that what is [at hand](Self::find_now) may not be all that there is. Default: nobody does.
+    fn is_shared(&self) -> bool {
+        false
+    }
     /// How large a body may be.
     fn sizes(&self) -> Sizes;
     /// Stores a response whose body is complete and at hand, where that needs no waiting; a store that has a [`writer`](Self::writer) for it does nothing. `mark` is that of the
@@ -70,7 +79,13 @@ pub trait CacheStore: Send + Sync + fmt::Debug {
         None
     }
     /// Stores a new head for what is stored, after a 304. Nothing happens where `old` is not there any longer.
-    async fn refresh(&self, key: &Key, old: &Stored, new: Arc<Stored>, mark: Mark) -> Result<(), CacheStoreError>;
+    async fn refresh(
+        &self,
+        key: &Key,
+        old: &Stored,
+        new: Arc<Stored>,
+        mark: Mark,
+    ) -> Result<(), CacheStoreError>;
     /// Takes out what is stored under a key and matches a head.
     async fn remove(&self, key: &Key, old: &Stored) -> Result<(), CacheStoreError>;
     /// Takes out what `purge` says. When it returns, nobody who asks this store, here or in another process, gets what was taken out; where others have copies before it, it says

@@ -137,7 +137,9 @@ impl Stream {
     }
     fn wake_all(&self) {
         let waiting = std::mem::take(&mut *lock(&self.waiting));
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        for (_, waker) in waiting {
+            waker.wake();
+        }
     }
     fn wake_others(&self, number: u64) {
         lock(&self.waiting).retain(|(known, _)| *known != number);
@@ -309,7 +311,8 @@ impl HttpBody for Reader {
                 Some(Over::Broken(why)) => return Poll::Ready(Some(Err(why.to_string().into()))),
                 Some(Over::Complete) => {
                     let trailers = state.trailers.clone().filter(|_| !this.is_partial());
-                    let trailers = trailers.filter(|_| !std::mem::replace(&mut this.had_trailers, true));
+                    let trailers =
+                        trailers.filter(|_| !std::mem::replace(&mut this.had_trailers, true));
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
                 }
                 None => {}
@@ -341,7 +344,8 @@ impl HttpBody for Reader {
 
     fn size_hint(&self) -> SizeHint {
         let len = self.stream.len();
-        let rest = |end: u64| end.min(self.wanted.end).saturating_sub(self.at.max(self.wanted.start));
+        let rest =
+            |end: u64| end.min(self.wanted.end).saturating_sub(self.at.max(self.wanted.start));
         len.map_or_else(SizeHint::new, |len| SizeHint::with_exact(rest(len)))
     }
 }

@@ -82,6 +82,9 @@ impl<S: CacheStore> CacheStore for TwoLevels<S> {
         self.copies.take(key, &found);
         Ok(found)
     }
+    fn is_shared(&self) -> bool {
+        true
+    }
     fn sizes(&self) -> Sizes {
         self.shared.sizes()
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::read::{NamedPolicy, network};
 use crate::source::FileErrors;
-use crate::{Gateway, limit_changes};
+use crate::{Gateway, cache_changes, limit_changes};
 
 /// Keys of `[server]` that a running gateway follows; all others are read when it starts.
 const FOLLOWED: [&str; 3] = ["limit_fields", "trusted_proxies", "widened_access"];
@@ -79,9 +79,9 @@ impl Changes {
     fn with(&mut self, place: &str, what: &str, inside: &Value) {
         let line = format!("{place}: {what}");
         let is_trusted = place.split(['.', '[']).any(|part| TRUST.contains(&part));
-        // What limits let through is compared as a whole; `store` there is no matter of trust.
-        let is_limit = place.starts_with("limits.") || place == "limits";
-        if !is_limit && (is_trusted || has_trust(inside)) {
+        // What limits let through, and who shares what is cached, is compared as a whole; `store` there is no matter of trust.
+        let is_compared = ["limits", "cache"].contains(&place.split('.').next().unwrap_or(place));
+        if !is_compared && (is_trusted || has_trust(inside)) {
             self.widened.push(line.clone());
         }
         self.other.push(line);
@@ -149,6 +149,9 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
     let limits = limit_changes::compare(before, after);
     changes.widened.extend(limits.widened);
     changes.narrowed.extend(limits.narrowed);
+    let cache = cache_changes::compare(before, after);
+    changes.widened.extend(cache.widened);
+    changes.narrowed.extend(cache.narrowed);
     compare("", &before.document, &after.document, &mut changes);
     changes
 }

@@ -17,6 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::Gateway;
+use crate::cache::WouldCache;
 use crate::cors::CorsByRoute;
 use crate::limits::LimitLayers;
 use crate::overload::Overload;
@@ -181,6 +182,7 @@ impl Gateway {
         let LimitLayers { front, route, caller: by_caller } = limits;
         // Nothing is under way here, and nobody shed.
         let overload = self.overload.as_ref().map(Overload::inner);
+        let cache = self.has_cached().then_some(WouldCache);
         let context = Context::of(&mut request);
         context.start_explaining();
         let ends = self.routes_map(|end| DeadEnd(end.to_string()));
@@ -189,12 +191,14 @@ impl Gateway {
         let stack = stack.layer(route);
         let answer = if let Some((caller, any_issuer)) = caller {
             let stack = stack.layer(Presume(caller, any_issuer));
-            let stack = stack.layer(by_caller).layer(self.authorize().clone()).layer(overload);
+            let stack = stack.layer(by_caller).layer(self.authorize().clone());
+            let stack = stack.layer(cache).layer(overload);
             let mut service = self.placed(stack.around(ends))?;
             service.call(request).await
         } else {
             let stack = stack.layer(self.authenticate().clone());
-            let stack = stack.layer(by_caller).layer(self.authorize().clone()).layer(overload);
+            let stack = stack.layer(by_caller).layer(self.authorize().clone());
+            let stack = stack.layer(cache).layer(overload);
             let mut service = self.placed(stack.around(ends))?;
             service.call(request).await
         };
@@ -234,8 +238,8 @@ impl Gateway {
     /// Waits until those who know callers and their roles can be asked: stores, and the keys of issuers. Five seconds at most. Says whether all of them can.
     pub async fn start_callers(&self) -> bool {
         let all = async {
-            // Limits are explained without stores.
-            let callers = |store: &&Later| !self.is_for_limits_alone(store.store());
+            // Limits and the cache are explained without stores.
+            let callers = |store: &&Later| !self.can_be_away(store.store());
             for store in self.later_stores().iter().filter(callers) {
                 store.start().await;
             }

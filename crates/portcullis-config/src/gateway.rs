@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use portcullis_authn::{
     ApiKeys, AuthenticateLayer, ClientCertificates, SeenProofs, Sessions, TokenIssuer,
 };
 use portcullis_authz::{
     AuthorizeLayer, ExplainLayer, LiveRoles, Matrix, Roles, Shadow, StoredRoles,
 };
-use portcullis_core::route::{Open, Restricted};
+use portcullis_cache::store::CacheStoreError;
+use portcullis_cache::{CacheLayer, Cached, Purge};
+use portcullis_core::route::{Methods, Open, Restricted};
 use portcullis_core::stack::OptionalService;
 use portcullis_core::{
     Body, ConfigErrors, EdgeLayer, MetricSource, Readiness, Requirement, Route, RouteLayer,
@@ -21,11 +23,12 @@ use portcullis_core::{
 };
 use portcullis_gateway::{IdentityTokens, Upstream, UpstreamStats};
 use portcullis_ratelimit::OnFailure;
-use portcullis_server::{Admin, Server, Tls};
+use portcullis_server::{Admin, Limits, Server, Tls};
 use portcullis_telemetry::{Metrics, ObserveLayer, Operations};
 use serde_json::Value;
 use tower_service::Service;
 
+use crate::cache::{Cache, CacheSettings};
 use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
 use crate::limits::{Limit, LimitLayers, Shared, StoreCounts};
@@ -72,6 +75,8 @@ pub struct Gateway {
     limits_alone: LimitLayers,
     pub(crate) overload: Option<Overload>,
     overload_layers: OverloadLayers,
+    /// Where a route is cached.
+    cache: Option<Cache>,
     metrics: Metrics,
     readiness: Readiness,
 }
@@ -109,6 +114,7 @@ pub(crate) struct Parts {
     pub(crate) limits: Vec<Limit>,
     pub(crate) store_counts: StoreCounts,
     pub(crate) overload: Option<Overload>,
+    pub(crate) cache: CacheSettings,
 }
 
 impl Gateway {
@@ -173,6 +179,7 @@ impl Gateway {
             limits,
             store_counts,
             overload,
+            cache,
         }) = parts.filter(|_| errors.is_empty())
         else {
             if errors.is_empty() {
@@ -210,6 +217,7 @@ impl Gateway {
             store_counts,
             overload_layers: OverloadLayers::new(overload.as_ref()),
             overload,
+            cache: None,
             metrics: Metrics::default(),
             readiness: Readiness::new(),
         };
@@ -229,6 +237,10 @@ impl Gateway {
             gateway.proofs = before.proofs.clone();
             gateway.metrics = before.metrics.clone();
             gateway.readiness = before.readiness.clone();
+        }
+        if gateway.has_cached() {
+            gateway.cache =
+                Some(Cache::new(cache, before.and_then(|before| before.cache.as_ref())));
         }
         gateway.authenticate = gateway.authenticates();
         gateway.stored_roles = gateway.stores_roles(before)?;
@@ -317,6 +329,7 @@ impl Gateway {
             && self.document.get("auth").is_none();
         let LimitLayers { front, route, caller } = self.limit_layers.clone();
         let overload = self.overload_layers.clone();
+        let cache: Option<CacheLayer> = self.cache.as_ref().map(Cache::layer);
         if all_public && self.limits.is_empty() && self.overload.is_none() {
             // Nobody is asked who they are, so nobody need find out.
             let open = Stack::new()
@@ -324,6 +337,7 @@ impl Gateway {
                 .layer(edge)
                 .layer(RouteLayer::<Open>::new(Arc::clone(table)))
                 .layer(cors)
+                .layer(cache)
                 .around(self.routes.clone());
             return Ok(OptionalService::Without(self.placed(open)?));
         }
@@ -339,6 +353,7 @@ impl Gateway {
             .layer(self.authenticate.clone())
             .layer(caller)
             .layer(self.authorize.clone())
+            .layer(cache)
             .layer(overload.inner)
             .around(self.routes.clone());
         Ok(OptionalService::With(self.placed(guarded)?))
@@ -412,6 +427,18 @@ impl Gateway {
     pub(crate) fn has_cors(&self) -> bool {
         self.table().routes().any(|route| route.options().get::<CorsOption>().is_some())
     }
+    pub(crate) fn has_cached(&self) -> bool {
+        self.table().routes().any(|route| route.options().get::<Cached>().is_some())
+    }
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+    /// Takes something out of the cache. Says whether there is one.
+    pub(crate) async fn purge(&self, purge: Purge) -> Result<bool, CacheStoreError> {
+        let Some(cache) = &self.cache else { return Ok(false) };
+        cache.purge(purge).await?;
+        Ok(true)
+    }
     /// The routes, with other ends.
     pub(crate) fn routes_map<T>(&self, end: impl FnMut(&Endpoint) -> T) -> Routes<T, Restricted> {
         self.routes.map(end)
@@ -435,8 +462,8 @@ impl Gateway {
     pub(crate) fn known(&self, upstream: &str) -> Option<&Known> {
         self.upstreams.get(upstream)
     }
-    /// Whether nobody asks a store but limits, which do without it as the file says.
-    pub(crate) fn is_for_limits_alone(&self, store: &Store) -> bool {
+    /// Whether nobody asks a store but limits, which do without it as the file says, and the cache, which finds nothing then.
+    pub(crate) fn can_be_away(&self, store: &Store) -> bool {
         let others = [
             "/auth/session/store",
             "/auth/api_key/store",
@@ -444,17 +471,21 @@ impl Gateway {
             "/authorization/decision_log/to",
         ];
         let named = |place: &str| self.document.pointer(place).and_then(Value::as_str);
-        self.limits_in(store).next().is_some()
+        let caches = self.document.pointer("/cache/store").is_some_and(|kept| match kept {
+            Value::Array(all) => all.iter().any(|one| one == store.name()),
+            one => one == store.name(),
+        });
+        (caches || self.limits_in(store).next().is_some())
             && !others.iter().filter_map(|place| named(place)).any(|name| name == store.name())
     }
     fn limits_in(&self, store: &Store) -> impl Iterator<Item = &Shared> {
         let shared = self.limits.iter().filter_map(|limit| limit.shared.as_ref());
         shared.filter(|shared| shared.store == store.name())
     }
-    /// Whether a store has to be open before requests are served: not where limits alone ask it, unless nobody would get through without it.
+    /// Whether a store has to be open before requests are served: not where limits and the cache alone ask it, unless nobody would get through without it.
     fn waits_for(&self, store: &Store) -> bool {
         let is_closed = |shared: &Shared| shared.on_failure == OnFailure::Closed;
-        !self.is_for_limits_alone(store) || self.limits_in(store).any(is_closed)
+        !self.can_be_away(store) || self.limits_in(store).any(is_closed)
     }
     pub(crate) fn authenticate(&self) -> &AuthenticateLayer {
         &self.authenticate
@@ -543,6 +574,23 @@ impl Gateway {
         let stats = UpstreamStats::new(self.upstreams().cloned());
         Ok(self.server_with(stats, |admin| admin)?.0)
     }
+    /// What clients may send: beside what the file says of it, the methods that routes name.
+    fn server_limits(&self) -> Limits {
+        let table = self.table();
+        let named = table.routes().filter_map(|route| match route.methods() {
+            Methods::These(methods) => Some(methods.clone()),
+            _ => None,
+        });
+        // These two are no requests for a route, whoever names them.
+        let named = named.flatten();
+        let named = named.filter(|method| *method != Method::CONNECT && *method != Method::TRACE);
+        let limits = named.fold(self.settings.limits.clone(), Limits::method);
+        // A cache is told of whatever may change what it has stored, also by methods that nobody knows (RFC 9111, section 4.4).
+        let takes_any = table.routes().any(|route| {
+            *route.methods() == Methods::Any && route.options().get::<Cached>().is_some()
+        });
+        if takes_any { limits.any_method() } else { limits }
+    }
     /// The server, whose metrics show this too, and whose administration has these commands; and what it speaks TLS by.
     pub(crate) fn server_with(
         &self,
@@ -555,7 +603,7 @@ impl Gateway {
         let first = listen.next().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
         let mut server = listen.fold(Server::bind(first), Server::listen);
         server = server
-            .limits(settings.limits.clone())
+            .limits(self.server_limits())
             .proxy_protocol(TrustedProxies::new(settings.proxy_protocol.iter().copied()))
             .allow(settings.allow.iter().copied())
             .deny(settings.deny.iter().copied())
@@ -597,6 +645,7 @@ impl Gateway {
     pub fn start(&self, runtime: &tokio::runtime::Handle) {
         self.start_issuers(runtime);
         self.start_roles(runtime);
+        self.cache.iter().for_each(|cache| cache.start(runtime));
         if let Some(stored) = self.stored_roles.clone() {
             let ready = self.readiness.expect("roles".to_owned());
             let table = Arc::clone(self.table());

@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod cache;
+mod cache_changes;
+mod cache_store;
 mod cors;
 mod diff;
 mod document;
@@ -12,6 +15,7 @@ mod limit_changes;
 mod limits;
 mod live;
 mod overload;
+mod purge;
 mod read;
 mod reader;
 mod reference;

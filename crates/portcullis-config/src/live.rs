@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use crate::Gateway;
 use crate::diff::{Changes, diff, fixed};
+use crate::purge;
 use crate::source::FileErrors;
 
 /// How long new upstreams may take until they are known.
@@ -117,6 +118,7 @@ impl MetricSource for Current {
         gateway.shadow().into_iter().for_each(|shadow| shadow.write(out));
         gateway.limit_layers().stats().into_iter().for_each(|stats| stats.write(out));
         gateway.overload_layers().stats().into_iter().for_each(|stats| stats.write(out));
+        gateway.cache().into_iter().for_each(|cache| cache.write(out));
         let (applied, refused) = (self.applied.load(Relaxed), self.refused.load(Relaxed));
         let well = u8::from(!self.last_was_refused.load(Relaxed));
         // Writing to a string never fails.
@@ -165,7 +167,7 @@ impl<S: Send + 'static> Live<S> {
         roots.push(Arc::downgrade(&root));
         Ok(Root(root))
     }
-    /// The server that the file describes, with `POST /reload` and `POST /reload-and-widen` at its `admin`. Nothing is opened.
+    /// The server that the file describes, with `POST /reload`, `POST /reload-and-widen` and `POST /purge` at its `admin`. Nothing is opened.
     ///
     /// # Errors
     /// As [`Gateway::server`].
@@ -180,12 +182,25 @@ impl<S: Send + 'static> Live<S> {
                 }
             }
         };
+        let live = Arc::downgrade(self);
+        let purges = move |body: bytes::Bytes| {
+            let purge = purge::read(&body)?;
+            let live = live.clone();
+            Ok(async move {
+                let live = live.upgrade().ok_or(ReloadError::Stopped)?;
+                if live.gateway().purge(purge).await? {
+                    return Ok("purged\n".to_owned());
+                }
+                Err("nothing is cached: no route says `cache`".into())
+            })
+        };
         let current = Arc::clone(&self.current);
         let stats = move |out: &mut String| current.write(out);
         let (server, tls) = self.gateway().server_with(stats, |admin| {
             admin
                 .command("reload", by_command(Widening::Refuse))
                 .command("reload-and-widen", by_command(Widening::Acknowledged))
+                .command_with_body("purge", purges)
         })?;
         if let Some(tls) = tls {
             drop(self.tls.set(tls));
@@ -249,6 +264,7 @@ impl<S: Send + 'static> Live<S> {
         }
         after.start_issuers(&runtime);
         after.start_roles(&runtime);
+        after.cache().into_iter().for_each(|cache| cache.start(&runtime));
         for upstream in after.upstreams().filter(|upstream| !before.has(upstream)) {
             tokio::select! {
                 () = upstream.ready() => {}

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::Gateway;
 use crate::document;
-use crate::keys::{Key, Kind, LATER};
+use crate::keys::{Key, Kind};
 use crate::source::{FileError, FileErrors, Source};
 
 pub(crate) type Span = Range<usize>;
@@ -161,11 +161,6 @@ impl<'a> Table<'a> {
                 continue;
             }
             let span = key.span();
-            if LATER.contains(&name) {
-                let message = format!("`{name}` is not available in this version");
-                self.push(self.error_at(&span, name, message).hint("take it out"));
-                continue;
-            }
             let inside = self.keys.iter().find(|known| {
                 matches!(known.kind, Kind::Table(keys) if keys.iter().any(|key| key.name == name))
             });

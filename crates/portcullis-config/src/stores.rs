@@ -13,7 +13,7 @@ use portcullis_authz::{
 };
 use portcullis_core::{BoxError, Secret};
 use portcullis_ratelimit::{QuotaStore, QuotaStoreError, Take, Taken};
-use portcullis_redis::{RedisQuotas, RedisSessions, RedisTokens};
+use portcullis_redis::{RedisCache, RedisQuotas, RedisSessions, RedisTokens};
 use portcullis_sqlx::{ManagedUsers, MySqlStores, PgStores, SchemaError, SqliteStores};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -124,6 +124,14 @@ impl Store {
     /// Whether it has tables, and users, keys and tokens in them.
     pub fn has_tables(&self) -> bool {
         !matches!(self.place, Place::Redis { .. })
+    }
+    /// Where answers are kept in it, apart from those of other rules: by `space`. It connects when it is asked, on the runtime inside of which
+    /// this is called.
+    pub(crate) fn cache(&self, space: &str) -> Result<RedisCache, BoxError> {
+        let Place::Redis { url, prefix } = &self.place else {
+            return Err(format!("store `{}` keeps no answers", self.name).into());
+        };
+        Ok(RedisCache::open(url.expose(), &format!("{prefix}:{space}"))?)
     }
     /// The tables as text; `None` where there are none.
     pub fn schema(&self) -> Option<&'static str> {
@@ -388,10 +396,13 @@ impl Users for Later {
 }
 
 /// A question that nobody asks any longer when this is gone.
-struct Asked<T>(tokio::task::JoinHandle<T>);
+pub(crate) struct Asked<T>(tokio::task::JoinHandle<T>);
 
 impl<T> Asked<T> {
-    async fn answer(mut self) -> Result<T, tokio::task::JoinError> {
+    pub(crate) fn new(asked: tokio::task::JoinHandle<T>) -> Self {
+        Self(asked)
+    }
+    pub(crate) async fn answer(mut self) -> Result<T, tokio::task::JoinError> {
         (&mut self.0).await
     }
 }

@@ -165,7 +165,7 @@ impl Context {
             context.set_request_id(id.clone());
         }
         if let Some(trace) = self.trace() {
-            context.set_trace(trace.clone());
+            context.set_trace(*trace);
         }
         if let Some(route) = self.route() {
             context.set_route(route.clone());

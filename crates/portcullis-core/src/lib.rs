@@ -27,6 +27,7 @@ mod quota_use;
 mod readiness;
 mod refusable;
 mod request_id;
+mod respite;
 mod revocation;
 pub mod route;
 mod secret;
@@ -64,6 +65,7 @@ pub use quota_use::QuotaUse;
 pub use readiness::{Readiness, ReadinessCondition, ReadinessState};
 pub use refusable::Refusable;
 pub use request_id::RequestId;
+pub use respite::Respite;
 pub use revocation::{Revocation, Revoked};
 pub use route::{
     Access, Methods, Requirement, Route, RouteExt, RouteLayer, RouteMatch, RouteOption, RouteTable,

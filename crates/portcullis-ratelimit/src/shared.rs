@@ -1,19 +1,15 @@
 //! Counting together with other processes.
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use portcullis_core::Respite;
 use tokio::time::timeout;
 
-use crate::rate::nanos;
 use crate::store::{QuotaStore, QuotaStoreError, Take, Taken};
 
 /// How long a store may take for an answer, unless told otherwise.
 const PATIENCE: Duration = Duration::from_millis(40);
-/// How many answers fail one after the other until the store is left alone, and for how long.
-const FAILURES: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Counts a quota together with other processes, in a [`QuotaStore`].
 ///
@@ -58,7 +54,7 @@ impl SharedCounts {
     }
     /// The same, of a store that others hold too.
     pub fn from_arc(store: Arc<dyn QuotaStore>) -> Self {
-        let guarded = Guarded { store, patience: PATIENCE, breaker: Breaker::default() };
+        let guarded = Guarded { store, patience: PATIENCE, respite: Respite::new() };
         let on_failure = OnFailure::Local { replicas: 1 };
         Self { store: Arc::new(guarded), on_failure, leased: false }
     }
@@ -76,7 +72,7 @@ impl SharedCounts {
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         let store = Arc::clone(&self.store.store);
-        let guarded = Guarded { store, patience, breaker: Breaker::default() };
+        let guarded = Guarded { store, patience, respite: Respite::new() };
         Self { store: Arc::new(guarded), ..self }
     }
 
@@ -114,7 +110,7 @@ impl fmt::Debug for SharedCounts {
 pub(crate) struct Guarded {
     store: Arc<dyn QuotaStore>,
     patience: Duration,
-    breaker: Breaker,
+    respite: Respite,
 }
 
 impl Guarded {
@@ -124,7 +120,7 @@ impl Guarded {
     }
     /// Whether it may be asked now. Whoever is told so asks, and says how it went: by [`take`](Self::take).
     pub(crate) fn may_ask(&self, now: Instant) -> bool {
-        self.breaker.may_ask(now)
+        self.respite.may_ask(now)
     }
     pub(crate) async fn take(
         &self,
@@ -140,10 +136,18 @@ impl Guarded {
                 .ok_or_else(|| QuotaStoreError("it answered for others".into()))
         });
         match &taken {
-            Ok(_) => self.breaker.succeeded(),
+            Ok(_) => {
+                if self.respite.succeeded() {
+                    tracing::info!("the store of quotas answers again");
+                }
+            }
             Err(error) => {
                 tracing::debug!("{error}");
-                self.breaker.failed(now);
+                if self.respite.failed(now) {
+                    tracing::warn!(
+                        "the store of quotas does not answer and is left alone for a while"
+                    );
+                }
             }
         }
         taken
@@ -151,51 +155,6 @@ impl Guarded {
     pub(crate) async fn settle(&self, take: &Take, units: i64) {
         if let Ok(Err(error)) = timeout(self.patience, self.store.settle(take, units)).await {
             tracing::debug!("{error}: {units} units of `{}` are not settled", take.quota);
-        }
-    }
-}
-
-/// Leaves a store alone that keeps failing.
-#[derive(Default)]
-struct Breaker {
-    /// How many failures there were in a row.
-    failures: AtomicU32,
-    /// Until when it is left alone, in nanoseconds since its first failure; 0 where it is not.
-    until: AtomicU64,
-    epoch: std::sync::OnceLock<Instant>,
-}
-
-impl Breaker {
-    fn time(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(*self.epoch.get_or_init(|| now))) + 1
-    }
-    fn may_ask(&self, now: Instant) -> bool {
-        let until = self.until.load(Ordering::Acquire);
-        if until == 0 {
-            return true;
-        }
-        let now = self.time(now);
-        let next = now.saturating_add(nanos(PAUSE));
-        // Of those who come when it is over one tries; the others go on without.
-        now >= until
-            && self.until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-    fn succeeded(&self) {
-        if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-        if self.until.load(Ordering::Relaxed) > 0 {
-            self.until.store(0, Ordering::Release);
-            tracing::info!("the store of quotas answers again");
-        }
-    }
-    fn failed(&self, now: Instant) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures >= FAILURES {
-            let until = self.time(now).saturating_add(nanos(PAUSE));
-            if self.until.fetch_max(until, Ordering::AcqRel) == 0 {
-                tracing::warn!("the store of quotas does not answer and is left alone for a while");
-            }
         }
     }
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod cache;
+mod connect;
 mod limit_scripts;
 mod limits;
 mod news;
@@ -9,6 +11,7 @@ mod scripts;
 mod sessions;
 mod tokens;
 
+pub use cache::RedisCache;
 pub use limits::RedisQuotas;
 pub use news::RedisNews;
 pub use redis::RedisError;

@@ -8,22 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_core::BoxError;
 use portcullis_ratelimit::{QuotaStore, QuotaStoreError, Rate, Take, Taken};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, RedisError, RedisResult,
-    Script, ServerErrorKind,
-};
+use redis::aio::ConnectionManager;
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
+use crate::connect::{LONGEST, answers, client, in_time, lazy};
 use crate::limit_scripts::{SETTLE, TAKE};
 
-/// How long a call may take for whoever has no limit of their own.
-const LONGEST: Duration = Duration::from_secs(1);
-/// How long a try to connect may take.
-const TRY: Duration = Duration::from_millis(500);
-/// How long it is until the next one: from the first to the second, and up to twice that by chance.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
 /// What a double counts without a gap.
 const MOST: u64 = 1 << 53;
 
@@ -61,29 +53,9 @@ impl RedisQuotas {
     /// # Errors
     /// It is no address, nobody answers there, or the prefix is empty.
     pub async fn connect(url: &str, prefix: &str) -> Result<Self, RedisError> {
-        if prefix.is_empty() {
-            let wrong = (ErrorKind::InvalidClientConfig, "the names of keys have no prefix");
-            return Err(RedisError::from(wrong));
-        }
-        let info = url.into_connection_info()?;
-        // A host that is gone acknowledges nothing, and nobody says so.
-        #[cfg(target_os = "linux")]
-        let info = {
-            let tcp = info.tcp_settings().clone();
-            info.set_tcp_settings(tcp.set_user_timeout(LONGEST))
-        };
-        let client = Client::open(info)?;
-        // Once by itself, to say what is wrong.
-        let once = AsyncConnectionConfig::new().set_connection_timeout(Some(TRY));
-        client.get_multiplexed_async_connection_with_config(&once).await?;
-        // It never gives up: it would not try again by itself where it was refused.
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(TRY))
-            .set_response_timeout(Some(LONGEST))
-            .set_min_delay(PAUSES.0)
-            .set_max_delay(PAUSES.1)
-            .set_number_of_retries(usize::MAX);
-        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+        let client = client(url, prefix)?;
+        answers(&client).await?;
+        let connection = lazy(&client)?;
         let quotas = Self::from_connection(connection, prefix);
         // The connection and the scripts are there from the first call on.
         let scripts = async {
@@ -136,9 +108,7 @@ impl RedisQuotas {
     }
     /// What each of these calls says, and an error where not all of them were made.
     async fn run(&self, script: &(Script, &str), calls: &[Call]) -> Result<Vec<Said>, BoxError> {
-        let late = |_| BoxError::from("Redis takes no connection, or does not answer");
-        let done = timeout(LONGEST, self.send(script, calls)).await.map_err(late)?;
-        Ok(done?)
+        in_time(LONGEST, self.send(script, calls)).await
     }
     async fn send(&self, script: &(Script, &str), calls: &[Call]) -> RedisResult<Vec<Said>> {
         let known = calls.iter().map(|call| call.command("EVALSHA", script.0.get_hash()));

@@ -11,8 +11,8 @@ use portcullis_authn::{SessionDigest, SessionRecord, SessionStore, StoreError, T
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult};
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
 
+use crate::connect;
 use crate::record::{fields, micros, record};
 use crate::scripts::Scripts;
 
@@ -30,10 +30,6 @@ pub struct RedisSessions {
     connection: ConnectionManager,
     prefix: Arc<str>,
     scripts: Arc<Scripts>,
-}
-
-fn failed(error: RedisError) -> StoreError {
-    StoreError(error.into())
 }
 
 /// What a session is called in keys and sets.
@@ -60,8 +56,7 @@ pub(crate) type Answer<T> = Result<T, StoreError>;
 
 /// What Redis says, unless it takes too long. A command waits for a connection as long as there is none.
 pub(crate) async fn in_time<T>(command: impl Future<Output = RedisResult<T>>) -> Answer<T> {
-    let late = |_| StoreError("Redis takes no connection, or does not answer".into());
-    timeout(PATIENCE, command).await.map_err(late)?.map_err(failed)
+    connect::in_time(PATIENCE, command).await.map_err(StoreError)
 }
 
 /// A server that answers, and the connection that comes back by itself.

@@ -18,6 +18,7 @@ pub struct Limits {
     pub(crate) header_count: usize,
     pub(crate) target_bytes: usize,
     pub(crate) methods: Vec<Method>,
+    pub(crate) any_method: bool,
     pub(crate) header_time: Duration,
     pub(crate) idle_time: Duration,
     pub(crate) body_bytes: u64,
@@ -50,6 +51,7 @@ impl Default for Limits {
             header_count: 100,
             target_bytes: 8 << 10,
             methods: METHODS.to_vec(),
+            any_method: false,
             header_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
             body_bytes: portcullis_core::BodyLimit::DEFAULT,
@@ -93,6 +95,11 @@ impl Limits {
             self.methods.push(method);
         }
         self
+    }
+    /// Lets requests with any method through, but for CONNECT and TRACE unless they are named. Default: see [`method`](Self::method).
+    #[must_use]
+    pub fn any_method(self) -> Self {
+        Self { any_method: true, ..self }
     }
     /// How long a client may take until its first request is there, from the first instant of the connection (the PROXY
     /// header and the TLS handshake included), and until every later request is there, from its first byte. Default: 10 s,

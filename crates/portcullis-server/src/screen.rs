@@ -79,6 +79,9 @@ fn method(method: &Method, limits: &Limits) -> Result<(), Refusal> {
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(refused(kinds::METHOD_REFUSED, "this server does not do CONNECT or TRACE"));
     }
+    if limits.any_method && method.as_str().len() <= METHOD_BYTES {
+        return Ok(());
+    }
     let detail = if method.as_str().len() > METHOD_BYTES {
         "the method is too long"
     } else {

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "stores")]
 mod accounts;
+#[cfg(feature = "stores")]
+mod caches;
 mod client;
 pub mod contract;
 #[cfg(feature = "stores")]
@@ -24,6 +26,8 @@ mod user;
 
 #[cfg(feature = "stores")]
 pub use accounts::{key_store_contract, one_time_tokens_contract, users_contract};
+#[cfg(feature = "stores")]
+pub use caches::cache_store_contract;
 pub use client::{TestClient, TestRequest, TestResponse, get, request};
 pub use contract::Contract;
 #[cfg(feature = "stores")]

@@ -17,6 +17,9 @@ pub use portcullis_authz as authz;
 #[cfg(feature = "axum")]
 #[doc(inline)]
 pub use portcullis_axum as axum;
+#[cfg(feature = "cache")]
+#[doc(inline)]
+pub use portcullis_cache as cache;
 #[cfg(feature = "gateway")]
 #[doc(inline)]
 pub use portcullis_gateway as gateway;

@@ -12,6 +12,8 @@ pub fn all() -> impl Iterator<Item = ProblemKind> {
         portcullis_authz::kinds::ALL,
         #[cfg(feature = "axum")]
         portcullis_axum::kinds::ALL,
+        #[cfg(feature = "cache")]
+        portcullis_cache::kinds::ALL,
         #[cfg(feature = "gateway")]
         portcullis_gateway::kinds::ALL,
         // Among the gateway's are these.

@@ -1,5 +1,6 @@
 //! The shop's handlers: plain axum, with [`Caller`], [`Authorized`] and [`Problem`] from portcullis.
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -8,14 +9,15 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use portcullis::authz::StoredRoles;
 use portcullis::authz::kinds::PERMISSION_DENIED;
-use portcullis::axum::{Authorized, Caller, Problem, Valid};
+use portcullis::axum::{Authorized, Caching, Caller, Problem, Tagged, Valid};
+use portcullis::cache::{CacheControl, CacheHandle, Purge};
 use portcullis::problem::kinds::INTERNAL_ERROR;
 use portcullis::{Identity, ProblemKind};
 use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{Stream, StreamExt};
 
-use crate::store::{Book, Order, Store};
+use crate::store::{Book, Order, Store, tag_of};
 
 const BOOK_UNKNOWN: ProblemKind = ProblemKind::new(
     "https://bookshop.example/problems/book-unknown",
@@ -33,6 +35,13 @@ const QUANTITY_INVALID: ProblemKind = ProblemKind::new(
     "The quantity is not valid",
 );
 
+/// For the catalogue, which is the same to everybody. Browsers ask each time, since no purge reaches them; the shop's own cache answers for five minutes, and for an hour more
+/// where the database does not.
+pub(crate) const SHELF: CacheControl = CacheControl::public()
+    .max_age(Duration::ZERO)
+    .s_maxage(Duration::from_mins(5))
+    .stale_if_error(Duration::from_hours(1));
+
 #[derive(Deserialize)]
 pub(crate) struct Search {
     #[serde(default)]
@@ -42,18 +51,24 @@ pub(crate) struct Search {
 pub(crate) async fn books(
     State(store): State<Store>,
     Valid(Query(search)): Valid<Query<Search>>,
-) -> Result<Json<Vec<Book>>, Problem> {
-    Ok(Json(store.books(&search.author).await.map_err(failed)?))
+) -> Result<(Caching, Tagged<Vec<String>>, Json<Vec<Book>>), Problem> {
+    let books = store.books(&search.author).await.map_err(failed)?;
+    Ok((Caching(SHELF), Tagged(books.iter().map(Book::tag).collect()), Json(books)))
 }
 
 pub(crate) async fn book(
     State(store): State<Store>,
     Valid(Path(id)): Valid<Path<i64>>,
-) -> Result<Json<Book>, Problem> {
-    let book = store.book(id).await.map_err(failed)?;
-    Ok(Json(
-        book.ok_or_else(|| Problem::new(BOOK_UNKNOWN).detail(format!("there is no book {id}")))?,
-    ))
+) -> Result<(Caching, Tagged<[String; 1]>, Json<Book>), Problem> {
+    let unknown = || Problem::new(BOOK_UNKNOWN).detail(format!("there is no book {id}"));
+    let book = store.book(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    Ok((Caching(SHELF), Tagged([book.tag()]), Json(book)))
+}
+
+/// What the cache has of a book is no longer so. When this returns nobody gets it.
+async fn changed(cache: &CacheHandle, book: i64) {
+    // The order stands, whatever the cache says; what it has ends by itself.
+    drop(cache.purge(Purge::tag(tag_of(book))).await);
 }
 
 #[derive(Serialize)]
@@ -123,11 +138,13 @@ pub(crate) async fn one_order(
 pub(crate) async fn cancel(
     authorized: Authorized,
     State(store): State<Store>,
+    State(cache): State<CacheHandle>,
     Valid(Path(id)): Valid<Path<i64>>,
 ) -> Result<StatusCode, Problem> {
     let order = found(&authorized, &store, id).await?;
     authorized.check("orders:write", &order.resource())?;
     store.cancel(id).await.map_err(failed)?;
+    changed(&cache, order.book).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -156,6 +173,7 @@ pub(crate) struct NewOrder {
 pub(crate) async fn order(
     authorized: Authorized,
     State(store): State<Store>,
+    State(cache): State<CacheHandle>,
     Valid(Json(NewOrder { book, quantity })): Valid<Json<NewOrder>>,
 ) -> Result<(StatusCode, Json<Order>), Problem> {
     let who = authorized.identity();
@@ -167,6 +185,7 @@ pub(crate) async fn order(
         return Err(Problem::new(BOOK_UNKNOWN).detail(format!("there is no book {book}")));
     }
     let order = store.take(who, book, quantity).await.map_err(failed)?;
+    changed(&cache, book).await;
     Ok((StatusCode::CREATED, Json(order)))
 }
 

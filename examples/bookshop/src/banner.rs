@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portcullis::RouteTable;
+use portcullis::cache::Cached;
 use portcullis::ratelimit::Limits;
 
 use crate::demo;
@@ -53,9 +54,10 @@ const fn refused(
 const ORDER: &str = r#"{"book":7,"quantity":1}"#;
 
 /// The requests that the shop suggests: what works, and one that is refused for each reason.
-pub const TRIES: [Try; 22] = [
+pub const TRIES: [Try; 23] = [
     Try { shows: "the books of one author", path: "/books?author=austen", ..GET },
     Try { shows: "one book", path: "/books/7", ..GET },
+    Try { shows: "again: `cache-status` says that it is kept", path: "/books/7", ..GET },
     Try { shows: "the authors, from a service behind the shop", path: "/catalogue/authors", ..GET },
     Try { shows: "who am I", path: "/me", key: Some("rita"), ..GET },
     Try {
@@ -175,7 +177,8 @@ pub fn banner(
     for route in table.routes() {
         let limits =
             route.options().get::<Limits>().map_or(String::new(), |l| format!(", limit {l}"));
-        _ = writeln!(text, "  {:<24} {}{limits}", route.to_string(), route.access());
+        let cached = route.options().get::<Cached>().map_or("", |_| ", cached");
+        _ = writeln!(text, "  {:<24} {}{limits}{cached}", route.to_string(), route.access());
     }
     text.push_str("\nDemo keys:\n");
     for DemoKey { name, key, role, place, plan } in DEMO_KEYS {

@@ -7,9 +7,11 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use portcullis::BoxError;
+use portcullis::axum::Caching;
 use portcullis::gateway::{HealthCheck, Upstream};
 use portcullis::server::Server;
 
+use crate::api::SHELF;
 use crate::store::Store;
 
 /// Starts two replicas, and names them as one upstream.
@@ -33,6 +35,8 @@ pub fn replicas(store: &Store) -> Result<Upstream, BoxError> {
     Ok(upstream.health(check).build()?)
 }
 
-async fn authors(State(store): State<Store>) -> Result<Json<Vec<String>>, StatusCode> {
-    store.authors().await.map(Json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+async fn authors(State(store): State<Store>) -> Result<(Caching, Json<Vec<String>>), StatusCode> {
+    let authors = store.authors().await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    // Whoever stands in front of it may keep it: it says so as any service would.
+    Ok((Caching(SHELF), Json(authors)))
 }

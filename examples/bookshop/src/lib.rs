@@ -1,5 +1,5 @@
-//! A bookshop behind the whole stack: observe, edge, route, limit, authenticate, limit, authorize, and an axum application
-//! on SQLite as the leaf.
+//! A bookshop behind the whole stack: observe, edge, route, limit, authenticate, limit, authorize, cache, and an axum
+//! application on SQLite as the leaf.
 mod accounts;
 mod admin;
 mod api;

@@ -1,10 +1,11 @@
-//! The stack around the shop: who may do what, and how often.
+//! The stack around the shop: who may do what, how often, and what is kept.
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
 use portcullis::authz::{AuthorizeLayer, Matrix, StoredRoles};
 use portcullis::axum::{Guarded, delete, get, post};
+use portcullis::cache::{CacheExt, CacheHandle, CacheLayer};
 use portcullis::gateway::{Proxy, Upstream};
 use portcullis::ratelimit::{Asked, Key, LimitExt, RateLimitLayer, per_minute, per_second};
 use portcullis::telemetry::{Metrics, ObserveLayer};
@@ -33,6 +34,7 @@ pub struct Shop {
 struct Shelves {
     store: Store,
     files: Files,
+    cache: CacheHandle,
 }
 
 impl FromRef<Shelves> for Store {
@@ -44,6 +46,12 @@ impl FromRef<Shelves> for Store {
 impl FromRef<Shelves> for Files {
     fn from_ref(shelves: &Shelves) -> Self {
         shelves.files.clone()
+    }
+}
+
+impl FromRef<Shelves> for CacheHandle {
+    fn from_ref(shelves: &Shelves) -> Self {
+        shelves.cache.clone()
     }
 }
 
@@ -66,12 +74,14 @@ pub fn app(
     let Front { accounts, authenticate, users, roles, clock } = front;
     // Another service, behind the same stack: its path is what follows the prefix.
     let catalogue = Proxy::to(catalogue).strip_prefix("/catalogue");
+    // The catalogue is the same to everybody. An order purges what it changes of it.
+    let cache = CacheLayer::in_memory(16 << 20);
     // Whose order it is, and whom somebody manages, is known when it has been found: the handlers ask.
     let may = |permission: &'static str| counted(require(permission).object_checked());
     let api = Guarded::new()
         .route("/", get(home::home), counted(optional()))
-        .route("/books", get(api::books), public().limit("search"))
-        .route("/books/{id}", get(api::book), public())
+        .route("/books", get(api::books), public().limit("search").cached())
+        .route("/books/{id}", get(api::book), public().cached())
         .route("/me", get(api::me), counted(authenticated()))
         .route("/orders", get(api::orders), may("orders:read"))
         .route("/orders", post(api::order), may("orders:write").limit("orders"))
@@ -81,8 +91,12 @@ pub fn app(
         .route("/orders/all", get(api::all_orders), may("orders:audit"))
         .route("/admin/roles", get(admin::show).post(admin::assign), may("roles:assign"))
         .route("/admin/roles/revoke", post(admin::revoke), may("roles:assign"))
-        .with_state(Shelves { store, files: Files { users, roles: roles.clone() } })
-        .nest("/catalogue", Router::new().fallback_service(catalogue), public())
+        .with_state(Shelves {
+            store,
+            files: Files { users, roles: roles.clone() },
+            cache: cache.handle(),
+        })
+        .nest("/catalogue", Router::new().fallback_service(catalogue), public().cached())
         // Registering, logging in and out, sessions, keys: whoever asks need not be known yet.
         .nest("/account", Router::new().fallback_service(accounts), optional().limit("guesses"));
 
@@ -109,6 +123,7 @@ pub fn app(
                 .quota("orders", per_minute(5).by(Key::Identity)),
         )
         .layer(authorize)
+        .layer(cache)
         .around(api)?;
     Ok(Shop { router: app.into_router(), table, matrix })
 }

@@ -28,6 +28,21 @@ pub(crate) struct Book {
     pub(crate) author: String,
     pub(crate) year: i64,
     price_cents: i64,
+    /// How many copies are ordered.
+    #[serde(default)]
+    ordered: i64,
+}
+
+impl Book {
+    /// What answers are tagged with that show it.
+    pub(crate) fn tag(&self) -> String {
+        tag_of(self.id)
+    }
+}
+
+/// The tag of a book, by its number.
+pub(crate) fn tag_of(book: i64) -> String {
+    format!("book-{book}")
 }
 
 /// An order for a book.
@@ -35,7 +50,7 @@ pub(crate) struct Book {
 pub(crate) struct Order {
     id: i64,
     customer: String,
-    book: i64,
+    pub(crate) book: i64,
     quantity: i64,
     /// The branch that took it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +81,15 @@ fn whose(id: String, tenant: Option<&str>, owner: Option<&str>) -> Resource {
 }
 
 const STOCK: &str = include_str!("../books.csv");
+
+macro_rules! books {
+    ($which:literal) => {
+        concat!(
+            "select *, (select coalesce(sum(quantity), 0) from orders where book = books.id) as ordered from books ",
+            $which
+        )
+    };
+}
 
 impl Store {
     /// Opens the database at `url` (`sqlite::memory:` or `sqlite://shop.db?mode=rwc`), and fills the shelves of a new one.
@@ -111,7 +135,7 @@ impl Store {
     async fn stock(&self) -> Result<(), BoxError> {
         let mut shelves = self.pool.begin().await?;
         for book in csv::Reader::from_reader(STOCK.as_bytes()).deserialize() {
-            let Book { id, title, author, year, price_cents } = book?;
+            let Book { id, title, author, year, price_cents, .. } = book?;
             sqlx::query("insert or ignore into books values (?, ?, ?, ?, ?)")
                 .bind(id)
                 .bind(title)
@@ -126,12 +150,10 @@ impl Store {
 
     /// The books whose author's name contains `author`, the oldest first, 50 at most.
     pub(crate) async fn books(&self, author: &str) -> sqlx::Result<Vec<Book>> {
-        sqlx::query_as(
-            "select * from books where instr(lower(author), lower(?)) order by year, id limit 50",
-        )
-        .bind(author)
-        .fetch_all(&self.pool)
-        .await
+        sqlx::query_as(books!("where instr(lower(author), lower(?)) order by year, id limit 50"))
+            .bind(author)
+            .fetch_all(&self.pool)
+            .await
     }
     /// The authors, by name, 50 at most.
     pub(crate) async fn authors(&self) -> sqlx::Result<Vec<String>> {
@@ -141,7 +163,7 @@ impl Store {
     }
     /// One book.
     pub(crate) async fn book(&self, id: i64) -> sqlx::Result<Option<Book>> {
-        sqlx::query_as("select * from books where id = ?").bind(id).fetch_optional(&self.pool).await
+        sqlx::query_as(books!("where id = ?")).bind(id).fetch_optional(&self.pool).await
     }
     /// The orders that somebody may do something with, by when they were taken.
     pub(crate) async fn orders(&self, filter: &Filter) -> sqlx::Result<Vec<Order>> {

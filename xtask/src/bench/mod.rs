@@ -6,6 +6,7 @@ use crate::{Failure, Result, Workspace};
 mod accounts;
 mod authz;
 mod build;
+mod cache;
 mod gateway;
 mod instructions;
 mod limits;
@@ -29,10 +30,11 @@ pub(crate) fn main(workspace: &Workspace, mut args: Args) -> Result {
         Some("accounts") => accounts::main(workspace, args),
         Some("server") => server::main(workspace, args),
         Some("proxy") => proxy::main(workspace, args),
+        Some("cache") => cache::main(workspace, args),
         Some("routes") => routes::main(workspace, args),
         Some("build") => args.end().and_then(|()| build::main(workspace)),
         _ => Err(Failure::new(
-            "say `cargo xtask bench instructions|resilience|tokens|sessions|authz|limits|accounts|server|proxy|routes|build`",
+            "say `cargo xtask bench instructions|resilience|tokens|sessions|authz|limits|accounts|server|proxy|cache|routes|build`",
         )),
     }
 }

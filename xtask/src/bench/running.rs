@@ -17,12 +17,22 @@ impl Running {
         let started = command.spawn();
         Ok(Self(started.map_err(|error| Failure::new(format!("{}: {error}", words.join(" "))))?))
     }
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
     /// Ends it as an operator does, and waits until it has. What a tool runs is its child.
     pub(super) fn end(&mut self) -> Result {
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id()))?;
         let child =
             children.split_whitespace().next().map_or(self.0.id().to_string(), str::to_owned);
         Cmd::new("kill -INT").arg(child).read()?;
+        self.0.wait()?;
+        Ok(())
+    }
+    /// The same of a program that is no tool around another: it ends its children by itself.
+    pub(super) fn end_alone(&mut self) -> Result {
+        Cmd::new("kill -INT").arg(self.0.id().to_string()).read()?;
         self.0.wait()?;
         Ok(())
     }

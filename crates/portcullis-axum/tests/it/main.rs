@@ -5,6 +5,8 @@ mod app;
 #[cfg(feature = "authz")]
 mod authorized;
 mod bridge;
+#[cfg(feature = "cache")]
+mod caching;
 mod extract;
 mod guarded;
 mod leaf;

@@ -55,7 +55,7 @@ impl Stored {
     }
 
     /// The head of the whole: that of the newer, and what only the older has.
-    fn with(&self, part: &Self, held: Held) -> Self {
+    fn with(&self, part: &Self, all: Held) -> Self {
         let mut head = part.clone();
         for name in self.headers.keys().filter(|name| !part.headers.contains_key(*name)) {
             for value in self.headers.get_all(name) {
@@ -63,13 +63,13 @@ impl Stored {
                 _ = head.headers.try_append(name, value.clone());
             }
         }
-        if held.is_whole() {
+        if all.is_whole() {
             head.status = StatusCode::OK;
             head.headers.remove(CONTENT_RANGE);
         } else {
-            head.headers.insert(CONTENT_RANGE, range::say(held.span, held.total));
+            head.headers.insert(CONTENT_RANGE, range::say(all.span, all.total));
         }
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(held.span.1 - held.span.0));
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(all.span.1 - all.span.0));
         head.search = NoVarySearch::of(&head.headers).map(Box::new);
         // Of two the stricter: a purge by a tag of either reaches it.
         head.is_explicitly_public &= self.is_explicitly_public;

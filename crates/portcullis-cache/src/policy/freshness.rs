@@ -186,6 +186,13 @@ impl Stored {
             !forbids_stale && is_within(facts.if_error.max(wishes.if_error.unwrap_or(0)));
         Judgement::Stale { serve, if_error }
     }
+    /// Whether it may be used stale where the origin cannot be reached, without a word of the origin about it (section 4.2.4). The preset `application` wants to be told so.
+    pub(crate) fn stands_in(&self, rules: &Rules, asked: Asked<'_>, is_stale: bool) -> bool {
+        rules.preset == Preset::Rfc
+            && !self.facts.forbids_stale(rules.preset)
+            && !is_stale
+            && !Wishes::of(asked.headers).no_cache
+    }
 }
 
 fn ms(seconds: u32) -> u64 {

@@ -35,7 +35,6 @@ pub use combine::{Combined, Source};
 pub use control::only_if_cached;
 pub(crate) use control::{Flags, is_reload};
 pub(crate) use freshness::Facts;
-pub(crate) use invalidate::group_tag;
 pub use invalidate::{invalidated_groups, invalidates, is_safe};
 pub use search::NoVarySearch;
 pub use vary::select;
@@ -154,6 +153,8 @@ pub enum NotStored {
     Part,
     /// Its fields are so malformed that nothing can be said.
     Malformed,
+    /// The request has a field that clients do not usually send, and that is no part of the key: what it did to the response would reach others.
+    Unkeyed,
 }
 
 /// A stored response without its body: what the origin said, and what follows from it.

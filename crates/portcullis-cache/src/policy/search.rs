@@ -135,7 +135,7 @@ fn encode(bytes: &[u8], text: &mut String) {
         match byte {
             b' ' => text.push('+'),
             b'-' | b'.' | b'_' | b'*' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
-                text.push(char::from(byte))
+                text.push(char::from(byte));
             }
             _ => text.extend(['%', digit(byte >> 4), digit(byte & 15)]),
         }

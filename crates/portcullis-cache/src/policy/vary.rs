@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
 use super::{Asked, NotStored, Stored};
-use crate::store::{Entry, StoredBody};
+use crate::store::Entry;
 
 /// What a request says in the fields that `Vary` names, sorted by name.
 pub(super) type Varied = SmallVec<[(HeaderName, Option<Box<str>>); 2]>;
@@ -102,20 +102,16 @@ impl Stored {
     }
 }
 
-/// The entry that fits a request: the newest by `Date`. A whole response comes before parts, a part that has the bytes that are asked for before others.
+/// The entry that answers a request: the newest by `Date`. A whole response comes before a part, and a part answers only where it has the bytes that are asked for.
 pub fn select(entries: &[Entry], asked: Asked<'_>) -> Option<usize> {
-    let rank = |entry: &Entry| match entry.head.status {
-        StatusCode::PARTIAL_CONTENT => u8::from(entry.head.answers_part(asked, len(&entry.body))),
-        _ => 2,
-    };
-    let fitting = entries.iter().enumerate().filter(|(_, entry)| entry.head.matches(asked));
+    let is_whole = |entry: &Entry| entry.head.status != StatusCode::PARTIAL_CONTENT;
+    let fitting = entries.iter().enumerate().filter(|(_, entry)| {
+        entry.head.matches(asked)
+            && (is_whole(entry) || entry.head.answers_part(asked, entry.body.len()))
+    });
     // Of those that are equal the first is taken: stores have the newest first.
-    fitting.rev().max_by_key(|(_, entry)| (rank(entry), entry.head.facts.date)).map(|(at, _)| at)
-}
-
-fn len(body: &StoredBody) -> u64 {
-    match body {
-        StoredBody::Here(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
-        StoredBody::Elsewhere(body) => body.len(),
-    }
+    fitting
+        .rev()
+        .max_by_key(|(_, entry)| (is_whole(entry), entry.head.facts.date))
+        .map(|(at, _)| at)
 }

@@ -10,7 +10,10 @@ use crate::support::{Origin, Site, asking, get, in_turn, of, response};
 #[tokio::test]
 async fn an_answer_says_where_it_comes_from_and_how_old_it_is() {
     let site = Site::new(Origin::saying(&[("cache-control", "max-age=60")], "a book"));
-    assert_eq!(site.get("/book").await.status_of_cache(), "portcullis; fwd=uri-miss; fwd-status=200; stored");
+    assert_eq!(
+        site.get("/book").await.status_of_cache(),
+        "portcullis; fwd=uri-miss; fwd-status=200; stored"
+    );
     site.time.advance(Duration::from_secs(10));
     let got = site.get("/book").await;
     assert_eq!((got.status_of_cache(), got.header("age")), ("portcullis; hit; ttl=50", "10"));
@@ -23,20 +26,30 @@ async fn an_answer_says_where_it_comes_from_and_how_old_it_is() {
 
 #[tokio::test]
 async fn stored_answers_serve_heads_ranges_and_conditions() {
-    let site = Site::new(Origin::saying(&[("cache-control", "max-age=60"), ("etag", "\"1\"")], "0123456789"));
+    let site = Site::new(Origin::saying(
+        &[("cache-control", "max-age=60"), ("etag", "\"1\"")],
+        "0123456789",
+    ));
     site.get("/digits").await;
     let head = site.fetch(asking("HEAD", "/digits", &[])).await;
     assert!(head.is_hit() && head.body.is_empty(), "{head:?}");
     let same = site.fetch(asking("GET", "/digits", &[("if-none-match", "\"1\"")])).await;
     assert!(same.is_hit() && same.status == 304 && same.body.is_empty(), "{same:?}");
     let part = site.fetch(asking("GET", "/digits", &[("range", "bytes=2-4")])).await;
-    assert_eq!((part.status.as_u16(), &*part.body, part.header("content-range")), (206, &b"234"[..], "bytes 2-4/10"));
+    assert_eq!(
+        (part.status.as_u16(), &*part.body, part.header("content-range")),
+        (206, &b"234"[..], "bytes 2-4/10")
+    );
     let parts = site.fetch(asking("GET", "/digits", &[("range", "bytes=0-0,-2")])).await;
     assert_eq!(parts.status, 206);
     let kind = parts.header("content-type").to_owned();
-    let boundary = kind.strip_prefix("multipart/byteranges; boundary=").expect("it says where parts end");
+    let boundary =
+        kind.strip_prefix("multipart/byteranges; boundary=").expect("it says where parts end");
     let text = String::from_utf8(parts.body.to_vec()).unwrap();
-    assert!(text.contains("bytes 0-0/10\r\n\r\n0\r\n") && text.contains("bytes 8-9/10\r\n\r\n89\r\n"), "{text}");
+    assert!(
+        text.contains("bytes 0-0/10\r\n\r\n0\r\n") && text.contains("bytes 8-9/10\r\n\r\n89\r\n"),
+        "{text}"
+    );
     assert!(text.trim_end().ends_with(&format!("--{}--", boundary.trim_matches('"'))), "{text}");
     let none = site.fetch(asking("GET", "/digits", &[("range", "bytes=99-")])).await;
     assert_eq!((none.status.as_u16(), none.header("content-range")), (416, "bytes */10"));
@@ -46,7 +59,13 @@ async fn stored_answers_serve_heads_ranges_and_conditions() {
 #[tokio::test]
 async fn what_is_stale_is_asked_about_and_kept_where_it_is_still_good() {
     let site = Site::new(in_turn(vec![
-        || response(200, &[("cache-control", "max-age=10"), ("etag", "\"1\""), ("x-old", "1")], "a book"),
+        || {
+            response(
+                200,
+                &[("cache-control", "max-age=10"), ("etag", "\"1\""), ("x-old", "1")],
+                "a book",
+            )
+        },
         || response(304, &[("cache-control", "max-age=20"), ("etag", "\"1\""), ("x-new", "2")], ""),
     ]));
     site.get("/book").await;
@@ -67,7 +86,11 @@ async fn what_changes_something_takes_out_what_is_stored() {
         match request.method().as_str() {
             "GET" => response(200, &[("cache-control", "max-age=60")], "a book"),
             "DELETE" => response(500, &[], ""),
-            _ => response(200, &[("location", "/made"), ("content-location", "http://other.example/x")], ""),
+            _ => response(
+                200,
+                &[("location", "/made"), ("content-location", "http://other.example/x")],
+                "",
+            ),
         }
     }));
     for path in ["/book", "/made"] {
@@ -84,7 +107,10 @@ async fn what_changes_something_takes_out_what_is_stored() {
 
 #[tokio::test]
 async fn purges_take_out_what_they_name_also_what_is_on_its_way() {
-    let site = Site::new(Origin::saying(&[("cache-control", "max-age=60"), ("surrogate-key", "books book-1")], "a book"));
+    let site = Site::new(Origin::saying(
+        &[("cache-control", "max-age=60"), ("surrogate-key", "books book-1")],
+        "a book",
+    ));
     let cache = site.layer.handle();
     let all = [
         Purge::url("http://shop.example/book"),
@@ -127,7 +153,8 @@ async fn a_query_is_stored_by_what_it_asks() {
 
 #[tokio::test]
 async fn queries_that_do_not_matter_are_one() {
-    let headers = &[("cache-control", "max-age=60"), ("no-vary-search", "key-order, params=(\"utm\")")];
+    let headers =
+        &[("cache-control", "max-age=60"), ("no-vary-search", "key-order, params=(\"utm\")")];
     let site = Site::new(Origin::saying(headers, "found"));
     site.get("/search?a=1&b=2&utm=x").await;
     for path in ["/search?b=2&a=1", "/search?a=1&b=2&utm=y"] {
@@ -140,7 +167,8 @@ async fn queries_that_do_not_matter_are_one() {
 async fn what_was_made_for_one_caller_reaches_no_other() {
     let site = Site::new(Origin::new(|request: Request<Body>| async move {
         let context = portcullis_core::Context::get(request.extensions()).unwrap();
-        let who = context.identity().map_or("nobody".to_owned(), |identity| identity.key().to_string());
+        let who =
+            context.identity().map_or("nobody".to_owned(), |identity| identity.key().to_string());
         response(200, &[("cache-control", "max-age=60")], &who)
     }));
     let ada = Identity::builder("keys", "ada").build();
@@ -167,16 +195,24 @@ async fn credentials_that_nobody_looked_at_are_somebodys() {
         // Nor do they get what was made for nobody.
         site.get("/me").await;
         assert!(site.get("/me").await.is_hit());
-        assert!(!site.fetch(asking("GET", "/me", &[credentials])).await.is_hit(), "{credentials:?}");
-        let site = Site::new(Origin::saying(&[("cache-control", "public, max-age=60")], "everybody's"));
+        assert!(
+            !site.fetch(asking("GET", "/me", &[credentials])).await.is_hit(),
+            "{credentials:?}"
+        );
+        let site =
+            Site::new(Origin::saying(&[("cache-control", "public, max-age=60")], "everybody's"));
         site.fetch(asking("GET", "/news", &[credentials])).await;
-        assert!(site.get("/news").await.is_hit() && site.fetch(asking("GET", "/news", &[credentials])).await.is_hit());
+        assert!(
+            site.get("/news").await.is_hit()
+                && site.fetch(asking("GET", "/news", &[credentials])).await.is_hit()
+        );
     }
 }
 
 #[tokio::test]
 async fn cookies_are_set_once_unless_every_clause_of_the_standard_is_asked_for() {
-    let origin = || Origin::saying(&[("cache-control", "max-age=60"), ("set-cookie", "a=b")], "hello");
+    let origin =
+        || Origin::saying(&[("cache-control", "max-age=60"), ("set-cookie", "a=b")], "hello");
     let site = Site::new(origin());
     site.get("/").await;
     assert!(!site.get("/").await.is_hit());

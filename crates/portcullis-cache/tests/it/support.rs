@@ -17,8 +17,9 @@ use tokio::sync::mpsc;
 use tower::{Layer, Service, ServiceExt};
 
 /// What the origin answers.
-pub(crate) type Answering =
-    Arc<dyn Fn(Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync>;
+pub(crate) type Answering = Arc<
+    dyn Fn(Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync,
+>;
 
 /// An origin that counts.
 #[derive(Clone)]
@@ -38,7 +39,10 @@ impl Origin {
         Self { answer, asked: Arc::default(), seen: Arc::default() }
     }
     /// One that always answers so.
-    pub(crate) fn saying(headers: &'static [(&'static str, &'static str)], body: &'static str) -> Self {
+    pub(crate) fn saying(
+        headers: &'static [(&'static str, &'static str)],
+        body: &'static str,
+    ) -> Self {
         Self::new(move |_| async move { response(200, headers, body) })
     }
     pub(crate) fn count(&self) -> usize {
@@ -141,7 +145,11 @@ fn add(to: &mut HeaderMap, headers: &[(&str, &str)]) {
 }
 
 /// As a request of somebody that authorization has let through.
-pub(crate) fn of(identity: &Identity, time: &FakeTime, mut request: Request<Body>) -> Request<Body> {
+pub(crate) fn of(
+    identity: &Identity,
+    time: &FakeTime,
+    mut request: Request<Body>,
+) -> Request<Body> {
     use portcullis_core::{AuthState, Decision, Requirement, Verdict};
     let context = Context::with_clock(&mut request, &time.clock());
     context.set_auth(AuthState::Authenticated(identity.clone()));

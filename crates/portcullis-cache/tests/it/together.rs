@@ -82,7 +82,12 @@ async fn who_comes_while_a_body_arrives_gets_what_is_there_at_once() {
 }
 
 async fn next(body: &mut Body) -> Bytes {
-    body.frame().await.expect("there is more").expect("it is whole").into_data().expect("it is data")
+    body.frame()
+        .await
+        .expect("there is more")
+        .expect("it is whole")
+        .into_data()
+        .expect("it is data")
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +125,8 @@ async fn what_is_stale_is_served_at_once_and_validated_once() {
     let site = Site::new(Origin::new(move |request| {
         let gate = Arc::clone(&opened);
         async move {
-            let headers = [("cache-control", "max-age=10, stale-while-revalidate=60"), ("etag", "\"1\"")];
+            let headers =
+                [("cache-control", "max-age=10, stale-while-revalidate=60"), ("etag", "\"1\"")];
             if request.headers().contains_key("if-none-match") {
                 gate.notified().await;
                 return response(304, &headers, "");

@@ -132,6 +132,63 @@ async fn headers_say_nothing_that_we_did_not_find_out() {
     check(&front, &backend, &rows).await;
 }
 
+/// Case 11: whatever an upstream is to be told in, a client says nothing in it. What no upstream is told in is a header like others.
+#[tokio::test]
+async fn a_header_of_any_name_is_ours_where_an_upstream_is_told_in_it() {
+    let backend = Backend::hello().await;
+    let maybe = "[[routes]]\nmatch = { path = \"/maybe\" }\naccess = \"optional\"\nto = \"b\"\n";
+    let usual = format!("{}{maybe}", guarded(backend.address));
+    let (user, token) = ("x-userinfo", "x-id-token");
+    let told = usual.replace("x-pc-user", user).replace("x-pc-roles", token);
+    let front = Serving::start(&told).await;
+    let like = |request: &str, name: &str| {
+        let names = request.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let folded = names.map(|(name, _)| name.to_ascii_lowercase().replace(['_', '.', ' '], "-"));
+        folded.filter(|folded| folded == name).count()
+    };
+    let mut passed = 0;
+    for spelled in [
+        "X-Userinfo",
+        "x-userinfo",
+        "X_Userinfo",
+        "x.USERINFO",
+        "X-ID-Token",
+        "X_Id_Token",
+        "x-id_token",
+        "X.Id-Token",
+    ] {
+        for path in ["/maybe", "/public/a"] {
+            for (key, known) in [("", None), (KEY, Some("uma"))] {
+                let known = known.filter(|_| path == "/maybe");
+                let lines = format!("{key}{spelled}: eyJzdWIiOiJyb290In0\r\n{spelled}: root\r\n");
+                let answer = front.ask(get(path, &lines)).await;
+                assert!(matches!(answer.status, 200 | 400), "{spelled}: {}", answer.head);
+                let seen = backend.seen();
+                assert_eq!(seen.len(), usize::from(answer.status == 200), "{spelled}");
+                passed += seen.len();
+                for request in seen {
+                    let count = usize::from(known.is_some());
+                    assert_eq!(
+                        (like(&request, user), like(&request, token)),
+                        (count, count),
+                        "{request}"
+                    );
+                    assert_eq!(header(&request, user), known, "{request}");
+                    assert_eq!(header(&request, token), known.map(|_| "user"), "{request}");
+                    assert!(!request.contains("root") && !request.contains("eyJ"), "{request}");
+                }
+            }
+        }
+    }
+    assert!(passed >= 16, "what is spelled as usual is served");
+    let front = Serving::start(&usual).await;
+    let request = get("/maybe", "X-Userinfo: theirs\r\nX-Pc-User: root\r\n");
+    assert_eq!(front.ask(&request).await.status, 200);
+    let seen = backend.seen();
+    assert_eq!(header(&seen[0], user), Some("theirs"));
+    assert!(nobody(&seen[0]));
+}
+
 #[tokio::test]
 async fn a_client_does_not_say_where_it_comes_from() {
     let backend = Backend::hello().await;

@@ -310,3 +310,109 @@ async fn keys_that_cannot_be_read_change_nothing() {
     }
     assert_eq!(elsewhere.connections(), 0);
 }
+
+/// What the right key has signed is judged all the same.
+#[tokio::test]
+async fn claims_that_are_not_as_they_must_be_are_refused_though_they_are_signed() {
+    let keys = Keys::new();
+    let front = Front::start(&keys, "").await;
+    let now = now();
+    // Written by hand: it is the letters that count, and not all of them can be written otherwise.
+    let with = |name: &str, value: &str| {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().remove(name);
+        let text = claims.to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
+        let text = signed(&json!({"alg": "ES256", "kid": "ec"}), &text);
+        format!("{text}.{}", keys.es256(&text))
+    };
+    let arrays = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let objects = |depth: usize| format!("{}0{}", "{\"\":".repeat(depth), "}".repeat(depth));
+    for (name, value, status) in [
+        ("exp", (now + 600).to_string(), 200),
+        ("exp", "null".to_owned(), 401),
+        ("exp", "1e400".to_owned(), 401),
+        ("exp", "1".to_owned(), 401),
+        ("exp", "-1".to_owned(), 401),
+        ("exp", format!("{}.5", now + 600), 401),
+        ("exp", format!("\"{}\"", now + 600), 401),
+        ("exp", format!("[{}]", now + 600), 401),
+        ("exp", u64::MAX.to_string(), 401),
+        ("nbf", "null".to_owned(), 401),
+        ("nbf", "\"99999999999\"".to_owned(), 401),
+        ("nbf", (now + 600).to_string(), 401),
+        ("iat", (now + 600).to_string(), 401),
+        ("sub", "null".to_owned(), 401),
+        ("aud", "null".to_owned(), 401),
+        ("iss", "null".to_owned(), 401),
+        ("deep", arrays(100), 200),
+        ("deep", arrays(1_000), 401),
+        ("deep", objects(100), 200),
+        ("deep", objects(1_000), 401),
+    ] {
+        let token = with(name, &value);
+        assert!(token.len() <= 8_192, "it is refused by its length");
+        assert_eq!(front.token(&token).await, status, "{name}: {value:.40}");
+        let answer = front.ask("/maybe", format!("authorization: Bearer {token}")).await;
+        assert_eq!(answer.status, status, "{name}: {value:.40}");
+        assert_eq!(front.backend.seen().len(), if status == 200 { 2 } else { 0 }, "{name}");
+    }
+    // The good ones had them fetched, and no other one has.
+    assert_eq!(front.asked.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_token_of_a_megabyte_is_refused_and_the_next_one_is_not() {
+    let keys = Keys::new();
+    let front = Front::start(&keys, "").await;
+    let of = |claims: &Value| {
+        let text = signed(&json!({"alg": "ES256", "kid": "ec"}), &claims.to_string());
+        format!("{text}.{}", keys.es256(&text))
+    };
+    let good = of(&claims());
+    let mut long = claims();
+    long["more"] = json!("a".repeat(1 << 20));
+    for token in ["a".repeat(1 << 20), of(&long), format!("{good}{}", ".".repeat(1 << 20))] {
+        for path in ["/mine", "/maybe"] {
+            let answer = front.ask(path, format!("authorization: Bearer {token}")).await;
+            assert!(matches!(answer.status, 400 | 401 | 431), "{}", answer.head);
+            assert!(front.backend.seen().is_empty());
+            assert_eq!(front.token(&good).await, 200);
+            assert_eq!(front.backend.seen().len(), 1);
+        }
+    }
+}
+
+/// Whoever makes up names of keys has the issuer asked no more often than anybody else.
+#[tokio::test]
+async fn ten_thousand_keys_that_nobody_has_are_two_fetches_at_most() {
+    const LOTS: usize = 10;
+    let keys = Keys::new();
+    let front = Front::start(&keys, "").await;
+    let (rest, signature) = (base64(claims().to_string()), base64([7; 64]));
+    let began = tokio::time::Instant::now();
+    let lots = (0..LOTS).map(|lot| {
+        let (front, rest, signature) = (&front, &rest, &signature);
+        async move {
+            let mut client = front.serving.connect().await;
+            for number in 0..1_000 {
+                let kid = format!("made-up-{lot}-{number}");
+                let header = base64(json!({"alg": "ES256", "kid": kid}).to_string());
+                let token = format!("{header}.{rest}.{signature}");
+                client
+                    .send(format!(
+                        "GET /mine HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n"
+                    ))
+                    .await;
+                assert_eq!(client.answer().await.expect("an answer").status, 401, "{kid}");
+            }
+        }
+    });
+    futures_util::future::join_all(lots).await;
+    // One at the beginning. A name that is not known is looked for once in 30 s, on however slow a machine.
+    let most = 2 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
+    let asked = front.asked.load(SeqCst);
+    assert!((1..=most).contains(&asked), "{asked} fetches, {most} at most");
+    assert!(front.backend.seen().is_empty());
+    let text = signed(&json!({"alg": "ES256", "kid": "ec"}), &claims().to_string());
+    assert_eq!(front.token(&format!("{text}.{}", keys.es256(&text))).await, 200);
+}

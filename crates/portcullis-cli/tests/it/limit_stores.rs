@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -12,7 +12,7 @@ use crate::reload::Gateway;
 use crate::support::{Answer, Backend, Client, Serving, within};
 
 /// A Redis of a test's own, which ends with it.
-struct Redis {
+pub(crate) struct Redis {
     address: SocketAddr,
     dir: PathBuf,
     child: Child,
@@ -20,7 +20,7 @@ struct Redis {
 
 impl Redis {
     /// `None` where there is no `redis-server`, which is allowed only where nobody counts on it.
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         // Somebody else may take it before the server does, and is not likely to.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
@@ -36,11 +36,11 @@ impl Redis {
         Some(redis)
     }
     /// Ends it at once, as a machine that loses its power does.
-    async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.child.start_kill().unwrap();
         self.child.wait().await.unwrap();
     }
-    async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.child = spawn(self.address, &self.dir).unwrap();
         self.answers().await;
     }
@@ -59,7 +59,21 @@ impl Redis {
         })
         .await;
     }
-    fn config(&self) -> String {
+    /// Says something to it, and gives the line that it answers.
+    pub(crate) async fn tell(&self, words: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(format!("{words}\r\n").as_bytes()).await.unwrap();
+        let mut said = String::new();
+        within(BufReader::new(stream).read_line(&mut said)).await.unwrap();
+        said.trim_end().to_owned()
+    }
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let done = Command::new("kill").args([&format!("-{name}"), &pid]).status().await;
+        assert!(done.unwrap().success());
+    }
+    pub(crate) fn config(&self) -> String {
         format!("[stores.shared]\nredis = \"redis://{}\"\n", self.address)
     }
 }

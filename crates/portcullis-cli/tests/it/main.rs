@@ -1,5 +1,17 @@
 //! The program as a black box: real processes, real sockets, and a back end that sees every byte.
 #[cfg(test)]
+mod api_keys;
+#[cfg(test)]
+mod cache;
+#[cfg(test)]
+mod cache_attacks;
+#[cfg(test)]
+mod cache_bodies;
+#[cfg(test)]
+mod cache_replicas;
+#[cfg(test)]
+mod cache_suite;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod certificates;

@@ -51,10 +51,16 @@ impl Gateway {
     }
     /// What the administration answers.
     pub(crate) async fn command(&self, name: &str) -> (u16, String) {
+        self.tell(name, "").await
+    }
+    /// The same, of a command that is told this.
+    pub(crate) async fn tell(&self, name: &str, body: &str) -> (u16, String) {
         let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
         let (mut read, mut write) = stream.into_split();
-        let request =
-            format!("POST /{name} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let request = format!(
+            "POST /{name} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         tokio::io::AsyncWriteExt::write_all(&mut write, request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         within(tokio::io::AsyncReadExt::read_to_end(&mut read, &mut answer)).await.unwrap();
@@ -354,7 +360,7 @@ async fn the_difference_of_two_files_says_first_what_widens() {
 }
 
 /// The difference of two files says this, and ends with this code.
-async fn differs(old: &str, new: &str, code: i32, wanted: &[&str]) {
+pub(crate) async fn differs(old: &str, new: &str, code: i32, wanted: &[&str]) {
     let (old, new) = (TempFile::new("old.toml", old), TempFile::new("new.toml", new));
     let run = |ack: &'static [&'static str]| {
         let mut command = program();

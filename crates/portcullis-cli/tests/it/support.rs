@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Longer than anything takes that is not broken.
@@ -37,6 +38,8 @@ pub(crate) enum Reply {
     Close,
     /// Never answers.
     Never,
+    /// Answers as soon as this is true.
+    When(watch::Receiver<bool>, Vec<u8>),
     /// Answers, and sends back whatever comes from then on.
     Echo(Vec<u8>),
 }
@@ -119,6 +122,13 @@ async fn serve(
             }
             Reply::Close => return,
             Reply::Never => std::future::pending().await,
+            Reply::When(mut is_time, bytes) => {
+                if is_time.wait_for(|is_time| *is_time).await.is_err()
+                    || stream.write_all(&bytes).await.is_err()
+                {
+                    return;
+                }
+            }
             Reply::Echo(bytes) => {
                 stream.write_all(&bytes).await.unwrap();
                 stream.write_all(&read).await.unwrap();

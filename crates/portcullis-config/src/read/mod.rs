@@ -15,6 +15,7 @@ use crate::reader::{At, Known, Reading, Span, Table};
 mod auth;
 mod authorization;
 mod bounds;
+mod cache;
 mod identity_token;
 mod jwt;
 mod limits;
@@ -51,17 +52,20 @@ fn reading_table<'a>(
     reading.table("", parsed.span(), parsed.get_ref(), keys::FILE)
 }
 
+fn access_log(file: &Table<'_>) -> Option<AccessLog> {
+    let telemetry = file.table("telemetry", keys::TELEMETRY)?;
+    Some(match telemetry.word("access_log", &["json", "text", "off"])? {
+        "json" => AccessLog::Json,
+        "off" => AccessLog::Off,
+        _ => AccessLog::Text,
+    })
+}
+
 fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     let server = file.table("server", keys::SERVER);
     let settings = server::read(reading, server.as_ref());
     let asks_clients = server.as_ref().is_some_and(|server| server.get("client_ca").is_some());
-    let access_log = file.table("telemetry", keys::TELEMETRY).and_then(|telemetry| {
-        Some(match telemetry.word("access_log", &["json", "text", "off"])? {
-            "json" => AccessLog::Json,
-            "off" => AccessLog::Off,
-            _ => AccessLog::Text,
-        })
-    });
+    let access_log = access_log(file);
     let mut places: HashMap<String, Span> = HashMap::new();
     let auth = file.table("auth", keys::AUTH);
     let tokens = auth.as_ref().map_or_else(Vec::new, |auth| auth.named("jwt", keys::JWT));
@@ -100,6 +104,8 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
     limits::unused(reading, &limit_tables, &limits.names, &document);
     let overload_table = file.table("overload", keys::OVERLOAD);
     let overload = overload_table.as_ref().and_then(overload::read);
+    let cache_table = file.table("cache", keys::CACHE);
+    let cache = cache_table.as_ref().map(|table| cache::read(table, &stores, &store_names));
     let upstreams = upstreams::read(reading, &file.named("upstreams", keys::UPSTREAM));
     let identity_tokens = file.table("identity_token", keys::IDENTITY_TOKEN);
     let has_tokens = identity_tokens.is_some();
@@ -150,6 +156,7 @@ fn parts(reading: &Reading<'_>, file: &Table<'_>, document: Value) -> Parts {
         limits: limits.limits,
         store_counts: limits.counts,
         overload,
+        cache: cache.unwrap_or_else(cache::defaults),
     }
 }
 

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
+use portcullis_cache::CacheExt;
 use portcullis_core::route::{Methods, Restricted};
 use portcullis_core::{
     RouteExt, RouteMatch, Routes, Rule, StepUp, WithOptions, authenticated, optional, policy,
@@ -14,8 +15,8 @@ use tower_http::compression::Compression;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::limits::Names;
-use super::overload;
 use super::upstreams::Read;
+use super::{cache, overload};
 use super::{header_name, header_value, network};
 use crate::cors::CorsOption;
 use crate::endpoint::Endpoint;
@@ -40,6 +41,8 @@ pub(super) fn read(
         let methods = request.as_ref().map(|(_, methods, _)| methods);
         let rule = access(table, issuers).map(|rule| step_up(table, rule));
         let rule = rule.map(|rule| options(table, limits, methods, rule));
+        let cached = rule.as_ref().and_then(|rule| cache::of_route(table, rule.access(), methods));
+        let rule = rule.map(|rule| cached.into_iter().fold(rule, CacheExt::cached_as));
         let rule = match (rule, overload::priority(table, has_overload)) {
             (Some(rule), Some(priority)) => Some(rule.priority(priority)),
             (rule, _) => rule,
@@ -394,8 +397,17 @@ fn endpoint(
 
 /// Says what means nothing where no upstream is asked.
 fn of_upstreams_alone(table: &Table<'_>) {
-    for key in ["strip_prefix", "add_prefix", "rewrite", "mirror", "grpc_web", "sticky", "compress"]
-    {
+    const KEYS: [&str; 8] = [
+        "strip_prefix",
+        "add_prefix",
+        "rewrite",
+        "mirror",
+        "grpc_web",
+        "sticky",
+        "compress",
+        "cache",
+    ];
+    for key in KEYS {
         if let Some(value) = table.get(key) {
             let message = "no upstream is asked here, for which it would be";
             table.push(table.error_at(&value.span(), key, message).hint(format!("drop `{key}`")));

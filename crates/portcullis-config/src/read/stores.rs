@@ -6,7 +6,7 @@ use http::HeaderValue;
 use portcullis_authn::{CachedSessions, Sessions};
 
 use crate::keys;
-use crate::reader::{Span, Table, nearest};
+use crate::reader::{At, Span, Table, nearest};
 use crate::stores::{Later, Store};
 
 /// The stores of the file, by their names; those that are open already where the file says the same of them.
@@ -49,11 +49,20 @@ fn store(name: &str, table: &Table<'_>) -> Option<Store> {
 
 /// The store that a table names.
 pub(super) fn named(table: &Table<'_>, stores: &[Later], names: &[String]) -> Option<Later> {
-    let wanted = table.text("store")?;
+    find(table, &table.text("store")?, stores, names)
+}
+
+/// The store of this name.
+pub(super) fn find(
+    table: &Table<'_>,
+    wanted: &At<String>,
+    stores: &[Later],
+    names: &[String],
+) -> Option<Later> {
     let found = stores.iter().find(|known| known.store().name() == wanted.value);
     if found.is_none() && !names.contains(&wanted.value) {
         let message = format!("there is no store `{}`", wanted.value);
-        let error = table.error_at(&wanted.span, "store", message);
+        let error = table.error_as(wanted, message);
         table.push(match nearest(&wanted.value, names.iter().map(String::as_str)) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint(format!("add `[stores.{}]`", wanted.value)),

@@ -119,14 +119,29 @@ pub(super) fn no_identity(name: &HeaderName) -> Option<String> {
 pub(super) fn check_framing(headers: &mut HeaderMap, version: Version) -> Result<(), &'static str> {
     if version < Version::HTTP_2 {
         let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        let coding = codings.next();
-        let is_fine =
-            |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-        if codings.next().is_some() || coding.is_some_and(|coding| !is_fine(coding)) {
-            return Err("its transfer coding is not `chunked`");
+        match (codings.next(), codings.next()) {
+            (None, _) => {}
+            (Some(one), None) if one.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {}
+            // Nobody asked for a coding: one that there is not says nothing about the body, which ends with the connection (RFC 9112, section 6.3).
+            (Some(one), None)
+                if is_no_coding(one.as_bytes().trim_ascii())
+                    && !headers.contains_key(CONTENT_LENGTH) =>
+            {
+                headers.remove(TRANSFER_ENCODING);
+            }
+            _ => return Err("its transfer coding is not `chunked`"),
         }
     }
     one_length(headers)
+}
+
+/// Whether it is a name, and of no transfer coding that is registered (RFC 9112, section 7.2).
+fn is_no_coding(name: &[u8]) -> bool {
+    let known: [&[u8]; 7] =
+        [b"chunked", b"compress", b"deflate", b"gzip", b"identity", b"x-compress", b"x-gzip"];
+    !name.is_empty()
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && !known.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Makes one length of several that are the same.

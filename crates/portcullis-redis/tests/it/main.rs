@@ -1,6 +1,9 @@
 //! Sessions and news of roles on a real server, which `cargo xtask services` starts.
 #![cfg(feature = "server-tests")]
 #![cfg(test)]
+mod cache;
+mod cache_levels;
+mod cached;
 mod limits;
 mod own_server;
 mod prefix;

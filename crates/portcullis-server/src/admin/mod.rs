@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 
+use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response};
 use portcullis_core::problem::kinds;
@@ -14,6 +15,7 @@ use tower_service::Service;
 
 use crate::{Handle, Stats, Tls};
 
+mod body;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +32,7 @@ const LAST_ANSWER: std::time::Duration = std::time::Duration::from_millis(100);
 /// | `POST /drain` | drains |
 /// | `POST /close` | closes everything at once |
 /// | `POST /reload-certificates` | reads the certificates again ([`tls`](Self::tls)); 409 with what is wrong, and nothing changes |
-/// | `POST /NAME` | a [`command`](Self::command) of the application |
+/// | `POST /NAME` | a [`command`](Self::command) of the application, or one [with a body](Self::command_with_body) |
 ///
 /// # Deployment
 /// On a Unix socket the file's permissions guard it: its owner alone may connect. On TCP it needs a [`token`](Self::token) and the
@@ -51,7 +53,13 @@ struct Settings {
 
 type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 type Outcome = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
-type Command = Arc<dyn Fn() -> Outcome + Send + Sync>;
+
+/// A command of the application.
+#[derive(Clone)]
+enum Command {
+    Plain(Arc<dyn Fn() -> Outcome + Send + Sync>),
+    WithBody(Arc<dyn Fn(Bytes) -> Result<Outcome, String> + Send + Sync>),
+}
 
 impl Admin {
     /// For the server of this handle and these figures. No token, no host, no certificates, no commands.
@@ -88,7 +96,21 @@ impl Admin {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<String, BoxError>> + Send + 'static,
     {
-        let command: Command = Arc::new(move || Box::pin(command()));
+        let command = Command::Plain(Arc::new(move || Box::pin(command())));
+        self.edit(|settings| settings.commands.push((name.into(), command)))
+    }
+    /// A [command](Self::command) that is told more by the body of its request, of 64 KiB at most. What it says is wrong with the body is the
+    /// `detail` of a 400, and nothing is done then.
+    #[must_use]
+    pub fn command_with_body<F, R>(self, name: impl Into<String>, command: F) -> Self
+    where
+        F: Fn(Bytes) -> Result<R, String> + Send + Sync + 'static,
+        R: Future<Output = Result<String, BoxError>> + Send + 'static,
+    {
+        let command = Command::WithBody(Arc::new(move |body| {
+            let work: Outcome = Box::pin(command(body)?);
+            Ok(work)
+        }));
         self.edit(|settings| settings.commands.push((name.into(), command)))
     }
     /// What is wrong with it at a listener of that kind.
@@ -112,7 +134,7 @@ impl Settings {
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let answered = match self.admit(&request) {
-            Ok(()) => self.obey(request.method(), request.uri().path()).await,
+            Ok(()) => self.obey(request).await,
             Err(problem) => Err(problem),
         };
         let mut response = answered.unwrap_or_else(Problem::into_response);
@@ -149,7 +171,9 @@ impl Settings {
         }
     }
 
-    async fn obey(&self, method: &Method, path: &str) -> Result<Response<Body>, Problem> {
+    async fn obey(&self, request: Request<Body>) -> Result<Response<Body>, Problem> {
+        let (head, body) = request.into_parts();
+        let (method, path) = (&head.method, head.uri.path());
         let name = path.strip_prefix('/').unwrap_or(path);
         let command = self.commands.iter().find(|(known, _)| known == name);
         let allowed = match name {
@@ -188,7 +212,13 @@ impl Settings {
                 reloaded.map_err(|error| failed(&error))?.map_err(|errors| failed(&errors))?;
             }
             (_, _, Some((_, command))) => {
-                let said = command().await.map_err(|error| failed(&*error))?;
+                let work = match command {
+                    Command::Plain(command) => command(),
+                    Command::WithBody(command) => {
+                        command(body::read(body).await?).map_err(body::malformed)?
+                    }
+                };
+                let said = work.await.map_err(|error| failed(&*error))?;
                 return Ok(Response::new(Body::from(said)));
             }
             _ => return Err(Problem::new(kinds::ROUTE_NOT_FOUND)),

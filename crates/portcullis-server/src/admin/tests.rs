@@ -16,7 +16,12 @@ fn admin() -> (Admin, Server, Arc<AtomicU32>) {
             let run = counted.fetch_add(1, SeqCst);
             async move { Ok(format!("purged {run}\n")) }
         })
-        .command("fail", || async { Err("the store is gone".into()) });
+        .command("fail", || async { Err("the store is gone".into()) })
+        .command_with_body("echo", |body| {
+            let said = std::str::from_utf8(&body).map_err(|_| "it is no text".to_owned())?;
+            let said = format!("{} bytes: {said:.9}\n", said.len());
+            Ok(async move { if said.starts_with('0') { Err("nothing".into()) } else { Ok(said) } })
+        });
     (admin, server, runs)
 }
 
@@ -27,12 +32,23 @@ async fn ask(
     headers: &[(&str, &str)],
     peer: Option<&str>,
 ) -> (u16, http::HeaderMap, String) {
+    tell(admin, method, path, headers, peer, Body::empty()).await
+}
+
+async fn tell(
+    admin: &Admin,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    peer: Option<&str>,
+    body: Body,
+) -> (u16, http::HeaderMap, String) {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let peer = peer.map(|peer| peer.parse().unwrap());
-    let request = request.extension(Connection::new(peer)).body(Body::empty()).unwrap();
+    let request = request.extension(Connection::new(peer)).body(body).unwrap();
     let Ok(response) = admin.clone().oneshot(request).await;
     let (head, body) = response.into_parts();
     let (bytes, _) = portcullis_testkit::collect(body).await.unwrap();
@@ -68,6 +84,26 @@ async fn each_command_is_obeyed_where_the_file_guards_it() {
     }
     assert_eq!(runs.load(SeqCst), 1);
     assert!(server.handle().is_draining());
+}
+
+#[tokio::test]
+async fn a_command_with_a_body_is_told_what_is_in_it_and_tells_what_is_wrong_with_it() {
+    let (admin, _server, _) = admin();
+    for (body, want, said) in [
+        (b"hello".to_vec(), 200, "5 bytes: hello\n"),
+        (vec![b'a'; 64 << 10], 200, "65536 bytes: aaaaaaaaa\n"),
+        (vec![b'a'; (64 << 10) + 1], 413, "at most 65536 bytes"),
+        (vec![0xff], 400, "it is no text"),
+        (Vec::new(), 409, "nothing"),
+    ] {
+        let len = body.len();
+        let (status, headers, answer) =
+            tell(&admin, "POST", "/echo", &[], None, Body::from(Bytes::from(body))).await;
+        assert_eq!(status, want, "{len} bytes: {answer}");
+        assert!(answer.contains(said), "{len} bytes: {answer}");
+        assert_eq!(headers["cache-control"], "no-store");
+    }
+    assert_eq!(ask(&admin, "GET", "/echo", &[], None).await.0, 405);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Assembled by hand around the compiler, the leaf still refuses; and what is wrong is told at start where it can be.
 use std::convert::Infallible;
+use std::time::Duration;
 
 use http::{Request, Response};
-use portcullis::axum::{Guarded, get, post};
+use portcullis::axum::{Caching, Guarded, get, post};
+use portcullis::cache::{Cached, Scope};
 use portcullis::prelude::*;
 use portcullis::route::{Open, RouteLayer};
 use portcullis::stack::{Enforcement, Staged};
@@ -106,6 +108,36 @@ fn mine_again(
 }
 
 #[tokio::test]
+async fn what_is_stored_for_somebody_is_for_nobody_about_whom_nothing_was_decided() {
+    let mine = CacheControl::private().max_age(Duration::from_secs(60));
+    let orders = get(move || async move { (Caching(mine), "orders") });
+    let api = Guarded::<()>::new().route("/orders", orders, require("orders:read").cached());
+    // Stands where authorization does, and says something only where it is told to.
+    let decide = |mut request: Request<Body>| {
+        if request.headers().contains_key("decide") {
+            let context = Context::of(&mut request);
+            let route = context.route().cloned();
+            context.set_decision(Decision::new(Verdict::Allow, route, Requirement::Public, "test"));
+        }
+        request
+    };
+    let layers = ServiceBuilder::new()
+        .layer(EdgeLayer::default())
+        .layer(api.route_layer())
+        .layer(as_user("alice"))
+        .map_request(decide)
+        .layer(CacheLayer::in_memory(1 << 20))
+        .service(api.into_router().unwrap());
+    let client = TestClient::new(layers);
+    for is_hit in [false, true] {
+        let answer = client.get("/orders").header("decide", "yes").send().await;
+        answer.assert_status(200);
+        assert_eq!(answer.header("cache-status").unwrap().contains("; hit"), is_hit);
+    }
+    client.get("/orders").send().await.assert_problem("authorization-missing").assert_status(500);
+}
+
+#[tokio::test]
 async fn a_target_that_was_changed_after_it_was_checked_is_refused() {
     let api = api();
     let stack = Stack::new()
@@ -182,7 +214,13 @@ fn what_types_cannot_see_is_told_at_start_all_of_it() {
         .route("/i", get(|| async {}), public())
         .route("/i", get(|| async {}), public())
         .route("j", get(|| async {}), public())
-        .nest("/k/", axum::Router::new(), public());
+        .nest("/k/", axum::Router::new(), public())
+        .route(
+            "/l",
+            get(|| async {}),
+            require("orders:read").cached_as(Cached::new().scope(Scope::Public)),
+        )
+        .route("/m", get(|| async {}), public().cached_as(Cached::new().purges()));
     let stack = Stack::new()
         .layer(EdgeLayer::default())
         .layer(api.route_layer())
@@ -192,7 +230,8 @@ fn what_types_cannot_see_is_told_at_start_all_of_it() {
                 .everywhere(per_minute(1).by(Key::Identity)),
         )
         .layer(AuthenticateLayer::new())
-        .layer(AuthorizeLayer::new(roles()));
+        .layer(AuthorizeLayer::new(roles()))
+        .layer(CacheLayer::in_memory(1 << 20));
     let errors = stack.around(api).unwrap_err();
     let text = errors.to_string();
     for wanted in [
@@ -207,6 +246,8 @@ fn what_types_cannot_see_is_told_at_start_all_of_it() {
         "route `GET j`: a template begins with `/`",
         "nest `/k/`: a prefix begins with `/`, does not end with one",
         "it asks who is calling, but stands before authentication",
+        "route `GET /l`: its answers would be everybody's, and the route is not public",
+        "route `GET /m`: anybody could take things out of the cache",
     ] {
         assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
     }
@@ -225,13 +266,13 @@ fn the_route_layer_of_another_table_and_an_option_nobody_reads_are_errors() {
     let text = stack(other.route_layer()).around(mine).unwrap_err().to_string();
     assert!(text.contains("the route layer belongs to another table"), "{text}");
 
-    let limited = Guarded::new().route("/", get(|| async {}), public().limit("x"));
-    let stack = Stack::new().layer(EdgeLayer::default()).layer(limited.route_layer());
-    let text = stack.around(limited).unwrap_err().to_string();
-    assert!(
-        text.contains("route `GET /`: no layer of the stack reads its `limit` option"),
-        "{text}"
-    );
+    for (rule, option) in [(public().limit("x"), "limit"), (public().cached(), "cache")] {
+        let api = Guarded::new().route("/", get(|| async {}), rule);
+        let stack = Stack::new().layer(EdgeLayer::default()).layer(api.route_layer());
+        let text = stack.around(api).unwrap_err().to_string();
+        let wanted = format!("route `GET /`: no layer of the stack reads its `{option}` option");
+        assert!(text.contains(&wanted), "{text}");
+    }
 }
 
 #[tokio::test]

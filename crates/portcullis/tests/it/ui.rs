@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::stages::table;
 
-const LAYERS: [&str; 8] =
-    ["Observe", "Edge", "Shed", "Route", "PreLimit", "Authenticate", "Limit", "Authorize"];
+const LAYERS: [&str; 9] =
+    ["Observe", "Edge", "Shed", "Route", "PreLimit", "Authenticate", "Limit", "Authorize", "Cache"];
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui").join(name)
@@ -23,7 +23,8 @@ fn layer(name: &str) -> &'static str {
         "PreLimit" => "RateLimitLayer::before_authentication()",
         "Authenticate" => "AuthenticateLayer::new()",
         "Limit" => "RateLimitLayer::in_memory()",
-        _ => "AuthorizeLayer::new(roles())",
+        "Authorize" => "AuthorizeLayer::new(roles())",
+        _ => "CacheLayer::in_memory(1 << 20)",
     }
 }
 

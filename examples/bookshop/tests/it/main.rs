@@ -4,6 +4,8 @@ mod accounts;
 #[cfg(test)]
 mod in_process;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod roles;

@@ -14,6 +14,12 @@ fn authenticate_limit() {
         .layer(RateLimitLayer::in_memory());
 }
 
+fn authenticate_cache() {
+    let _ = Stack::new()
+        .layer(AuthenticateLayer::new())
+        .layer(CacheLayer::in_memory(1 << 20));
+}
+
 fn main() {
     let _ = (routes, roles);
 }

@@ -32,6 +32,12 @@ fn edge_authenticate() {
         .layer(AuthenticateLayer::new());
 }
 
+fn edge_cache() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(CacheLayer::in_memory(1 << 20));
+}
+
 fn main() {
     let _ = (routes, roles);
 }

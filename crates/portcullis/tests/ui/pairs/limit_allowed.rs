@@ -15,6 +15,13 @@ fn limit_limit() {
         .layer(RateLimitLayer::in_memory());
 }
 
+fn limit_cache() {
+    let _ = Stack::new()
+        .layer(AuthenticateLayer::new())
+        .layer(RateLimitLayer::in_memory())
+        .layer(CacheLayer::in_memory(1 << 20));
+}
+
 fn main() {
     let _ = (routes, roles);
 }

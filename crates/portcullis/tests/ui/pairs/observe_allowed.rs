@@ -32,6 +32,12 @@ fn observe_authenticate() {
         .layer(AuthenticateLayer::new());
 }
 
+fn observe_cache() {
+    let _ = Stack::new()
+        .layer(ObserveLayer::default())
+        .layer(CacheLayer::in_memory(1 << 20));
+}
+
 fn main() {
     let _ = (routes, roles);
 }

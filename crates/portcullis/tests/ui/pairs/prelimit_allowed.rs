@@ -20,6 +20,12 @@ fn prelimit_authenticate() {
         .layer(AuthenticateLayer::new());
 }
 
+fn prelimit_cache() {
+    let _ = Stack::new()
+        .layer(RateLimitLayer::before_authentication())
+        .layer(CacheLayer::in_memory(1 << 20));
+}
+
 fn main() {
     let _ = (routes, roles);
 }

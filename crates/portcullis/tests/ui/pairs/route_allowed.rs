@@ -22,6 +22,13 @@ fn route_authenticate() {
         .layer(AuthenticateLayer::new());
 }
 
+fn route_cache() {
+    let _ = Stack::new()
+        .layer(EdgeLayer::default())
+        .layer(routes().layer())
+        .layer(CacheLayer::in_memory(1 << 20));
+}
+
 fn main() {
     let _ = (routes, roles);
 }

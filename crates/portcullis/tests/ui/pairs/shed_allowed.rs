@@ -26,6 +26,12 @@ fn shed_authenticate() {
         .layer(AuthenticateLayer::new());
 }
 
+fn shed_cache() {
+    let _ = Stack::new()
+        .layer(RateLimitLayer::before_routing())
+        .layer(CacheLayer::in_memory(1 << 20));
+}
+
 fn main() {
     let _ = (routes, roles);
 }

@@ -32,6 +32,7 @@ fn whole() {
         .layer(AuthenticateLayer::new())
         .layer(RateLimitLayer::in_memory())
         .layer(AuthorizeLayer::new(roles()))
+        .layer(CacheLayer::in_memory(1 << 20))
         .around(api);
 }
 
