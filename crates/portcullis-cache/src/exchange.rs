@@ -111,9 +111,11 @@ impl Exchange {
             (None, Some(_)) if is_public => Scope::Public,
             (None, Some(_)) => Scope::Identity,
         };
-        let own = identity
-            .filter(|_| scope != Scope::Public)
-            .and_then(|identity| Key::of(scope, identity, place, query.as_deref()));
+        let own = identity.filter(|_| scope != Scope::Public).map(|identity| {
+            // Who has no tenant shares with nobody.
+            let own = Key::of(scope, identity, place, query.as_deref());
+            own.unwrap_or_else(|| Key::own(identity, place, query.as_deref()))
+        });
         let public = Key::public(place, query.as_deref());
         let is_authenticated = is_authenticated(context, headers, is_public);
         let is_unknown = is_authenticated && own.is_none();

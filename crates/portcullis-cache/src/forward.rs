@@ -195,7 +195,11 @@ impl Exchange {
             return None;
         }
         let asked = self.asked(&parts.method, &parts.headers);
-        let answer = head.answer(asked, self.now(), len.unwrap_or(u64::MAX));
+        let mut answer = head.answer(asked, self.now(), len.unwrap_or(u64::MAX));
+        if len.is_none() {
+            // Nobody knows yet how long it is.
+            answer.headers.remove(CONTENT_LENGTH);
+        }
         let body = match answer.content {
             Content::Nothing => Body::empty(),
             Content::Whole => Body::new(reader),

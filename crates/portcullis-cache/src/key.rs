@@ -118,25 +118,30 @@ impl Key {
                 key.part(who.tenant?);
                 key
             }
-            Scope::Identity => {
-                let mut key = Self::begin(scope, b'i');
-                key.part(who.issuer);
-                key.part(who.tenant.unwrap_or_default());
-                key.text.push(u8::from(who.tenant.is_some()));
-                key.part(who.subject);
-                key.part(identity.session().unwrap_or_default());
-                // What a token says may be what an answer says.
-                let claims = identity.claims();
-                if !claims.is_empty() {
-                    // Writing to memory never fails.
-                    _ = serde_json::to_writer(&mut key.text, claims);
-                }
-                key
-            }
+            Scope::Identity => return Some(Self::own(identity, place, query)),
         };
         key.rights(identity);
         key.url(place, query);
         Some(key)
+    }
+    /// The key of what `identity` shares with nobody.
+    pub(crate) fn own(identity: &Identity, place: Place<'_>, query: Option<&str>) -> Self {
+        let who = identity.key();
+        let mut key = Self::begin(Scope::Identity, b'i');
+        key.part(who.issuer);
+        key.part(who.tenant.unwrap_or_default());
+        key.text.push(u8::from(who.tenant.is_some()));
+        key.part(who.subject);
+        key.part(identity.session().unwrap_or_default());
+        // What a token says may be what an answer says.
+        let claims = identity.claims();
+        if !claims.is_empty() {
+            // Writing to memory never fails.
+            _ = serde_json::to_writer(&mut key.text, claims);
+        }
+        key.rights(identity);
+        key.url(place, query);
+        key
     }
     /// Whoever has other rights gets other answers.
     fn rights(&mut self, identity: &Identity) {

@@ -23,6 +23,7 @@ use crate::key::Scope;
 use crate::memory::Memory;
 use crate::option::Cached;
 use crate::policy::{Preset, Rules};
+use crate::quick;
 use crate::searches::Searches;
 use crate::shared::{Shared, hide};
 use crate::stats::{CacheStats, Counts};
@@ -143,6 +144,10 @@ impl CacheLayer {
     pub fn handle(&self) -> CacheHandle {
         self.settings.handle.clone()
     }
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
     /// What it counts about itself.
     pub fn stats(&self) -> CacheStats {
         CacheStats(Arc::clone(&self.settings.stats))
@@ -240,6 +245,9 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
+        if let Some(answer) = quick::answer(&self.shared, &context, &request) {
+            return CacheFuture { state: State::Answered { answer: Some(answer) } };
+        }
         match Exchange::plan(&self.shared, &context, &request) {
             Plan::Pass => {
                 let call = self.inner.call(request.map(Body::new));

@@ -23,6 +23,7 @@ mod purge;
 mod purge_log;
 mod purge_news;
 mod query;
+mod quick;
 mod searches;
 mod shared;
 mod stats;

@@ -32,6 +32,10 @@ impl Searches {
             None => query.map(Cow::Borrowed),
         }
     }
+    /// Whether anything was said at all.
+    pub(crate) fn is_any(&self) -> bool {
+        self.any.load(Relaxed)
+    }
     /// What a response says of the queries of its path.
     pub(crate) fn learn(&self, path: &str, said: Option<&NoVarySearch>) {
         let Some(said) = said else {

@@ -147,13 +147,19 @@ impl Stored {
     fn age_ms(&self, now: Moment) -> u64 {
         self.facts.age.saturating_add(now.0.saturating_sub(self.times.received.0))
     }
+    /// Whether it is fresh for whoever has no wishes.
+    pub(crate) fn is_fresh(&self, now: Moment, is_stale: bool) -> bool {
+        !is_stale
+            && !self.facts.flags.has(Flags::NO_CACHE)
+            && self.age_ms(now) < ms(self.facts.lifetime)
+    }
     /// What may be done with it for a request that it [fits](Self::matches). `is_stale`: a soft purge has made it stale.
     pub fn judge(&self, rules: &Rules, asked: Asked<'_>, now: Moment, is_stale: bool) -> Judgement {
         let facts = &self.facts;
         let wishes = Wishes::of(asked.headers);
         let age = self.age_ms(now);
         let lifetime = ms(facts.lifetime);
-        let is_fresh = age < lifetime && !is_stale && !facts.flags.has(Flags::NO_CACHE);
+        let is_fresh = self.is_fresh(now, is_stale);
         // What never changes is not too old for a client as long as it is fresh; `no-cache` is a stronger sign (RFC 8246, section 2).
         let is_too_old = wishes.max_age.is_some_and(|most| age > ms(most))
             && !(is_fresh && facts.flags.has(Flags::IMMUTABLE));

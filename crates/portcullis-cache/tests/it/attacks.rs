@@ -1,5 +1,4 @@
 //! Attacks on the cache: what somebody hostile might try, and what has to come of it.
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -11,14 +10,14 @@ use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
+use portcullis_cache::CacheExt;
 use portcullis_cache::policy::Stored;
 use portcullis_cache::store::{CacheStore, CacheStoreError, Found, Mark, Sizes, Write};
 use portcullis_cache::{CacheLayer, Key, Memory, Purge};
 use portcullis_core::{
-    AuthState, Body, BoxError, ConsumedCredentials, Context, Decision, Identity, Requirement,
+    AuthState, Body, BoxError, Challenges, ConsumedCredentials, Context, Decision, Identity,
     Routes, Verdict, optional, public,
 };
-use portcullis_cache::CacheExt;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
@@ -31,9 +30,10 @@ async fn settle() {
     }
 }
 
-/// An origin whose answers have their bodies said piece by piece; the last sender is kept.
+/// How an origin says the body of an answer.
 type Say = tokio::sync::mpsc::UnboundedSender<Result<Bytes, BoxError>>;
 
+/// An origin whose answers have their bodies said piece by piece.
 fn speaking(headers: &'static [(&'static str, &'static str)]) -> (Origin, Arc<Mutex<Vec<Say>>>) {
     let senders: Arc<Mutex<Vec<Say>>> = Arc::default();
     let kept = Arc::clone(&senders);
@@ -53,7 +53,8 @@ fn speaking(headers: &'static [(&'static str, &'static str)]) -> (Origin, Arc<Mu
 /// Says what stands in a field that is no part of the key, and answers conditions with 304.
 fn reflecting() -> Origin {
     Origin::new(|request| async move {
-        let said = request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
+        let said =
+            request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
         let fields = [
             ("cache-control", "public, max-age=60"),
             ("etag", "\"v1\""),
@@ -85,7 +86,8 @@ async fn an_odd_field_does_not_change_what_is_stored_by_way_of_a_304() {
 async fn an_odd_field_does_not_change_what_is_stored_by_way_of_a_head() {
     // Without conditions in its answers.
     let site = Site::new(Origin::new(|request| async move {
-        let said = request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
+        let said =
+            request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
         let fields =
             [("cache-control", "public, max-age=60"), ("etag", "\"v1\""), ("x-base", said)];
         response(200, &fields, if request.method() == "HEAD" { "" } else { "page" })
@@ -100,7 +102,8 @@ async fn an_odd_field_does_not_change_what_is_stored_by_way_of_a_head() {
 #[tokio::test]
 async fn an_odd_field_does_not_get_into_the_cache_by_a_post() {
     let site = Site::new(Origin::new(|request| async move {
-        let said = request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
+        let said =
+            request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
         let fields =
             [("cache-control", "public, max-age=60"), ("content-location", "/"), ("x-base", said)];
         response(200, &fields, "page")
@@ -112,7 +115,8 @@ async fn an_odd_field_does_not_get_into_the_cache_by_a_post() {
 #[tokio::test]
 async fn an_odd_field_does_not_get_into_the_cache_by_completing_a_part() {
     let site = Site::new(Origin::new(|request| async move {
-        let said = request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
+        let said =
+            request.headers().get("x-prefix").and_then(|v| v.to_str().ok()).unwrap_or("good");
         let range = request.headers().get("range").map(|v| v.to_str().unwrap().to_owned());
         let mut fields =
             vec![("cache-control", "public, max-age=60"), ("etag", "\"v1\""), ("x-base", said)];
@@ -205,9 +209,14 @@ async fn a_cookie_that_authentication_does_not_know_is_somebodys() {
         let mut request = asking("GET", "/", &[("cookie", cookie)]);
         let context = Context::with_clock(&mut request, &site.time.clock());
         context.set_route(route.clone());
-        context.set_auth(AuthState::Anonymous);
+        context.set_auth(AuthState::Anonymous(Challenges::default()));
         context.set_consumed(ConsumedCredentials::none().cookie("session"));
-        context.set_decision(Decision::new(Verdict::Allow, Some(&route), Requirement::Anonymous, "a test"));
+        context.set_decision(Decision::new(
+            Verdict::Allow,
+            Some(route.clone()),
+            route.access().requirement().clone(),
+            "a test",
+        ));
         request
     };
     site.fetch(ask("cart=mine")).await;
@@ -230,7 +239,10 @@ async fn who_joins_a_body_of_unknown_length_is_told_no_length() {
 
 #[tokio::test]
 async fn tags_are_taken_off_answers_to_every_method() {
-    let site = Site::new(Origin::saying(&[("surrogate-key", "book-1 secret"), ("cache-control", "max-age=60")], "x"));
+    let site = Site::new(Origin::saying(
+        &[("surrogate-key", "book-1 secret"), ("cache-control", "max-age=60")],
+        "x",
+    ));
     for method in ["GET", "HEAD", "POST", "PUT"] {
         let got = site.fetch(asking(method, "/", &[])).await;
         assert_eq!(got.header("surrogate-key"), "", "{method}");
@@ -278,7 +290,13 @@ struct Far {
 impl Far {
     fn new() -> Self {
         let memory = Memory::new(64 << 20);
-        Self { memory, purging: Arc::default(), is_slow: false, writes: false, written: Arc::default() }
+        Self {
+            memory,
+            purging: Arc::default(),
+            is_slow: false,
+            writes: false,
+            written: Arc::default(),
+        }
     }
 }
 
@@ -423,7 +441,6 @@ async fn one_who_does_not_read_does_not_hold_up_the_others() {
     drop(sleeper);
 }
 
-/// What makes up an endless body, and tells when it is let go.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_reads_is_given_up_after_a_minute() {
     let (origin, senders) = speaking(&[("cache-control", "max-age=60")]);
@@ -489,7 +506,7 @@ async fn a_body_that_panics_is_not_asked_again() {
     }));
     let body = site.send(get("/")).await.into_body();
     std::panic::set_hook(Box::new(|_| {}));
-    _ = tokio::spawn(AssertUnwindSafe(async move { body.collect().await }).0).await;
+    _ = tokio::spawn(async move { body.collect().await.map(drop) }).await;
     for _ in 0..20 {
         settle().await;
     }
@@ -605,4 +622,61 @@ async fn a_public_route_keeps_nothing_of_somebody_on_it() {
     };
     site.fetch(ask("session=mine")).await;
     assert_eq!(site.fetch(ask("session=yours")).await.body, "session=yours");
+}
+
+#[tokio::test]
+async fn a_head_that_is_refused_takes_nothing_out() {
+    for status in [401, 405, 429] {
+        let site = Site::new(Origin::new(move |request| async move {
+            if request.method() == "HEAD" {
+                response(status, &[], "")
+            } else {
+                response(200, &[("cache-control", "max-age=60"), ("etag", "\"v1\"")], "page")
+            }
+        }));
+        site.get("/").await;
+        site.fetch(asking("HEAD", "/", &[("cache-control", "no-cache")])).await;
+        assert!(site.get("/").await.is_hit(), "{status}");
+    }
+}
+
+/// How many times readers of one body are polled, for each piece and each reader.
+async fn polls(readers: usize) -> usize {
+    const PIECES: usize = 64;
+    let (origin, senders) = speaking(&[("cache-control", "max-age=60")]);
+    let site = Site::with(CacheLayer::in_memory(8 << 20), origin);
+    let polled = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..readers {
+        let mut body = site.send(get("/")).await.into_body();
+        let polled = Arc::clone(&polled);
+        clients.spawn(async move {
+            loop {
+                let next = std::future::poll_fn(|cx| {
+                    polled.fetch_add(1, SeqCst);
+                    Pin::new(&mut body).poll_frame(cx)
+                });
+                if next.await.is_none() {
+                    break;
+                }
+                yield_now().await;
+            }
+        });
+    }
+    let say = senders.lock().unwrap().pop().unwrap();
+    let saying = tokio::spawn(async move {
+        for _ in 0..PIECES {
+            say.send(Ok(Bytes::from(vec![b'a'; 64 << 10]))).unwrap();
+            settle().await;
+        }
+    });
+    clients.join_all().await;
+    saying.await.unwrap();
+    polled.load(SeqCst) / readers / PIECES
+}
+
+#[tokio::test]
+async fn readers_of_a_large_body_do_not_wake_each_other_for_nothing() {
+    let (few, many) = (polls(10).await, polls(200).await);
+    assert!(many <= few * 3 + 3, "{few} polls each with 10 readers, {many} with 200");
 }

@@ -44,11 +44,8 @@ fn basic(name_and_key: &str) -> String {
 async fn a_name_and_a_key_say_who_calls_where_that_is_offered() {
     let backend = Backend::hello().await;
     let keys = [key("uma", USER_HASH, ""), key("ada", ADMIN_HASH, "")].join(", ");
-    let front = Serving::start(&format!(
-        "{HEAD}{}",
-        rules(&backend, &format!("basic = true\nkeys = [{keys}]"))
-    ));
-    let front = front.await;
+    let offered = rules(&backend, &format!("basic = true\nkeys = [{keys}]"));
+    let front = Serving::start(&format!("{HEAD}{offered}")).await;
     let in_small_letters = basic("uma:user-key").replace("Basic", "basic");
     let twice = basic("uma:user-key").repeat(2);
     let both = format!("{}x-api-key: user-key\r\n", basic("uma:user-key"));
@@ -161,9 +158,9 @@ async fn a_key_is_changed_without_a_gap() {
     let (status, said) = gateway.command("reload-and-widen").await;
     assert_eq!(status, 200, "{said}");
     are(200, 200).await;
-    // Its time is over, though it stands there still.
+    // Its time is over, though it stands there still. (Another time is one that may let somebody do more.)
     gateway.write(&file(&[until("2020-01-31T00:00:00Z"), new.clone()]));
-    let (status, said) = gateway.command("reload").await;
+    let (status, said) = gateway.command("reload-and-widen").await;
     assert_eq!(status, 200, "{said}");
     are(401, 200).await;
     gateway.write(&file(&[new]));

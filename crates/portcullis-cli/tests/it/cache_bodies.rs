@@ -309,7 +309,13 @@ fn memory(gateway: &Serving, which: &str) -> usize {
 async fn send_large(mut stream: TcpStream, pattern: &[u8], is_sized: bool) {
     let sized = format!("content-length: {LARGE}");
     let length = if is_sized { &sized } else { "transfer-encoding: chunked" };
-    send(&mut stream, format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncache-control: max-age=60\r\n{length}\r\n\r\n")).await;
+    send(
+        &mut stream,
+        format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncache-control: max-age=60\r\n{length}\r\n\r\n"
+        ),
+    )
+    .await;
     let mut left = LARGE;
     while left > 0 {
         let part = &pattern[..pattern.len().min(left)];

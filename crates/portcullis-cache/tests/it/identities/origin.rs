@@ -198,7 +198,8 @@ fn directives(rng: &mut Rng, headers: &mut HeaderMap, is_targeted: bool) -> bool
         headers.insert("cache-control", HeaderValue::from_static(control));
     }
     if is_targeted {
-        headers.insert("cdn-cache-control", HeaderValue::from_static(rng.choice(TARGETED).unwrap()));
+        headers
+            .insert("cdn-cache-control", HeaderValue::from_static(rng.choice(TARGETED).unwrap()));
     }
     control.contains("x-secret") && !is_targeted
 }
