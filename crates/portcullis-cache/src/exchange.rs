@@ -309,10 +309,18 @@ const PURGE: &str = "PURGE";
 
 /// Whether a request may be somebody's: it is known whose, or it carries what may say so and nobody has looked at it.
 fn is_authenticated(context: &Context, headers: &HeaderMap, is_public: bool) -> bool {
-    // On a public route nobody looks.
+    // On a public route nobody looks. Elsewhere whoever looked knows their own cookies, and no others.
     let cookies_are_known = || {
-        let consumed = context.consumed().is_some_and(|consumed| consumed.cookies().len() > 0);
-        consumed && context.auth().is_some() && !is_public
+        let consumed = context.consumed().filter(|_| context.auth().is_some() && !is_public);
+        consumed.is_some_and(|consumed| {
+            let lines = headers.get_all(COOKIE).iter();
+            let mut cookies = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+            cookies.all(|cookie| {
+                let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default();
+                let name = name.trim_ascii();
+                name.is_empty() || consumed.cookies().any(|known| known.as_bytes() == name)
+            })
+        })
     };
     context.identity().is_some()
         || headers.contains_key(AUTHORIZATION)

@@ -28,6 +28,8 @@ pub(crate) enum Phase {
     Arriving(Arriving),
     /// What is stored has been found good, or has been replaced: look again.
     Stored,
+    /// The origin fails, and what is stored is served in its place where that is allowed.
+    Failed,
     /// It cannot be shared: everybody asks for themselves.
     Unshared,
 }

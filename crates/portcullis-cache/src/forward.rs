@@ -19,6 +19,7 @@ use crate::kinds::NOT_CACHED;
 use crate::policy::{
     self, Content, Judgement, Moment, NotStored, Preset, Serve, Source, Stored, Times,
 };
+use crate::shared::hide;
 use crate::stats::Event;
 use crate::status::{Forward, Handled};
 use crate::store::{Entry, Mark, StoredBody};
@@ -53,6 +54,8 @@ enum Waited {
     Other(Arc<Stored>),
     /// Look again.
     Again,
+    /// The origin fails.
+    Failed,
     Alone,
 }
 
@@ -122,6 +125,12 @@ impl Exchange {
                 Waited::Answer(answer) => return Ok(answer),
                 Waited::Other(head) => names = Some(head),
                 Waited::Again => {}
+                Waited::Failed => {
+                    return match self.serve_failed(&parts, &looked, true).await {
+                        Some(answer) => Ok(answer),
+                        None => self.ask(origin, parts, body, looked, why, None).await,
+                    };
+                }
                 Waited::Alone => return self.ask(origin, parts, body, looked, why, None).await,
             }
         }
@@ -152,6 +161,7 @@ impl Exchange {
         let arriving = match phase {
             Phase::Arriving(arriving) => arriving,
             Phase::Stored => return Waited::Again,
+            Phase::Failed => return Waited::Failed,
             Phase::Asked | Phase::Unshared => return Waited::Alone,
         };
         let Arriving { head, body, mark: begun } = arriving;
@@ -274,7 +284,7 @@ impl Exchange {
         let response = match result {
             Ok(response) => response.map(Body::new),
             Err(error) => {
-                release(lead, Phase::Unshared);
+                release(lead, Phase::Failed);
                 return match self.serve_failed(&parts, &looked, true).await {
                     Some(answer) => Ok(answer),
                     None => Err(error),
@@ -312,7 +322,7 @@ impl Exchange {
                 && let Some(answer) =
                     self.serve_failed(&parts, &looked, is_disconnected(&response)).await
             {
-                release(lead, Phase::Unshared);
+                release(lead, Phase::Failed);
                 return Ok(answer);
             }
             if parts.method == Method::HEAD {
@@ -320,8 +330,10 @@ impl Exchange {
                 let rules = &self.shared.rules;
                 let new = entry.head.refreshed_by_head(rules, default_ttl, asked, &head, times);
                 match (new, looked.mark) {
+                    _ if self.is_odd(&entry.head, &parts.headers) => {}
                     (Some(new), Some(mark)) => self.refresh(key, entry, &Arc::new(new), mark).await,
-                    (None, _) if !status.is_server_error() => self.remove(key, entry).await,
+                    // Whoever is refused says nothing about what is stored.
+                    (None, _) if status == StatusCode::OK => self.remove(key, entry).await,
                     _ => {}
                 }
                 let mut response = Response::from_parts(head, body);
@@ -375,12 +387,13 @@ impl Exchange {
         lead: Option<Lead>,
     ) -> Response<Body> {
         let new = Arc::new(new);
-        if let Some(mark) = looked.mark {
+        let is_odd = self.is_odd(&new, &parts.headers);
+        if let Some(mark) = looked.mark.filter(|_| !is_odd) {
             self.refresh(key, entry, &new, mark).await;
         }
         let asked = self.asked(&parts.method, &parts.headers);
         let now = self.now();
-        let phase = self.phase_of(&new, asked, now);
+        let phase = if is_odd { Phase::Unshared } else { self.phase_of(&new, asked, now) };
         release(lead, phase);
         let answer = new.answer(asked, now, entry.body.len());
         self.shared.stats.count(Event::Validated);
@@ -411,8 +424,11 @@ impl Exchange {
     ) -> bool {
         let is_keyed = |name: &HeaderName| keyed.iter().any(|(keyed, _)| keyed == name);
         self.shared.rules.preset == Preset::Application
-            && headers.keys().any(|name| {
-                !odd::is_usual(name) && !self.shared.ignored.contains(name) && !is_keyed(name)
+            && headers.iter().any(|(name, value)| {
+                !odd::is_usual(name)
+                    && !odd::is_as_keyed(name, value, self.key.url_text())
+                    && !self.shared.ignored.contains(name)
+                    && !is_keyed(name)
             })
     }
 
@@ -467,7 +483,6 @@ impl Exchange {
         );
         let sizes = self.shared.store.sizes();
         let fits = declared.is_none_or(|len| len <= sizes.whole.max(sizes.streamed));
-        let is_awaited = lead.is_some();
         let said =
             |stored| Handled::Forwarded { why, status: Some(status), stored, collapsed: false };
         let read = match read {
@@ -477,7 +492,14 @@ impl Exchange {
         let stored = match read {
             Ok(stored) if fits && parts.method != Method::HEAD => Arc::new(stored),
             other => {
-                if is_awaited || why == Forward::UriMiss {
+                // What the request alone is the reason for says nothing about others', nor does an origin that fails.
+                let is_ones_own = matches!(
+                    other,
+                    Err(NotStored::Method | NotStored::Unkeyed | NotStored::Authenticated)
+                ) || parts.method == Method::HEAD
+                    || status.is_server_error()
+                    || policy::wants_no_store(&parts.headers);
+                if !is_ones_own {
                     self.shared.hints.unshared(self.key.as_bytes(), self.above(), self.now());
                 }
                 release(lead, Phase::Unshared);
@@ -488,6 +510,9 @@ impl Exchange {
         };
         let key = self.key_of(&stored);
         let phase = self.phase_of(&stored, asked, self.now());
+        if matches!(phase, Phase::Stored) {
+            self.shared.hints.shared(self.key.as_bytes(), self.above());
+        }
         let lead = match phase {
             Phase::Stored => lead,
             phase => {
@@ -496,9 +521,6 @@ impl Exchange {
             }
         };
         if !stored.is_part() {
-            if lead.is_some() {
-                self.shared.hints.shared(self.key.as_bytes(), self.above());
-            }
             self.shared.searches.learn(key.path_text(), stored.no_vary_search());
         }
         let lead = lead.map(Arc::new);
@@ -553,10 +575,10 @@ impl Exchange {
             true
         });
         let keep = if sizes.whole > 0 { sizes.whole } else { sizes.streamed.min(KEPT) };
-        let stream = Stream::new(body, declared, keep, on_end, on_left);
+        let stream = Stream::new(body, declared, keep, &self.shared.room, on_end, on_left);
         if let (Some(mark), Some(runtime)) = (mark, Handle::try_current().ok())
             && let Some(mut writer) = self.shared.store.writer(key, head, mark)
-            && let Some(reader) = stream.reader()
+            && let Some(reader) = stream.silent_reader()
         {
             let (most, shared) = (sizes.streamed, Arc::clone(&self.shared));
             runtime.spawn(async move {
@@ -612,7 +634,7 @@ impl Exchange {
         {
             let head = Arc::new(head);
             let pieces: Arc<[Bytes]> = tidy(pieces).into();
-            if let Some(mark) = looked.mark {
+            if let Some(mark) = looked.mark.filter(|_| !self.is_odd(&head, &parts.headers)) {
                 self.shared.store.put_now(&self.key_of(&head), &head, &pieces, mark);
             }
             let entry = Entry { head, body: StoredBody::Here(pieces), is_stale: false };
@@ -706,16 +728,16 @@ impl Exchange {
         let urls = policy::invalidates(asked, self.key.url_text(), &head);
         let groups = policy::invalidated_groups(&head);
         let origin = self.key.origin();
-        let purges = urls.into_iter().map(Purge::url);
+        // What is kept under another spelling of the query is meant too.
+        let kept = urls.iter().filter_map(|url| self.shared.searches.kept(url));
+        let kept: Vec<_> = kept.map(Purge::url).collect();
+        let purges = urls.into_iter().map(Purge::url).chain(kept);
         let purges = purges.chain(groups.into_iter().map(|group| Purge::group(origin, group)));
-        for purge in purges {
-            self.shared.stats.count(Event::Purged);
-            if let Err(error) = self.shared.store.purge(&purge).await {
-                tracing::warn!("what is no longer good is not taken out of the cache: {error}");
-                self.shared.stats.count(Event::StoreFailed);
-            }
+        self.take_out(purges.collect()).await;
+        let mut response = Response::from_parts(head, body);
+        if self.shared.hides_tags {
+            hide(response.headers_mut());
         }
-        let response = Response::from_parts(head, body);
         if parts.method != Method::POST {
             return Ok(response);
         }
@@ -723,6 +745,25 @@ impl Exchange {
         let looked = self.look(self.asked(&Method::GET, &parts.headers)).await;
         let looked = Looked { mark: looked.mark, ..Looked::default() };
         Ok(self.keep_posted(&parts, response, times, &looked))
+    }
+
+    /// Takes out what is no longer good, whoever still waits for the answer.
+    async fn take_out(&self, purges: Vec<Purge>) {
+        let shared = Arc::clone(&self.shared);
+        let taking = async move {
+            for purge in purges {
+                shared.stats.count(Event::Purged);
+                if let Err(error) = shared.store.purge(&purge).await {
+                    tracing::warn!("what is no longer good is not taken out of the cache: {error}");
+                    shared.stats.count(Event::StoreFailed);
+                }
+            }
+        };
+        match Handle::try_current() {
+            // It does not panic, and nobody stops it.
+            Ok(runtime) => drop(runtime.spawn(taking).await),
+            Err(_) => taking.await,
+        }
     }
 
     /// Stores the answer to a `POST` where it says that it is that to a `GET`.
@@ -739,6 +780,7 @@ impl Exchange {
         let stored = Stored::of_post(rules, scope, asked, url, &head, times).ok();
         let declared = declared(&head, &body);
         let largest = self.shared.store.sizes().whole;
+        let stored = stored.filter(|stored| !self.is_odd(stored, &parts.headers));
         match stored {
             Some(stored) if declared.is_none_or(|len| len <= largest) => {
                 let stored = Arc::new(stored);
@@ -767,7 +809,7 @@ fn is_disconnected(response: &Response<Body>) -> bool {
 }
 
 /// How many bytes of a body are kept for those who come later, where the store takes larger ones than it holds.
-const KEPT: u64 = 8 << 20;
+pub(crate) const KEPT: u64 = 8 << 20;
 
 /// Stores what is complete; with what was stored in part, where that makes more of it.
 fn put(
@@ -783,7 +825,8 @@ fn put(
     {
         let larger = found.entries.iter().find_map(|old| {
             let StoredBody::Here(old_pieces) = &old.body else { return None };
-            combined(&old.head, old_pieces, head, &pieces)
+            let is_same = old.head.vary == head.vary;
+            is_same.then(|| combined(&old.head, old_pieces, head, &pieces)).flatten()
         });
         if let Some((head, pieces)) = larger {
             let pieces: Arc<[Bytes]> = tidy(pieces).into();

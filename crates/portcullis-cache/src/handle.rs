@@ -6,6 +6,8 @@ use portcullis_core::Clock;
 
 use crate::aside::Loads;
 use crate::policy::Moment;
+use crate::purge::What;
+use crate::searches::Searches;
 use crate::store::{CacheStore, CacheStoreError};
 use crate::{Key, Purge};
 
@@ -37,6 +39,7 @@ use crate::{Key, Purge};
 pub struct CacheHandle {
     pub(crate) store: Arc<dyn CacheStore>,
     pub(crate) loads: Loads,
+    searches: Arc<Searches>,
     clock: Clock,
 }
 
@@ -45,7 +48,8 @@ impl CacheHandle {
     ///
     /// Only callers of one handle and its clones wait for each other's loads.
     pub fn new(store: Arc<dyn CacheStore>) -> Self {
-        Self { store, loads: Loads::default(), clock: Clock::system() }
+        let (loads, searches) = (Loads::default(), Arc::default());
+        Self { store, loads, searches, clock: Clock::system() }
     }
     /// The clock that says until when a value is good. Default: the machine's.
     #[must_use]
@@ -60,7 +64,14 @@ impl CacheHandle {
     /// # Errors
     /// Where the store cannot answer: then something of it may still be there.
     pub async fn purge(&self, purge: Purge) -> Result<(), CacheStoreError> {
-        self.store.purge(&purge).await
+        self.store.purge(&purge).await?;
+        let What::Url(url) = &purge.what else { return Ok(()) };
+        // What is kept under another spelling of the query is meant too.
+        let Some(kept) = self.searches.kept(url) else { return Ok(()) };
+        self.store.purge(&Purge { what: What::Url(kept.into()), soft: purge.soft }).await
+    }
+    pub(crate) fn searches(&self) -> Arc<Searches> {
+        Arc::clone(&self.searches)
     }
     /// Takes out the value of one key, also one that is being loaded.
     ///

@@ -34,33 +34,36 @@ impl Hints {
     pub(crate) fn is_unshared(&self, key: &[u8], above: &[u8], now: Moment) -> bool {
         let says = |places: &[AtomicU64], what: &[u8]| {
             let (place, name) = self.place(places, what)?;
-            let said = place.load(Relaxed);
-            (said >> 32 == name).then_some(said & 0xffff_ffff)
+            let (named, until, often) = Self::read(place);
+            (named == name && seconds(now) <= until).then_some(often)
         };
-        let seconds = now.0 / 1_000;
-        says(&self.keys, key).is_some_and(|until| seconds & 0xffff_ffff <= until)
+        says(&self.keys, key).is_some()
             || says(&self.above, above).is_some_and(|often| often >= OFTEN)
     }
     /// A response to it could not be stored.
     pub(crate) fn unshared(&self, key: &[u8], above: &[u8], now: Moment) {
-        if let Some((place, name)) = self.place(&self.keys, key) {
-            place.store(name << 32 | (now.0 / 1_000 + LONG) & 0xffff_ffff, Relaxed);
-        }
-        if let Some((place, name)) = self.place(&self.above, above) {
-            let said = place.load(Relaxed);
-            let often = if said >> 32 == name { (said & 0xffff_ffff).min(OFTEN) } else { 0 };
-            place.store(name << 32 | (often + 1), Relaxed);
+        for (places, what) in [(&self.keys, key), (&self.above, above)] {
+            if let Some((place, name)) = self.place(places, what) {
+                let (named, _, often) = Self::read(place);
+                let often = if named == name { (often + 1).min(OFTEN) } else { 1 };
+                place.store(name << 32 | seconds(now) + LONG << 4 | often, Relaxed);
+            }
         }
     }
     /// A response to it could be stored.
     pub(crate) fn shared(&self, key: &[u8], above: &[u8]) {
         for (places, what) in [(&self.keys, key), (&self.above, above)] {
             if let Some((place, name)) = self.place(places, what)
-                && place.load(Relaxed) >> 32 == name
+                && Self::read(place).0 == name
             {
                 place.store(0, Relaxed);
             }
         }
+    }
+    /// Whose place it is, until which second it is remembered, and how often it was so.
+    fn read(place: &AtomicU64) -> (u64, u64, u64) {
+        let said = place.load(Relaxed);
+        (said >> 32, said >> 4 & MOST_SECONDS, said & 0xf)
     }
     /// The place of something, and its name there, which is never 0.
     fn place<'a>(&self, places: &'a [AtomicU64], what: &[u8]) -> Option<(&'a AtomicU64, u64)> {
@@ -68,6 +71,13 @@ impl Hints {
         let at = usize::try_from(hash & 0xffff_ffff).ok()? % PLACES;
         Some((places.get(at)?, (hash >> 32).max(1)))
     }
+}
+
+/// Seconds in 28 bits, which go round in eight years.
+const MOST_SECONDS: u64 = (1 << 28) - 1;
+
+fn seconds(now: Moment) -> u64 {
+    now.0 / 1_000 & (MOST_SECONDS - LONG)
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ impl<'a> Place<'a> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().map(http::HeaderValue::to_str);
         let authority = match (uri.authority(), host, hosts.next()) {
-            (Some(authority), _, None) => authority.as_str(),
+            (Some(authority), None, _) => authority.as_str(),
+            (Some(authority), Some(Ok(host)), None) if authority.as_str() == host => host,
             (None, Some(Ok(host)), None) => host,
             _ => return None,
         };

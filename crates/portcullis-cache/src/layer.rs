@@ -17,6 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::exchange::{Exchange, Plan};
+use crate::forward::KEPT;
 use crate::handle::CacheHandle;
 use crate::hints::Hints;
 use crate::key::Scope;
@@ -24,10 +25,10 @@ use crate::memory::Memory;
 use crate::option::Cached;
 use crate::policy::{Preset, Rules};
 use crate::quick;
-use crate::searches::Searches;
 use crate::shared::{Shared, hide};
 use crate::stats::{CacheStats, Counts};
 use crate::store::CacheStore;
+use crate::stream::Room;
 
 /// Applies [`Cache`]: answers from what is stored, and stores what the inner service answers.
 ///
@@ -53,20 +54,28 @@ struct Settings {
     handle: CacheHandle,
 }
 
+/// How many bytes of bodies on their way are kept at least, in all.
+const LEAST_ROOM: u64 = 16 << 20;
+
 impl Settings {
     fn shared(&self) -> Arc<Shared> {
         // Whoever asks for every clause of the standard, and no more, gets the fields as they came.
         let hides_tags = self.hides_tags.unwrap_or(self.rules.preset == Preset::Application);
+        let sizes = self.store.sizes();
+        // Eight of the largest.
+        let largest = sizes.whole.max(sizes.streamed.min(KEPT));
+        let room = largest.saturating_mul(8).max(LEAST_ROOM);
         Arc::new(Shared {
             rules: self.rules.clone(),
             store: Arc::clone(&self.store),
             flights: Arc::default(),
             hints: Hints::default(),
-            searches: Searches::default(),
+            searches: self.handle.searches(),
             name: self.name.clone(),
             hides_tags,
             ignored: self.ignored.clone(),
             behind: Arc::new(Semaphore::new(self.behind.min(Semaphore::MAX_PERMITS))),
+            room: Arc::new(Room::new(room)),
             stats: Arc::clone(&self.stats),
             stand: self.stand,
         })

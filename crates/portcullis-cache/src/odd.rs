@@ -2,7 +2,7 @@
 //!
 //! What stands in a field that is no part of the key may change the response, and who sends it may be after just that (cache poisoning). So in the preset `application` a
 //! response is shared only where its request had fields that are usual, or that its `Vary` names. Whoever sends others is answered from what is stored, and stores nothing.
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 /// Whether clients send this field of their own accord, so that an origin that lets it change a shared response without `Vary` is broken for everybody.
 pub(crate) fn is_usual(name: &HeaderName) -> bool {
@@ -29,7 +29,6 @@ pub(crate) fn is_usual(name: &HeaderName) -> bool {
             | "early-data"
             | "ect"
             | "expect"
-            | "forwarded"
             | "from"
             | "host"
             | "if-match"
@@ -57,9 +56,53 @@ pub(crate) fn is_usual(name: &HeaderName) -> bool {
             | "viewport-width"
             | "width"
             | "x-forwarded-for"
-            | "x-forwarded-host"
-            | "x-forwarded-proto"
             | "x-request-id"
             | "x-requested-with"
     ) || name.starts_with("sec-")
+}
+
+/// Whether a field that says what the client asked a proxy for says what the key says too. Any other value may be a client's own.
+pub(crate) fn is_as_keyed(name: &HeaderName, value: &HeaderValue, url: &str) -> bool {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let Ok(value) = value.to_str() else { return false };
+    match name.as_str() {
+        "x-forwarded-host" => value.eq_ignore_ascii_case(authority),
+        "x-forwarded-proto" => value.eq_ignore_ascii_case(scheme),
+        "forwarded" => value.split([',', ';']).all(|pair| {
+            let (name, said) = pair.trim().split_once('=').unwrap_or_default();
+            let said = said.trim_matches('"');
+            match name.to_ascii_lowercase().as_str() {
+                "host" => said.eq_ignore_ascii_case(authority),
+                "proto" => said.eq_ignore_ascii_case(scheme),
+                "for" | "by" => true,
+                _ => false,
+            }
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_says_is_usual_where_it_is_what_the_key_says() {
+        let url = "https://shop.example/books?page=2";
+        for (name, value, is_as_keyed) in [
+            ("x-forwarded-host", "Shop.example", true),
+            ("x-forwarded-host", "evil.example", false),
+            ("x-forwarded-proto", "https", true),
+            ("x-forwarded-proto", "http", false),
+            ("forwarded", "for=192.0.2.1;host=shop.example;proto=https", true),
+            ("forwarded", "for=192.0.2.1, for=\"[2001:db8::1]\"", true),
+            ("forwarded", "for=192.0.2.1;host=evil.example", false),
+            ("forwarded", "secret=1", false),
+            ("x-odd", "https", false),
+        ] {
+            let (name, said) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+            assert_eq!(super::is_as_keyed(&name, &said, url), is_as_keyed, "{name}: {value}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::Purge;
 use crate::exchange::Exchange;
 use crate::forward::Origin;
 use crate::kinds::CACHE_UNAVAILABLE;
+use crate::shared::hide;
 use crate::stats::Event;
 
 /// How long a question may be that is cached, in bytes.
@@ -51,7 +52,11 @@ impl Exchange {
             }
             Ok(Err(long)) => {
                 poll_fn(|cx| origin.poll_ready(cx)).await?;
-                Ok(origin.call(Request::from_parts(parts, long)).await?.map(Body::new))
+                let mut response = origin.call(Request::from_parts(parts, long)).await?;
+                if self.shared.hides_tags {
+                    hide(response.headers_mut());
+                }
+                Ok(response.map(Body::new))
             }
             Err(error) => {
                 let broken = portcullis_core::BodyError::find(&*error)
@@ -65,7 +70,14 @@ impl Exchange {
     /// Takes out what is stored of a URL.
     pub(crate) async fn purge<E>(self) -> Result<Response<Body>, E> {
         self.shared.stats.count(Event::Purged);
-        Ok(match self.shared.store.purge(&Purge::url(self.key.url_text())).await {
+        // As it was asked for, and as it is kept.
+        let asked = self.query.as_deref().map(|query| [self.key.path_text(), "?", query].concat());
+        let urls = asked.into_iter().chain([self.key.url_text().to_owned()]);
+        let mut done = Ok(());
+        for url in urls {
+            done = done.and(self.shared.store.purge(&Purge::url(url)).await);
+        }
+        Ok(match done {
             Ok(()) => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;

@@ -36,6 +36,16 @@ impl Searches {
     pub(crate) fn is_any(&self) -> bool {
         self.any.load(Relaxed)
     }
+    /// Under which other spelling a URL is kept, if it is.
+    pub(crate) fn kept(&self, url: &str) -> Option<String> {
+        let (path, query) =
+            url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+        let kept = self.query(|| path.to_owned(), query);
+        if kept.as_deref() == query {
+            return None;
+        }
+        Some(kept.map_or_else(|| path.to_owned(), |kept| [path, "?", &*kept].concat()))
+    }
     /// What a response says of the queries of its path.
     pub(crate) fn learn(&self, path: &str, said: Option<&NoVarySearch>) {
         let Some(said) = said else {

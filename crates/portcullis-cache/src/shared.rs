@@ -11,6 +11,7 @@ use crate::policy::Rules;
 use crate::searches::Searches;
 use crate::stats::Counts;
 use crate::store::CacheStore;
+use crate::stream::Room;
 
 /// What is for caches alone, and tells strangers how an application is made.
 const TAGS: [HeaderName; 2] =
@@ -21,13 +22,15 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn CacheStore>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) hints: Hints,
-    pub(crate) searches: Searches,
+    pub(crate) searches: Arc<Searches>,
     pub(crate) name: Box<str>,
     pub(crate) hides_tags: bool,
     /// Fields of requests that the origin does not look at.
     pub(crate) ignored: Vec<HeaderName>,
     /// How many requests may go on that no client waits for.
     pub(crate) behind: Arc<Semaphore>,
+    /// For bodies on their way.
+    pub(crate) room: Arc<Room>,
     pub(crate) stats: Arc<Counts>,
     /// Where it stands, where nobody has read the target.
     pub(crate) stand: u64,

@@ -2,16 +2,22 @@
 use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as Cx, Poll, Wake, Waker};
+use std::task::{Context as Cx, Poll, Wake, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_core::{Body, BoxError};
+use tokio::runtime::Handle;
+use tokio::time::Sleep;
 
 /// How far the fastest reader of a body that is not kept may be ahead of the slowest, in bytes.
 const WINDOW: u64 = 1 << 20;
+/// How long one that has stopped reading may hold up the others.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A body that arrives from the origin, and its readers. Nobody drives it but them: whoever has read everything so far asks the origin for more.
 ///
@@ -35,9 +41,50 @@ struct State {
     keep: u64,
     trailers: Option<HeaderMap>,
     over: Option<Over>,
-    readers: Vec<(u64, u64)>,
+    readers: Vec<Place>,
+    /// Those that have held up the others for too long.
+    cut: Vec<u64>,
     next: u64,
     on_end: Option<OnEnd>,
+    /// Whether somebody was found once who goes on where nobody reads any longer.
+    was_left: bool,
+    /// How many bytes of the room are taken.
+    held: u64,
+    room: Arc<Room>,
+}
+
+/// How far a reader has got.
+struct Place {
+    number: u64,
+    at: u64,
+    /// Whether it is no client's.
+    is_silent: bool,
+}
+
+/// How many bytes of bodies on their way may be kept for those who come later, in all.
+#[derive(Debug)]
+pub(crate) struct Room {
+    taken: AtomicU64,
+    most: u64,
+}
+
+impl Room {
+    pub(crate) fn new(most: u64) -> Self {
+        Self { taken: AtomicU64::new(0), most }
+    }
+    /// Takes so much; whether there was room.
+    fn take(&self, bytes: u64) -> bool {
+        self.taken.fetch_add(bytes, Relaxed) + bytes <= self.most
+    }
+    fn give_back(&self, bytes: u64) {
+        self.taken.fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.room.give_back(self.held);
+    }
 }
 
 /// How it ended.
@@ -63,6 +110,8 @@ pub(crate) struct Reader {
     /// Which bytes it wants.
     wanted: Range<u64>,
     had_trailers: bool,
+    /// Since when another one holds it up, and how far that one had got.
+    held_up: Option<(Pin<Box<Sleep>>, u64)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,6 +125,7 @@ impl Stream {
         source: Body,
         declared: Option<u64>,
         keep: u64,
+        room: &Arc<Room>,
         on_end: OnEnd,
         on_left: OnLeft,
     ) -> Arc<Self> {
@@ -90,8 +140,12 @@ impl Stream {
             trailers: None,
             over: None,
             readers: Vec::new(),
+            cut: Vec::new(),
             next: 0,
             on_end: Some(on_end),
+            was_left: false,
+            held: 0,
+            room: Arc::clone(room),
         };
         Arc::new(Self { state: Mutex::new(state), waiting: Mutex::default(), on_left })
     }
@@ -102,6 +156,16 @@ impl Stream {
         let is_broken = matches!(state.over, Some(Over::Broken(_)));
         (is_kept && !is_broken).then(|| self.read_from(&mut state, 0, 0))
     }
+    /// The same for somebody who is no client: nothing goes on for it alone.
+    pub(crate) fn silent_reader(self: &Arc<Self>) -> Option<Reader> {
+        let reader = self.reader()?;
+        let mut state = lock(&self.state);
+        if let Some(place) = state.place(reader.number) {
+            place.is_silent = true;
+        }
+        drop(state);
+        Some(reader)
+    }
     /// A reader of what is still to come.
     pub(crate) fn rest(self: &Arc<Self>) -> Reader {
         let mut state = lock(&self.state);
@@ -111,9 +175,9 @@ impl Stream {
     fn read_from(self: &Arc<Self>, state: &mut State, at: u64, piece: usize) -> Reader {
         let number = state.next;
         state.next += 1;
-        state.readers.push((number, at));
+        state.readers.push(Place { number, at, is_silent: false });
         let (stream, wanted) = (Arc::clone(self), 0..u64::MAX);
-        Reader { stream, number, at, piece, wanted, had_trailers: false }
+        Reader { stream, number, at, piece, wanted, had_trailers: false, held_up: None }
     }
     /// How long the body is, if that is known.
     pub(crate) fn len(&self) -> Option<u64> {
@@ -122,11 +186,6 @@ impl Stream {
             Some(Over::Complete) => Some(state.received),
             _ => state.declared,
         }
-    }
-    /// Whether more has arrived than is kept.
-    pub(crate) fn is_too_large(&self) -> bool {
-        let state = lock(&self.state);
-        state.received > state.keep
     }
     fn wait(&self, number: u64, waker: &Waker) {
         let mut waiting = lock(&self.waiting);
@@ -148,13 +207,31 @@ impl Stream {
     /// One reader fewer; whether nobody reads any longer though the body is not over.
     fn leave(&self, number: u64) -> bool {
         let mut state = lock(&self.state);
-        state.readers.retain(|(known, _)| *known != number);
+        state.readers.retain(|place| place.number != number);
         state.forget();
-        let is_left = state.over.is_none() && state.readers.is_empty();
+        let is_left = state.over.is_none() && state.readers.iter().all(|place| place.is_silent);
         drop(state);
         // Somebody may have waited for this one to come after, or for it to ask the origin.
         self.wake_others(number);
         is_left
+    }
+    /// Whether somebody has to be found who goes on; once.
+    fn is_to_go_on(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.received <= state.keep && !std::mem::replace(&mut state.was_left, true)
+    }
+    /// Lets those go on whom one holds up that has not read anything since it was here.
+    fn cut_those_at(&self, at: u64) {
+        let mut state = lock(&self.state);
+        let slowest = state.slowest();
+        if slowest == at {
+            let state = &mut *state;
+            let gone = state.readers.extract_if(.., |place| place.at == slowest);
+            state.cut.extend(gone.map(|place| place.number));
+            state.forget();
+        }
+        drop(state);
+        self.wake_all();
     }
     /// Gives up: nobody reads any longer.
     fn abandon(&self) {
@@ -192,8 +269,8 @@ impl State {
     }
     /// Notes how far a reader has got; says whether others may have waited for it.
     fn has_read(&mut self, number: u64, at: u64) -> bool {
-        if let Some((_, known)) = self.readers.iter_mut().find(|(known, _)| *known == number) {
-            *known = at;
+        if let Some(place) = self.place(number) {
+            place.at = at;
         }
         self.forget();
         self.received > self.keep && self.readers.len() > 1
@@ -203,7 +280,7 @@ impl State {
         if self.received <= self.keep {
             return;
         }
-        let slowest = self.readers.iter().map(|(_, at)| *at).min().unwrap_or(self.received);
+        let slowest = self.slowest();
         let mut count = 0;
         for piece in &self.pieces {
             let end = self.gone_bytes + piece.len() as u64;
@@ -213,8 +290,16 @@ impl State {
             self.gone_bytes = end;
             count += 1;
         }
-        self.pieces.drain(..count);
+        let freed: u64 = self.pieces.drain(..count).map(|piece| piece.len() as u64).sum();
         self.gone += count;
+        self.held -= freed;
+        self.room.give_back(freed);
+    }
+    fn place(&mut self, number: u64) -> Option<&mut Place> {
+        self.readers.iter_mut().find(|place| place.number == number)
+    }
+    fn slowest(&self) -> u64 {
+        self.readers.iter().map(|place| place.at).min().unwrap_or(self.received)
     }
     /// Whether the origin may be asked for more: nobody of those who need it is too far behind.
     fn may_go_on(&self) -> bool {
@@ -227,14 +312,27 @@ impl State {
     }
     /// Asks the origin; says whether anything has changed.
     fn pull(&mut self, cx: &mut Cx<'_>) -> bool {
-        let Some(source) = self.source.as_mut() else { return false };
-        match Pin::new(source).poll_frame(cx) {
+        // What panics is not there any longer when it is asked again.
+        let Some(mut source) = self.source.take() else {
+            self.end(Over::Broken("it could not be read".into()));
+            return true;
+        };
+        let polled = Pin::new(&mut source).poll_frame(cx);
+        self.source = Some(source);
+        match polled {
             Poll::Pending => return false,
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
-                    self.received += data.len() as u64;
+                    let len = data.len() as u64;
+                    self.received += len;
+                    self.held += len;
                     self.pieces.push(data);
+                    if !self.room.take(len) {
+                        // It is handed on, and kept for nobody.
+                        self.keep = self.keep.min(self.received.saturating_sub(1));
+                        self.forget();
+                    }
                     if self.declared.is_some_and(|declared| self.received > declared) {
                         self.end(Over::Broken("it is longer than its head says".into()));
                     }
@@ -295,6 +393,9 @@ impl HttpBody for Reader {
                 return Poll::Ready(None);
             }
             let mut state = lock(&stream.state);
+            if state.cut.contains(&this.number) {
+                return Poll::Ready(Some(Err("it was not read for too long".into())));
+            }
             if let Some(data) = state.piece(this.piece) {
                 let data = this.take(data);
                 let others_may_wait = state.has_read(this.number, this.at);
@@ -320,7 +421,23 @@ impl HttpBody for Reader {
             // Before the origin is asked, for it may have more at once.
             stream.wait(this.number, cx.waker());
             let waker = Waker::from(Arc::clone(&stream));
-            if !state.may_go_on() || !state.pull(&mut Cx::from_waker(&waker)) {
+            if !state.may_go_on() {
+                let slowest = state.slowest();
+                drop(state);
+                if Handle::try_current().is_err() {
+                    return Poll::Pending;
+                }
+                let (sleep, at) = this
+                    .held_up
+                    .get_or_insert_with(|| (Box::pin(tokio::time::sleep(PATIENCE)), slowest));
+                ready!(sleep.as_mut().poll(cx));
+                let at = *at;
+                this.held_up = None;
+                stream.cut_those_at(at);
+                continue;
+            }
+            this.held_up = None;
+            if !state.pull(&mut Cx::from_waker(&waker)) {
                 return Poll::Pending;
             }
             let end = state.over.is_some().then(|| state.on_end.take()).flatten();
@@ -354,7 +471,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         if self.stream.leave(self.number) {
             let stream = Arc::clone(&self.stream);
-            if stream.is_too_large() || !(stream.on_left)(Arc::clone(&stream)) {
+            if !stream.is_to_go_on() || !(stream.on_left)(Arc::clone(&stream)) {
                 stream.abandon();
             }
         }

@@ -130,6 +130,9 @@ fn weigh(entry: &Entry) -> usize {
     let Entry { head, body, .. } = entry;
     let fields = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     let tags = head.tags().iter().map(|tag| tag.len() + PER_TEXT);
+    let vary = head.vary.iter().map(|(name, value)| {
+        name.as_str().len() + value.as_ref().map_or(0, |value| value.len() + PER_TEXT)
+    });
     let body = match body {
         StoredBody::Here(pieces) => pieces.iter().map(|piece| piece.len() + PER_PIECE).sum(),
         StoredBody::Elsewhere(_) => 0,
@@ -140,5 +143,6 @@ fn weigh(entry: &Entry) -> usize {
         + head.headers().capacity() * PER_FIELD
         + fields.sum::<usize>()
         + tags.sum::<usize>()
+        + vary.sum::<usize>()
         + body
 }

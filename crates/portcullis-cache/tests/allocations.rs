@@ -59,7 +59,9 @@ fn counted_share(len: usize) -> u64 {
     for number in 0..1_000 {
         let mut response = Response::new(());
         for (name, value) in FIELDS {
-            response.headers_mut().insert(name, HeaderValue::from_str(value).expect("it is a value"));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_str(value).expect("it is a value"));
         }
         let asked = Asked { method: &Method::GET, headers: &asked, is_authenticated: false };
         let times = Times { requested: now, received: now };

@@ -183,6 +183,11 @@ impl Wishes {
     }
 }
 
+/// Whether the client wants nothing of it to be stored (section 5.2.1.5).
+pub(crate) fn wants_no_store(headers: &HeaderMap) -> bool {
+    Wishes::of(headers).no_store
+}
+
 /// Whether the client wants to hear it from the origin (`no-cache`, RFC 9111, section 5.2.1.4).
 pub(crate) fn is_reload(headers: &HeaderMap) -> bool {
     Wishes::of(headers).no_cache

@@ -152,6 +152,11 @@ impl Stored {
         !is_stale
             && !self.facts.flags.has(Flags::NO_CACHE)
             && self.age_ms(now) < ms(self.facts.lifetime)
+            && !self.is_of_the_future(now)
+    }
+    /// Whether the clock was far ahead when it was stored: then nobody knows how old it is.
+    fn is_of_the_future(&self, now: Moment) -> bool {
+        self.times.received.0 > now.0.saturating_add(AHEAD)
     }
     /// What may be done with it for a request that it [fits](Self::matches). `is_stale`: a soft purge has made it stale.
     pub fn judge(&self, rules: &Rules, asked: Asked<'_>, now: Moment, is_stale: bool) -> Judgement {
@@ -200,6 +205,9 @@ impl Stored {
             && !Wishes::of(asked.headers).no_cache
     }
 }
+
+/// How far the clocks of replicas may be apart, in milliseconds.
+const AHEAD: u64 = 60_000;
 
 fn ms(seconds: u32) -> u64 {
     u64::from(seconds) * 1000

@@ -33,7 +33,7 @@ use crate::Scope;
 
 pub use combine::{Combined, Source};
 pub use control::only_if_cached;
-pub(crate) use control::{Flags, is_reload};
+pub(crate) use control::{Flags, is_reload, wants_no_store};
 pub(crate) use freshness::Facts;
 pub use invalidate::{invalidated_groups, invalidates, is_safe};
 pub use search::NoVarySearch;

@@ -2,12 +2,14 @@
 use std::time::Duration;
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, LAST_MODIFIED, SET_COOKIE,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES,
+    LAST_MODIFIED, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, response};
 
 use super::control::Directives;
 use super::{Asked, Preset, Rules, Stored, Times, storable};
+use crate::Scope;
 
 impl Stored {
     /// What is stored after a 304 to a request that [asked again](Self::ask_again). `None` where the 304 is about another response, or what it says forbids
@@ -58,6 +60,17 @@ impl Stored {
         times: Times,
     ) -> Option<Self> {
         let mut new = storable::end_to_end(&head.headers);
+        let says_for_all =
+            || storable::is_for_all(rules, Directives::of(rules, &head.headers).flags);
+        if self.scope == Scope::Public && asked.is_authenticated && !says_for_all() {
+            // What it says to somebody is not for everybody: only how long what is stored is good is.
+            let of_all = [AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, LAST_MODIFIED];
+            let personal: Vec<_> =
+                new.keys().filter(|name| !of_all.contains(name)).cloned().collect();
+            for name in personal {
+                new.remove(name);
+            }
+        }
         for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE] {
             new.remove(name);
         }

@@ -179,7 +179,7 @@ fn is_of_use(
 }
 
 /// Whether others may get what an authenticated request got (section 3.5).
-fn is_for_all(rules: &Rules, flags: Flags) -> bool {
+pub(super) fn is_for_all(rules: &Rules, flags: Flags) -> bool {
     let by_rfc = rules.preset == Preset::Rfc && flags.has(Flags::MUST_REVALIDATE);
     by_rfc || flags.has(Flags::PUBLIC) || flags.has(Flags::SHARED)
 }
@@ -209,9 +209,26 @@ pub(super) fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED)
 }
 
+/// The value in memory of its own: as it came, it may keep the whole buffer alive that it was read into.
+fn own(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).map_or_else(
+        |_| value.clone(),
+        |mut own| {
+            own.set_sensitive(value.is_sensitive());
+            own
+        },
+    )
+}
+
 /// Without the fields of the connection, and of a proxy (section 3.1; RFC 9110, section 7.6.1).
 pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
+    let mut kept: HeaderMap = headers.iter().map(|(name, value)| (name, own(value))).fold(
+        HeaderMap::with_capacity(headers.len()),
+        |mut kept, (name, value)| {
+            kept.append(name, value);
+            kept
+        },
+    );
     for line in headers.get_all(CONNECTION) {
         let names = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         for name in names.filter_map(|name| HeaderName::from_bytes(name).ok()) {
