@@ -28,7 +28,7 @@ impl CacheHandle {
     /// When the future that loads is dropped, another caller that waits loads in its place.
     ///
     /// # Errors
-    /// Those of `load`, for whoever has called it. Who waits for it loads anew.
+    /// Those of `load`, for whoever has called it. Those who waited for it load anew, each for themselves and all at once.
     pub async fn get_or_load<T, E, F, L>(
         &self,
         key: &str,
@@ -47,7 +47,13 @@ impl CacheHandle {
         }
         let seat = self.loads.join(&key);
         let arrived = seat.load.begun.load(Ordering::Acquire);
+        let failed = seat.load.failed.load(Ordering::Acquire);
         let mut turn = seat.load.turn.lock().await;
+        if seat.load.failed.load(Ordering::Acquire) != failed {
+            // What this caller waited for could not be loaded: they do not try one after the other.
+            drop(turn);
+            return load().await;
+        }
         if let Some(value) = turn.as_ref().and_then(|loaded| self.share(&key, ttl, loaded, arrived))
         {
             return Ok(value);
@@ -60,7 +66,13 @@ impl CacheHandle {
         *turn = None;
         let number = seat.load.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let asked = self.now();
-        let value = load().await?;
+        let value = match load().await {
+            Ok(value) => value,
+            Err(error) => {
+                seat.load.failed.fetch_add(1, Ordering::AcqRel);
+                return Err(error);
+            }
+        };
         let Ok(body) = serde_json::to_vec(&value) else {
             tracing::debug!("a value that is no JSON is not kept");
             return Ok(value);
@@ -177,6 +189,8 @@ type Table = HashMap<Box<[u8]>, Arc<Load>, RandomState>;
 struct Load {
     /// How many loads have begun.
     begun: AtomicU64,
+    /// How many have failed.
+    failed: AtomicU64,
     /// Whoever has the turn loads. What was loaded last is there for those who wait.
     turn: Mutex<Option<Loaded>>,
 }

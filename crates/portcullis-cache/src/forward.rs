@@ -423,12 +423,17 @@ impl Exchange {
         keyed: &[(HeaderName, Option<Box<str>>)],
     ) -> bool {
         let is_keyed = |name: &HeaderName| keyed.iter().any(|(keyed, _)| keyed == name);
+        // What a layer before has read as a credential says who it is, and that is known.
+        let is_read = |name: &HeaderName| {
+            self.context.consumed().is_some_and(|consumed| consumed.headers().contains(name))
+        };
         self.shared.rules.preset == Preset::Application
             && headers.iter().any(|(name, value)| {
                 !odd::is_usual(name)
                     && !odd::is_as_keyed(name, value, self.key.url_text())
                     && !self.shared.ignored.contains(name)
                     && !is_keyed(name)
+                    && !is_read(name)
             })
     }
 

@@ -42,13 +42,19 @@ impl Hints {
     }
     /// A response to it could not be stored.
     pub(crate) fn unshared(&self, key: &[u8], above: &[u8], now: Moment) {
-        for (places, what) in [(&self.keys, key), (&self.above, above)] {
-            if let Some((place, name)) = self.place(places, what) {
-                let (named, _, often) = Self::read(place);
-                let often = if named == name { (often + 1).min(OFTEN) } else { 1 };
-                place.store(name << 32 | seconds(now) + LONG << 4 | often, Relaxed);
-            }
+        // One thing that is asked for again and again says nothing about its neighbours.
+        if !self.note(&self.keys, key, now) {
+            self.note(&self.above, above, now);
         }
+    }
+    /// Notes it once more; whether it was known.
+    fn note(&self, places: &[AtomicU64], what: &[u8], now: Moment) -> bool {
+        let Some((place, name)) = self.place(places, what) else { return true };
+        let (named, until, often) = Self::read(place);
+        let is_known = named == name && seconds(now) <= until;
+        let often = if is_known { (often + 1).min(OFTEN) } else { 1 };
+        place.store(name << 32 | ((seconds(now) + LONG) << 4) | often, Relaxed);
+        is_known
     }
     /// A response to it could be stored.
     pub(crate) fn shared(&self, key: &[u8], above: &[u8]) {
@@ -63,7 +69,7 @@ impl Hints {
     /// Whose place it is, until which second it is remembered, and how often it was so.
     fn read(place: &AtomicU64) -> (u64, u64, u64) {
         let said = place.load(Relaxed);
-        (said >> 32, said >> 4 & MOST_SECONDS, said & 0xf)
+        (said >> 32, (said >> 4) & MOST_SECONDS, said & 0xf)
     }
     /// The place of something, and its name there, which is never 0.
     fn place<'a>(&self, places: &'a [AtomicU64], what: &[u8]) -> Option<(&'a AtomicU64, u64)> {
@@ -77,7 +83,7 @@ impl Hints {
 const MOST_SECONDS: u64 = (1 << 28) - 1;
 
 fn seconds(now: Moment) -> u64 {
-    now.0 / 1_000 & (MOST_SECONDS - LONG)
+    (now.0 / 1_000) % (MOST_SECONDS - LONG)
 }
 
 #[cfg(test)]

@@ -200,6 +200,8 @@ impl Staged for CacheLayer {
                 (cached.scope == Some(Scope::Public) && !access.is_public()).then_some(
                     "its answers would be everybody's, and the route is not public: leave `scope` out, or make the route public",
                 ),
+                (cached.scope.is_some_and(|scope| scope != Scope::Public) && access.is_public())
+                    .then_some("nobody is known on it, so its answers are everybody's: leave `scope` out"),
                 (access.checks_objects()).then_some(
                     "its handler looks at who may see what, and would not be asked: do not cache it",
                 ),

@@ -2,6 +2,8 @@
 //!
 //! What stands in a field that is no part of the key may change the response, and who sends it may be after just that (cache poisoning). So in the preset `application` a
 //! response is shared only where its request had fields that are usual, or that its `Vary` names. Whoever sends others is answered from what is stored, and stores nothing.
+use std::net::IpAddr;
+
 use http::{HeaderName, HeaderValue};
 
 /// Whether clients send this field of their own accord, so that an origin that lets it change a shared response without `Vary` is broken for everybody.
@@ -14,8 +16,11 @@ pub(crate) fn is_usual(name: &HeaderName) -> bool {
             | "accept-encoding"
             | "accept-language"
             | "authorization"
+            | "b3"
             | "baggage"
             | "cache-control"
+            | "cdn-loop"
+            | "cf-ray"
             | "connection"
             | "content-length"
             | "content-type"
@@ -29,7 +34,6 @@ pub(crate) fn is_usual(name: &HeaderName) -> bool {
             | "early-data"
             | "ect"
             | "expect"
-            | "from"
             | "host"
             | "if-match"
             | "if-modified-since"
@@ -37,7 +41,6 @@ pub(crate) fn is_usual(name: &HeaderName) -> bool {
             | "if-range"
             | "if-unmodified-since"
             | "keep-alive"
-            | "max-forwards"
             | "origin"
             | "pragma"
             | "priority"
@@ -46,6 +49,9 @@ pub(crate) fn is_usual(name: &HeaderName) -> bool {
             | "referer"
             | "rtt"
             | "save-data"
+            | "sentry-trace"
+            | "sec-gpc"
+            | "sec-purpose"
             | "te"
             | "traceparent"
             | "tracestate"
@@ -55,13 +61,18 @@ pub(crate) fn is_usual(name: &HeaderName) -> bool {
             | "via"
             | "viewport-width"
             | "width"
+            | "x-amzn-trace-id"
+            | "x-cloud-trace-context"
+            | "x-correlation-id"
             | "x-forwarded-for"
             | "x-request-id"
             | "x-requested-with"
-    ) || name.starts_with("sec-")
+    ) || name.starts_with("sec-ch-")
+        || name.starts_with("sec-fetch-")
+        || name.starts_with("x-b3-")
 }
 
-/// Whether a field that says what the client asked a proxy for says what the key says too. Any other value may be a client's own.
+/// Whether a field that a proxy writes says what the key says too, or no more than where a client is. Any other value may be a client's own.
 pub(crate) fn is_as_keyed(name: &HeaderName, value: &HeaderValue, url: &str) -> bool {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -69,6 +80,9 @@ pub(crate) fn is_as_keyed(name: &HeaderName, value: &HeaderValue, url: &str) -> 
     match name.as_str() {
         "x-forwarded-host" => value.eq_ignore_ascii_case(authority),
         "x-forwarded-proto" => value.eq_ignore_ascii_case(scheme),
+        // No more than an address, or a number.
+        "x-real-ip" => value.parse::<IpAddr>().is_ok(),
+        "x-forwarded-port" => value.parse::<u16>().is_ok(),
         "forwarded" => value.split([',', ';']).all(|pair| {
             let (name, said) = pair.trim().split_once('=').unwrap_or_default();
             let said = said.trim_matches('"');
@@ -99,6 +113,8 @@ mod tests {
             ("forwarded", "for=192.0.2.1, for=\"[2001:db8::1]\"", true),
             ("forwarded", "for=192.0.2.1;host=evil.example", false),
             ("forwarded", "secret=1", false),
+            ("x-real-ip", "192.0.2.1", true),
+            ("x-real-ip", "evil.example", false),
             ("x-odd", "https", false),
         ] {
             let (name, said) = (HeaderName::from_static(name), HeaderValue::from_static(value));

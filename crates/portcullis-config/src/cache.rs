@@ -22,6 +22,8 @@ pub(crate) struct CacheSettings {
     pub(crate) keep: Keep,
     pub(crate) rules: CacheRules,
     pub(crate) name: String,
+    /// Headers of requests that no upstream looks at.
+    pub(crate) ignored: Vec<HeaderName>,
     pub(crate) hide_tags: bool,
     pub(crate) background: usize,
 }
@@ -73,7 +75,7 @@ pub(crate) struct Cache {
 impl Cache {
     /// An empty one; or what another one has, which it takes the place of, where that is good by these settings too.
     pub(crate) fn new(settings: CacheSettings, before: Option<&Self>) -> Self {
-        let CacheSettings { keep, rules, name, hide_tags, background } = &settings;
+        let CacheSettings { keep, rules, name, ignored, hide_tags, background } = &settings;
         let same = before
             .filter(|before| before.settings.keep == *keep && before.settings.rules == *rules);
         let (layer, memory, remote) = match same {
@@ -87,7 +89,8 @@ impl Cache {
                 (layer.targeted(rules.targeted.clone()), memory, remote)
             }
         };
-        let layer = layer.name(name).hide_tags(*hide_tags).background(*background);
+        let layer = layer.name(name).ignoring(ignored.clone());
+        let layer = layer.hide_tags(*hide_tags).background(*background);
         Self { settings, layer, memory, remote }
     }
     /// Asks a store, where there is one, on `runtime`.

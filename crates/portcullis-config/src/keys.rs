@@ -656,6 +656,11 @@ pub(crate) const CACHE: &[Key] = &[
         "Fields of answers that are meant for this cache, and count in place of `Cache-Control` (RFC 9213); of several the first that is there. Default: `cdn-cache-control`.",
     ),
     key(
+        "ignore_headers",
+        Kind::Texts,
+        "Headers of requests that no upstream looks at, though clients do not usually send them. With `preset = \"application\"` an answer to a request with an unusual header is shared only where its `Vary` names the header. Default: none.",
+    ),
+    key(
         "hide_tags",
         Kind::Flag,
         "Takes `Surrogate-Key` and `Cache-Tag`, which say by what answers can be purged, out of answers of routes that are cached. Default: true, and false with `preset = \"rfc\"`.",

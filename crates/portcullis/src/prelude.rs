@@ -11,7 +11,9 @@ pub use portcullis_authn::{
 #[cfg(feature = "authz")]
 pub use portcullis_authz::{AuthorizeLayer, Roles};
 #[cfg(feature = "cache")]
-pub use portcullis_cache::{CacheControl, CacheExt, CacheLayer, CacheTags, Purge};
+pub use portcullis_cache::{
+    CacheControl, CacheExt, CacheHandle, CacheLayer, CacheTags, Cached, Purge,
+};
 pub use portcullis_core::{
     ConfigErrors, Context, EdgeLayer, Identity, Readiness, RouteExt, Routes, Secret, Stack,
     TrustedProxies, WithOptions, authenticated, optional, policy, public, require,

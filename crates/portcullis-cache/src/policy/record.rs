@@ -199,7 +199,6 @@ mod tests {
             while_revalidating: 5,
             if_error: 6,
             flags: Flags(0x8001),
-            ..stored.facts
         };
         stored
     }

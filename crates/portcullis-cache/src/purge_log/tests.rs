@@ -10,10 +10,10 @@ fn head(tags: &[&str]) -> Stored {
 }
 
 /// What a purge means for what was asked for before it.
-fn verdict(url: &str, tags: &[&str], purge: Purge) -> Verdict {
+fn verdict(url: &str, tags: &[&str], purge: &Purge) -> Verdict {
     let log = PurgeLog::new();
     let mark = log.newest();
-    log.push(&purge);
+    log.push(purge);
     let (verdict, newest) = log.check(mark, &Key::for_url(url), &head(tags));
     assert_eq!(newest, log.newest());
     // What is asked for after it is as good as ever.
@@ -43,12 +43,10 @@ fn takes_out_what_a_purge_names_and_nothing_else() {
         (Purge::group("https://shop.example", "books"), false),
         (Purge::everything(), true),
     ] {
-        let [hard, soft] = match is_purged {
-            true => [Verdict::Gone, Verdict::Stale],
-            false => [Verdict::Good; 2],
-        };
-        assert_eq!(verdict(BOOK, &tags, purge.clone()), hard, "{purge:?}");
-        assert_eq!(verdict(BOOK, &tags, purge.clone().soft()), soft, "soft {purge:?}");
+        let [hard, soft] =
+            if is_purged { [Verdict::Gone, Verdict::Stale] } else { [Verdict::Good; 2] };
+        assert_eq!(verdict(BOOK, &tags, &purge), hard, "{purge:?}");
+        assert_eq!(verdict(BOOK, &tags, &purge.clone().soft()), soft, "soft {purge:?}");
     }
 }
 

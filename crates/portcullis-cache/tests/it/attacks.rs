@@ -538,7 +538,8 @@ fn slowly() -> Origin {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_can_switch_off_that_others_wait_for_one() {
-    let attacks: [(&str, &str, &[(&str, &str)]); 5] = [
+    type Attack = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+    let attacks: [Attack; 5] = [
         ("an odd field", "GET", &[("x-odd", "1")]),
         ("a HEAD", "HEAD", &[]),
         ("no-store", "GET", &[("cache-control", "no-store")]),

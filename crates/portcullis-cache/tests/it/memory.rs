@@ -68,7 +68,7 @@ fn a_hit_shares_the_bytes() {
     let store = Memory::new(MIB);
     let (head, body) = (head(), body(1_000));
     store.put_now(&key(1), &head, &body, Mark(0));
-    let found = store.clone().find_now(&key(1)).unwrap();
+    let found = store.find_now(&key(1)).unwrap();
     assert!(Arc::ptr_eq(&found.entries[0].head, &head));
     let StoredBody::Here(pieces) = &found.entries[0].body else { panic!("it is elsewhere") };
     assert!(Arc::ptr_eq(pieces, &body));
@@ -114,6 +114,8 @@ fn nobody_sees_what_was_purged_before_they_asked() {
                 thread::yield_now();
             }
         }
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        for reader in readers {
+            reader.join().unwrap();
+        }
     });
 }

@@ -24,6 +24,7 @@ pub(super) fn defaults() -> CacheSettings {
             targeted: vec![HeaderName::from_static("cdn-cache-control")],
         },
         name: "portcullis".to_owned(),
+        ignored: Vec::new(),
         hide_tags: true,
         background: BACKGROUND,
     }
@@ -47,6 +48,7 @@ pub(super) fn read(table: &Table<'_>, stores: &[Later], store_names: &[String]) 
         keep: keep(table, stores, store_names),
         rules: CacheRules { preset, targeted },
         name,
+        ignored: table.parsed_all("ignore_headers", header_name),
         hide_tags,
         background: background.unwrap_or(defaults.background),
     }

@@ -62,16 +62,13 @@ impl Shop {
         let at = self.clock.now();
         let now = levels.find_now(&key);
         self.from_memory.fetch_add(u64::from(now.is_some()), Ordering::Relaxed);
-        let found = match now {
-            Some(found) => found,
-            None => {
-                self.asked.fetch_add(1, Ordering::Relaxed);
-                match levels.find(&key).await {
-                    Ok(found) => found,
-                    // A miss, which stores nothing.
-                    Err(_) => return,
-                }
-            }
+        let found = if let Some(found) = now {
+            found
+        } else {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            // A miss, which stores nothing.
+            let Ok(found) = levels.find(&key).await else { return };
+            found
         };
         if let Some(entry) = found.entries.first() {
             let body = String::from_utf8(read(entry).await.unwrap()).unwrap();

@@ -1,6 +1,7 @@
 use super::*;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn is_reused_as_the_suite_wants() {
     for (name, given, want) in [
         ("freshness-none", &[][..], false),

@@ -127,7 +127,7 @@ pub(crate) fn introduce(
     match &caller.identity {
         Some(identity) => _ = context.set_auth(AuthState::Authenticated(identity.clone())),
         None if caller.is_looked_at => {
-            _ = context.set_auth(AuthState::Anonymous(Challenges::default()))
+            _ = context.set_auth(AuthState::Anonymous(Challenges::default()));
         }
         None => {}
     }

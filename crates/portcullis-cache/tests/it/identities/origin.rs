@@ -20,6 +20,7 @@ pub(crate) const STAMP: usize = 10;
 
 /// For whom something was made, and who else may have it.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the answer")]
 pub(crate) struct Made {
     pub(crate) maker: usize,
     pub(crate) scope: Scope,
@@ -137,7 +138,7 @@ impl Press {
         let tag = ledger.tag(&mut rng, maker, request.uri().to_string(), made);
         let status = if rng.u8(..) < 12 { rng.choice([404, 500, 503]).unwrap() } else { 200 };
         if status != 200 {
-            return respond(status, headers, stamps(number, 0..LEN), &mut rng);
+            return respond(status, headers, &stamps(number, 0..LEN), &mut rng);
         }
         headers.insert("etag", tag.parse().unwrap());
         let known = request.headers().get_all("if-none-match").iter();
@@ -146,21 +147,21 @@ impl Press {
                 // What it said of the stored answer holds for this one as well.
                 headers.remove("x-made");
             }
-            return respond(304, headers, Bytes::new(), &mut rng);
+            return respond(304, headers, &Bytes::new(), &mut rng);
         }
-        let wants =
+        let wanted =
             request.headers().get("range").and_then(|range| asked_range(range.to_str().ok()?));
         let fits = request
             .headers()
             .get("if-range")
             .is_none_or(|known| known.as_bytes() == tag.as_bytes());
-        match wants.filter(|_| !is_change && fits && rng.u8(..) < 200) {
+        match wanted.filter(|_| !is_change && fits && rng.u8(..) < 200) {
             Some(range) => {
                 let says = format!("bytes {}-{}/{LEN}", range.start, range.end - 1);
                 headers.insert("content-range", says.parse().unwrap());
-                respond(206, headers, stamps(number, range), &mut rng)
+                respond(206, headers, &stamps(number, range), &mut rng)
             }
-            None => respond(200, headers, stamps(number, 0..LEN), &mut rng),
+            None => respond(200, headers, &stamps(number, 0..LEN), &mut rng),
         }
     }
 }
@@ -259,7 +260,7 @@ fn asked_range(text: &str) -> Option<std::ops::Range<usize>> {
     (range.start < range.end).then_some(range)
 }
 
-fn respond(status: u16, headers: HeaderMap, body: Bytes, rng: &mut Rng) -> Response<Body> {
+fn respond(status: u16, headers: HeaderMap, body: &Bytes, rng: &mut Rng) -> Response<Body> {
     let is_broken = rng.u8(..) < 4;
     let says_len = rng.bool();
     let mut response = Response::new(match rng.u8(..) {
