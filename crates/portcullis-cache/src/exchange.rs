@@ -221,12 +221,14 @@ impl Exchange {
         let entry = found.entries.get(at)?;
         self.may_use(key, entry).then_some(at)
     }
+    /// Whether the origin has to say of what is everybody's that it is, for this caller to get it.
+    pub(crate) fn needs_a_word(&self) -> bool {
+        self.is_authenticated && self.shared.rules.preset == policy::Preset::Application
+    }
     /// Whether it is for this caller, and for this query.
     fn may_use(&self, key: &Key, entry: &Entry) -> bool {
-        let is_everybodys = key.scope() == Scope::Public
-            && self.is_authenticated
-            && self.shared.rules.preset == policy::Preset::Application;
-        if is_everybodys && !entry.head.is_explicitly_public() {
+        let is_everybodys = key.scope() == Scope::Public;
+        if is_everybodys && self.needs_a_word() && !entry.head.is_explicitly_public() {
             return false;
         }
         // It was looked for under another query than was asked.
@@ -250,8 +252,8 @@ impl Exchange {
         }
     }
     /// Under which name others wait for the same: the key, and what the fields say that the response is chosen by.
-    pub(crate) fn flight(&self, asked: Asked<'_>, names: &Stored) -> Vec<u8> {
-        let mut name = self.key.as_bytes().to_vec();
+    pub(crate) fn flight(key: &Key, asked: Asked<'_>, names: &Stored) -> Vec<u8> {
+        let mut name = key.as_bytes().to_vec();
         for (field, _) in &names.vary {
             for value in asked.headers.get_all(field) {
                 name.extend_from_slice(&(value.len() as u64).to_be_bytes());

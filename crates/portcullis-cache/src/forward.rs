@@ -111,9 +111,11 @@ impl Exchange {
                 return self.ask(origin, parts, body, looked, why, None).await;
             }
             let known = looked.entry.as_ref().map(|(_, entry)| &*entry.head).or(names.as_deref());
+            // What is stored as everybody's is asked about once for all.
+            let key = looked.entry.as_ref().map_or(&self.key, |(key, _)| key);
             let flight = match known {
-                Some(known) => self.flight(asked, known),
-                None => self.key.as_bytes().to_vec(),
+                Some(known) => Self::flight(key, asked, known),
+                None => key.as_bytes().to_vec(),
             };
             let waiting = match self.shared.flights.join(&flight) {
                 Joined::Lead(lead) => {
@@ -121,7 +123,8 @@ impl Exchange {
                 }
                 Joined::Wait(waiting) => waiting,
             };
-            match self.wait(waiting, &parts, looked.mark).await {
+            let of_all = key.scope() == Scope::Public;
+            match self.wait(waiting, &parts, looked.mark, of_all).await {
                 Waited::Answer(answer) => return Ok(answer),
                 Waited::Other(head) => names = Some(head),
                 Waited::Again => {}
@@ -141,7 +144,7 @@ impl Exchange {
     /// Whether others may wait for what comes of this request, or this one for what comes of others'.
     fn is_awaited(&self, parts: &request::Parts, looked: &Looked, why: Forward) -> bool {
         parts.method != Method::HEAD
-            && !self.is_unknown
+            && (!self.is_unknown || looked.entry.is_some())
             && why != Forward::Request
             && !(self.key.scope() != Scope::Identity && self.has_odd_fields(&parts.headers, &[]))
             && (looked.entry.is_some() || !Self::is_special(&parts.headers))
@@ -154,6 +157,7 @@ impl Exchange {
         mut waiting: watch::Receiver<Phase>,
         parts: &request::Parts,
         mark: Option<Mark>,
+        of_all: bool,
     ) -> Waited {
         let phase = waiting.wait_for(|phase| !matches!(phase, Phase::Asked)).await;
         // They went away: somebody else asks.
@@ -168,6 +172,12 @@ impl Exchange {
         let asked = self.asked(&parts.method, &parts.headers);
         if !head.matches(asked) {
             return Waited::Other(head);
+        }
+        // What was everybody's may be so no longer.
+        let is_everybodys =
+            head.scope() == Scope::Public && (!self.needs_a_word() || head.is_explicitly_public());
+        if of_all && !is_everybodys {
+            return Waited::Alone;
         }
         let key = self.key_of(&head);
         let is_current = match (begun, mark) {
@@ -678,7 +688,7 @@ impl Exchange {
         let Some((_, entry)) = &looked.entry else { return false };
         let Ok(runtime) = Handle::try_current() else { return false };
         let asked = self.asked(&parts.method, &parts.headers);
-        let flight = self.flight(asked, &entry.head);
+        let flight = Self::flight(key, asked, &entry.head);
         let Some(lead) = self.shared.flights.lead(&flight) else { return true };
         let Ok(permit) = Arc::clone(&self.shared.behind).try_acquire_owned() else { return false };
         let mut again = parts.clone();

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
-use portcullis_core::Body;
+use portcullis_core::{Body, Identity};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, yield_now};
 
-use crate::support::{Got, Origin, Site, asking, get, in_turn, response, spoken};
+use crate::support::{Got, Origin, Site, asking, get, in_turn, of, response, spoken};
 
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60")];
 
@@ -344,4 +344,44 @@ async fn a_body_that_is_too_large_goes_through_in_little_memory() {
     // It is known to be too large: nobody waits for it.
     let got = Got::of(site.send(asking("HEAD", "/large", &[])).await).await;
     assert!(!got.is_hit());
+}
+
+#[tokio::test]
+async fn what_everybody_shares_is_asked_about_once_for_callers_of_all_kinds() {
+    for cache_control in ["public, max-age=10", "public, max-age=10, stale-while-revalidate=60"] {
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        let site = Site::new(Origin::new(move |request| {
+            let gate = Arc::clone(&opened);
+            async move {
+                let headers = [("cache-control", cache_control), ("etag", "\"1\"")];
+                if request.headers().contains_key("if-none-match") {
+                    gate.notified().await;
+                    return response(304, &headers, "");
+                }
+                response(200, &headers, "news")
+            }
+        }));
+        site.get("/news").await;
+        site.time.advance(Duration::from_secs(20));
+        let mut clients = JoinSet::new();
+        for number in 0..30 {
+            let site = site.clone();
+            clients.spawn(async move {
+                let cookie = format!("session={number}");
+                let who = Identity::builder("keys", format!("caller {number}")).build();
+                match number % 3 {
+                    0 => site.fetch(asking("GET", "/news", &[("cookie", &cookie)])).await,
+                    1 => site.fetch(of(&who, &site.time, get("/news"))).await,
+                    _ => site.get("/news").await,
+                }
+            });
+        }
+        settle().await;
+        assert_eq!(site.origin.count(), 2, "{cache_control}");
+        gate.notify_waiters();
+        assert!(clients.join_all().await.iter().all(|got| got.body == "news"));
+        settle().await;
+        assert_eq!(site.origin.count(), 2, "{cache_control}");
+    }
 }
