@@ -157,19 +157,10 @@ impl CacheHandle {
 
 /// The bytes of a body, in one piece.
 async fn read(body: &StoredBody) -> Result<Bytes, CacheStoreError> {
-    match body {
-        StoredBody::Here(pieces) => Ok(match &**pieces {
-            [piece] => piece.clone(),
-            pieces => pieces.concat().into(),
-        }),
-        StoredBody::Elsewhere(body) => {
-            let mut bytes = Vec::new();
-            for piece in 0..body.len().div_ceil(body.piece().max(1)) {
-                bytes.extend_from_slice(&body.read(piece).await?);
-            }
-            Ok(bytes.into())
-        }
-    }
+    Ok(match &*body.all().await? {
+        [piece] => piece.clone(),
+        pieces => pieces.concat().into(),
+    })
 }
 
 /// What a look-up has found: a value, or how far purges had got, where the store can tell.

@@ -77,7 +77,7 @@ impl Exchange {
             let asked = self.asked(&parts.method, &parts.headers);
             let looked = self.look(asked).await;
             let mut why = Self::missed(&looked);
-            if let Some((key, entry)) = &looked.entry {
+            if let Some((_, entry)) = &looked.entry {
                 let now = self.now();
                 let judged = entry.head.judge(&self.shared.rules, asked, now, entry.is_stale);
                 let serve = match judged {
@@ -86,7 +86,7 @@ impl Exchange {
                         Some((Event::StaleHit, Some("max-stale")))
                     }
                     Judgement::Stale { serve: Serve::WhileRevalidating, .. } => {
-                        let goes_on = self.refresh_behind(&origin, &parts, &looked, key);
+                        let goes_on = self.refresh_behind(&origin, &parts, &looked);
                         goes_on.then_some((Event::StaleHit, Some("stale-while-revalidate")))
                     }
                     Judgement::Stale { .. } => None,
@@ -255,6 +255,36 @@ impl Exchange {
         Some(self.respond(answer.status, answer.headers, body, handled))
     }
 
+    /// Calls the origin, which is ready, and says when it was asked and when it answered.
+    async fn call<S, B>(
+        &self,
+        origin: &mut S,
+        request: Request<Body>,
+    ) -> Result<(Response<Body>, Times), S::Error>
+    where
+        S: Origin<B>,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let requested = self.now();
+        let response = origin.call(request).await?.map(Body::new);
+        Ok((response, Times { requested, received: self.now() }))
+    }
+    /// The same once more, as the client asked it.
+    async fn call_again<S, B>(
+        &self,
+        mut origin: S,
+        parts: &request::Parts,
+    ) -> Result<(Response<Body>, Times), S::Error>
+    where
+        S: Origin<B>,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        poll_fn(|cx| origin.poll_ready(cx)).await?;
+        self.call(&mut origin, Request::from_parts(parts.clone(), self.asking())).await
+    }
+
     /// Asks the origin, and stores what it says where it may be stored. `S` is ready.
     async fn ask<S, B>(
         &self,
@@ -288,11 +318,9 @@ impl Exchange {
         } else if let Some((_, entry)) = looked.entry.as_ref() {
             entry.head.ask_again(&mut outgoing.headers);
         }
-        let requested = self.now();
-        let result = origin.call(Request::from_parts(outgoing, body)).await;
-        let times = Times { requested, received: self.now() };
-        let response = match result {
-            Ok(response) => response.map(Body::new),
+        let called = self.call(&mut origin, Request::from_parts(outgoing, body)).await;
+        let (response, times) = match called {
+            Ok(called) => called,
             Err(error) => {
                 release(lead, Phase::Failed);
                 return match self.serve_failed(&parts, &looked, true).await {
@@ -321,11 +349,7 @@ impl Exchange {
                 }
                 // It is about something else than what is stored.
                 self.remove(key, entry).await;
-                poll_fn(|cx| origin.poll_ready(cx)).await?;
-                let again = Request::from_parts(parts.clone(), self.asking());
-                let requested = self.now();
-                let response = origin.call(again).await?.map(Body::new);
-                let times = Times { requested, received: self.now() };
+                let (response, times) = self.call_again(origin, &parts).await?;
                 return Ok(self.keep(&parts, response, times, &looked, why, lead));
             }
             if status.is_server_error()
@@ -624,7 +648,7 @@ impl Exchange {
     /// What was stored in part, with the rest that has come now.
     async fn complete<S, B>(
         &self,
-        mut origin: S,
+        origin: S,
         parts: request::Parts,
         response: Response<Body>,
         times: Times,
@@ -664,28 +688,18 @@ impl Exchange {
             return Ok(self.respond(answer.status, answer.headers, body, handled));
         }
         // The two do not fit: all of it is asked for.
-        poll_fn(|cx| origin.poll_ready(cx)).await?;
-        let requested = self.now();
-        let again = Request::from_parts(parts.clone(), self.asking());
-        let response = origin.call(again).await?.map(Body::new);
-        let times = Times { requested, received: self.now() };
+        let (response, times) = self.call_again(origin, &parts).await?;
         Ok(self.keep(&parts, response, times, looked, Forward::Partial, None))
     }
 
     /// Looks behind the answer whether what is stored is still good; whether somebody does.
-    fn refresh_behind<S, B>(
-        &self,
-        origin: &S,
-        parts: &request::Parts,
-        looked: &Looked,
-        key: &Key,
-    ) -> bool
+    fn refresh_behind<S, B>(&self, origin: &S, parts: &request::Parts, looked: &Looked) -> bool
     where
         S: Origin<B>,
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Some((_, entry)) = &looked.entry else { return false };
+        let Some((key, entry)) = &looked.entry else { return false };
         let Ok(runtime) = Handle::try_current() else { return false };
         let asked = self.asked(&parts.method, &parts.headers);
         let flight = Self::flight(key, asked, &entry.head);
@@ -701,11 +715,7 @@ impl Exchange {
         context.limit_time(BEHIND);
         again.extensions.insert(context.clone());
         let exchange = Self { context, ..self.clone() };
-        let looked = Looked {
-            entry: Some((key.clone(), entry.clone())),
-            mark: looked.mark,
-            ..Looked::default()
-        };
+        let looked = Looked { entry: looked.entry.clone(), mark: looked.mark, ..Looked::default() };
         let mut origin = origin.clone();
         self.shared.stats.count(Event::Behind);
         runtime.spawn(async move {
@@ -735,9 +745,8 @@ impl Exchange {
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let requested = self.now();
-        let response = origin.call(Request::from_parts(parts.clone(), body)).await?.map(Body::new);
-        let times = Times { requested, received: self.now() };
+        let request = Request::from_parts(parts.clone(), body);
+        let (response, times) = self.call(&mut origin, request).await?;
         let (head, body) = response.into_parts();
         let asked = self.asked(&parts.method, &parts.headers);
         let urls = policy::invalidates(asked, self.key.url_text(), &head);
@@ -844,13 +853,11 @@ fn put(
             is_same.then(|| combined(&old.head, old_pieces, head, &pieces)).flatten()
         });
         if let Some((head, pieces)) = larger {
-            let pieces: Arc<[Bytes]> = tidy(pieces).into();
-            store.put_now(key, &Arc::new(head), &pieces, mark);
+            store.put_now(key, &Arc::new(head), &tidy(pieces).into(), mark);
             return;
         }
     }
-    let pieces: Arc<[Bytes]> = tidy(pieces).into();
-    store.put_now(key, head, &pieces, mark);
+    store.put_now(key, head, &tidy(pieces).into(), mark);
 }
 
 /// Two parts of one thing, put together.
@@ -895,7 +902,8 @@ fn declared(head: &response::Parts, body: &Body) -> Option<u64> {
     said.or_else(|| body.size_hint().exact())
 }
 
-async fn next(body: &mut Body) -> Result<Option<Bytes>, BoxError> {
+/// The next data of a body.
+pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, BoxError> {
     loop {
         let frame = poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await;
         match frame.transpose()?.map(http_body::Frame::into_data) {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Purge;
 use crate::exchange::Exchange;
-use crate::forward::Origin;
+use crate::forward::{Origin, next};
 use crate::kinds::CACHE_UNAVAILABLE;
 use crate::shared::hide;
 use crate::stats::Event;
@@ -96,8 +96,7 @@ async fn question(mut body: Body) -> Result<Result<Bytes, Body>, BoxError> {
         return Ok(Err(body));
     }
     let mut asks = BytesMut::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame?.into_data() else { continue };
+    while let Some(data) = next(&mut body).await? {
         asks.extend_from_slice(&data);
         if asks.len() > LONGEST {
             return Ok(Err(Body::new(Behind { first: Some(asks.freeze()), rest: body })));
