@@ -752,10 +752,7 @@ impl Exchange {
         let urls = policy::invalidates(asked, self.key.url_text(), &head);
         let groups = policy::invalidated_groups(&head);
         let origin = self.key.origin();
-        // What is kept under another spelling of the query is meant too.
-        let kept = urls.iter().filter_map(|url| self.shared.searches.kept(url));
-        let kept: Vec<_> = kept.map(Purge::url).collect();
-        let purges = urls.into_iter().map(Purge::url).chain(kept);
+        let purges = urls.into_iter().map(Purge::url);
         let purges = purges.chain(groups.into_iter().map(|group| Purge::group(origin, group)));
         self.take_out(purges.collect()).await;
         let mut response = Response::from_parts(head, body);
@@ -777,7 +774,7 @@ impl Exchange {
         let taking = async move {
             for purge in purges {
                 shared.stats.count(Event::Purged);
-                if let Err(error) = shared.store.purge(&purge).await {
+                if let Err(error) = shared.searches.purge(&*shared.store, &purge).await {
                     tracing::warn!("what is no longer good is not taken out of the cache: {error}");
                     shared.stats.count(Event::StoreFailed);
                 }

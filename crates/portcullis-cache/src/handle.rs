@@ -6,7 +6,6 @@ use portcullis_core::Clock;
 
 use crate::aside::Loads;
 use crate::policy::Moment;
-use crate::purge::What;
 use crate::searches::Searches;
 use crate::store::{CacheStore, CacheStoreError};
 use crate::{Key, Purge};
@@ -64,11 +63,7 @@ impl CacheHandle {
     /// # Errors
     /// Where the store cannot answer: then something of it may still be there.
     pub async fn purge(&self, purge: Purge) -> Result<(), CacheStoreError> {
-        self.store.purge(&purge).await?;
-        let What::Url(url) = &purge.what else { return Ok(()) };
-        // What is kept under another spelling of the query is meant too.
-        let Some(kept) = self.searches.kept(url) else { return Ok(()) };
-        self.store.purge(&Purge { what: What::Url(kept.into()), soft: purge.soft }).await
+        self.searches.purge(&*self.store, &purge).await
     }
     pub(crate) fn searches(&self) -> Arc<Searches> {
         Arc::clone(&self.searches)

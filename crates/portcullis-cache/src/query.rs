@@ -70,14 +70,10 @@ impl Exchange {
     /// Takes out what is stored of a URL.
     pub(crate) async fn purge<E>(self) -> Result<Response<Body>, E> {
         self.shared.stats.count(Event::Purged);
-        // As it was asked for, and as it is kept.
+        // As it was asked for; what is kept under another spelling goes with it.
         let asked = self.query.as_deref().map(|query| [self.key.path_text(), "?", query].concat());
-        let urls = asked.into_iter().chain([self.key.url_text().to_owned()]);
-        let mut done = Ok(());
-        for url in urls {
-            done = done.and(self.shared.store.purge(&Purge::url(url)).await);
-        }
-        Ok(match done {
+        let purge = Purge::url(asked.unwrap_or_else(|| self.key.url_text().to_owned()));
+        Ok(match self.shared.searches.purge(&*self.shared.store, &purge).await {
             Ok(()) => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
+use crate::Purge;
 use crate::policy::NoVarySearch;
+use crate::purge::What;
+use crate::store::{CacheStore, CacheStoreError};
 
 /// Of how many paths it is remembered.
 const MOST: usize = 4_096;
@@ -36,8 +39,19 @@ impl Searches {
     pub(crate) fn is_any(&self) -> bool {
         self.any.load(Relaxed)
     }
+    /// Takes out what `purge` says, and of a URL also what is kept under another spelling of its query, which is meant too.
+    pub(crate) async fn purge(
+        &self,
+        store: &dyn CacheStore,
+        purge: &Purge,
+    ) -> Result<(), CacheStoreError> {
+        store.purge(purge).await?;
+        let What::Url(url) = &purge.what else { return Ok(()) };
+        let Some(kept) = self.kept(url) else { return Ok(()) };
+        store.purge(&Purge { what: What::Url(kept.into()), soft: purge.soft }).await
+    }
     /// Under which other spelling a URL is kept, if it is.
-    pub(crate) fn kept(&self, url: &str) -> Option<String> {
+    fn kept(&self, url: &str) -> Option<String> {
         let (path, query) =
             url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
         let kept = self.query(|| path.to_owned(), query);
