@@ -25,6 +25,19 @@ fn gated(gate: &Arc<Notify>, headers: &'static [(&'static str, &'static str)]) -
     })
 }
 
+/// An origin that is asked once, and answers with this body.
+fn saying_once(body: Body) -> Origin {
+    let body = std::sync::Mutex::new(Some(body));
+    Origin::new(move |_| {
+        let body = body.lock().unwrap().take().expect("it is asked once");
+        async move {
+            let mut response = Response::new(body);
+            response.headers_mut().insert("cache-control", "max-age=60".parse().unwrap());
+            response
+        }
+    })
+}
+
 /// Lets everything that can go on do so.
 async fn settle() {
     for _ in 0..200 {
@@ -55,15 +68,7 @@ async fn fifty_cold_clients_are_one_request_to_the_origin() {
 #[tokio::test]
 async fn who_comes_while_a_body_arrives_gets_what_is_there_at_once() {
     let (say, body) = spoken();
-    let body = std::sync::Mutex::new(Some(body));
-    let site = Site::new(Origin::new(move |_| {
-        let body = body.lock().unwrap().take().expect("it is asked once");
-        async move {
-            let mut response = Response::new(body);
-            response.headers_mut().insert("cache-control", "max-age=60".parse().unwrap());
-            response
-        }
-    }));
+    let site = Site::new(saying_once(body));
     say.send(Ok(Bytes::from("first "))).unwrap();
     let mut first = site.send(get("/slow")).await.into_body();
     assert_eq!(next(&mut first).await, "first ");
@@ -232,15 +237,7 @@ async fn clients_that_take_different_variants_do_not_get_each_others() {
 #[tokio::test]
 async fn a_body_that_its_client_leaves_is_stored_nevertheless() {
     let (say, body) = spoken();
-    let body = std::sync::Mutex::new(Some(body));
-    let site = Site::new(Origin::new(move |_| {
-        let body = body.lock().unwrap().take().expect("it is asked once");
-        async move {
-            let mut response = Response::new(body);
-            response.headers_mut().insert("cache-control", "max-age=60".parse().unwrap());
-            response
-        }
-    }));
+    let site = Site::new(saying_once(body));
     say.send(Ok(Bytes::from("first "))).unwrap();
     drop(site.send(get("/slow")).await);
     settle().await;
