@@ -94,7 +94,8 @@ fn package(_: &Workspace) -> Result {
     // profile, and what debuggers read, of every program, would take most of the disk.
     let package = Cmd::new("cargo package --workspace --all-features --allow-dirty --target-dir");
     let package = package.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
-    package.arg(target.display().to_string()).run_without_warnings()
+    package.arg(target.display().to_string()).run_without_warnings()?;
+    forget(&target)
 }
 
 /// Where cargo has unpacked our crates from registries that lie in a folder, such as the one it makes to check packages.
