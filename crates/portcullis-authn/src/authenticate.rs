@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use portcullis_core::problem::Source;
@@ -24,7 +24,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::api_key::{ApiKeys, Invalid, KeyVerdict};
-use crate::bearer::{Bearer, Looked, Scheme, Verdict, takes};
+use crate::bearer::{Bearer, Carried, Looked, Scheme, Verdict, takes};
 use crate::certificate::ClientCertificates;
 use crate::kinds::{AUTHENTICATION_UNAVAILABLE, CREDENTIALS_INVALID, REQUEST_CROSS_SITE};
 use crate::proof::{self, Asked, SeenProofs};
@@ -209,8 +209,9 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let context = Context::of(&mut request);
-        self.schemes.consume(&context, request.headers());
-        match self.schemes.identify(asked(&context, &request), None) {
+        let asked = self.schemes.asked(&context, &request);
+        self.schemes.consume(asked);
+        match self.schemes.identify(asked, None) {
             Found::Refused(problem) => AuthenticateFuture::refused(problem.respond(&context)),
             Found::State(state, session) => {
                 AuthenticateFuture::calling(&mut self.inner, request, &context, state, session)
@@ -235,11 +236,6 @@ where
             }
         }
     }
-}
-
-/// What a request is for, as far as a token has to do with it.
-fn asked<'a, R>(context: &'a Context, request: &'a Request<R>) -> Asked<'a> {
-    Asked { context, headers: request.headers(), method: request.method(), uri: request.uri() }
 }
 
 /// On which routes nobody could say which issuer is to be asked about a token.
@@ -339,7 +335,7 @@ where
         }
         if let Some(waiting) = self.as_mut().project().waiting.take() {
             let Waiting { mut inner, request, context, schemes, .. } = *waiting;
-            let next = match schemes.identify(asked(&context, &request), looked) {
+            let next = match schemes.identify(schemes.asked(&context, &request), looked) {
                 Found::State(state, session) => {
                     Self::calling(&mut inner, request, &context, state, session)
                 }
@@ -380,11 +376,17 @@ impl Schemes {
     fn has_issuers(&self) -> bool {
         self.bearer.as_ref().is_some_and(|bearer| !bearer.issuers().is_empty())
     }
+    /// What a request is for, as far as credentials have to do with it.
+    fn asked<'a, R>(&self, context: &'a Context, request: &'a Request<R>) -> Asked<'a> {
+        let headers = request.headers();
+        let token = if self.has_issuers() { Carried::by(headers) } else { Carried::Nothing };
+        Asked { context, headers, method: request.method(), uri: request.uri(), token }
+    }
     /// Leaves in the context what must not travel on: also where nobody looks at it, for it is for us, and no upstream's business.
-    fn consume(&self, context: &Context, headers: &HeaderMap) {
-        let has_token = self.has_issuers() && Bearer::is_in(headers);
-        let has_name = self.api_keys.as_ref().is_some_and(|keys| keys.is_basic_in(headers));
-        let consumed = if has_token || has_name { &self.with_token } else { &self.consumed };
+    fn consume(&self, Asked { context, headers, token, .. }: Asked<'_>) {
+        let has_name = || self.api_keys.as_ref().is_some_and(|keys| keys.is_basic_in(headers));
+        let consumed =
+            if token.is_ours() || has_name() { &self.with_token } else { &self.consumed };
         context.set_consumed(consumed.clone());
     }
     /// How to say who one is, and what was wrong with how somebody said it.
@@ -436,8 +438,8 @@ impl Schemes {
             looked => (looked, None, None),
         };
         let by_key = self.by_key(asked, now, stored)?;
-        let bearer = self.bearer.as_ref().filter(|_| self.has_issuers());
-        let by_token = match bearer.map(|bearer| bearer.identify(asked, now, looked)) {
+        let by_token = match self.bearer.as_ref().map(|bearer| bearer.identify(asked, now, looked))
+        {
             None | Some(Verdict::Nobody) => None,
             Some(Verdict::Known(identity)) => Some(identity),
             Some(Verdict::Invalid(error, scheme)) => {
@@ -486,7 +488,7 @@ impl Schemes {
         now: SystemTime,
         stored: Option<Result<Option<FoundKey>, StoreError>>,
     ) -> Result<Option<Identity>, Found> {
-        let Asked { context, headers, .. } = asked;
+        let Asked { context, headers, token, .. } = asked;
         let Some(keys) = &self.api_keys else { return Ok(None) };
         let stored = stored.transpose().map_err(|error| {
             tracing::warn!("{error}");
@@ -497,9 +499,7 @@ impl Schemes {
         match keys.identify(headers, now, stored) {
             Ok(KeyVerdict::Nobody) => Ok(None),
             Ok(KeyVerdict::Known(identity)) => Ok(Some(identity)),
-            Ok(KeyVerdict::Look(_)) if self.has_issuers() && Bearer::is_in(headers) => {
-                Err(self.key_and_token(context))
-            }
+            Ok(KeyVerdict::Look(_)) if token.is_ours() => Err(self.key_and_token(context)),
             Ok(KeyVerdict::Look(look)) => {
                 Err(Found::Look(Box::pin(async move { Looked::Key(look.await) })))
             }

@@ -139,10 +139,6 @@ impl Bearer {
         texts.filter_map(|text| HeaderValue::try_from(text).ok()).collect()
     }
 
-    /// Whether the headers carry a token.
-    pub(crate) fn is_in(headers: &HeaderMap) -> bool {
-        headers.get_all(AUTHORIZATION).iter().any(|line| token_of(line).is_some())
-    }
     /// Whose token a request carries. What was looked up for it comes with it the second time.
     pub(crate) fn identify(
         &self,
@@ -150,25 +146,33 @@ impl Bearer {
         now: SystemTime,
         looked: Option<Looked>,
     ) -> Verdict {
-        let mut lines = asked.headers.get_all(AUTHORIZATION).iter();
-        let Some(line) = lines.next() else { return Verdict::Nobody };
-        let found = token_of(line);
-        let scheme = found.map_or(Scheme::Bearer, |(scheme, _)| scheme);
-        let wrong = |what: &'static str| Verdict::Invalid(what.into(), scheme);
-        if lines.next().is_some() {
-            return wrong("several `Authorization` headers");
-        }
-        let Some((_, token)) = found else { return Verdict::Nobody };
-        let Ok(token) = std::str::from_utf8(token) else {
-            return wrong("a token that is no text");
+        let (scheme, token) = match asked.token {
+            Carried::Nothing => return Verdict::Nobody,
+            Carried::One(scheme, token) => (scheme, token),
+            Carried::Several { scheme, .. } => {
+                return Verdict::Invalid("several `Authorization` headers".into(), scheme);
+            }
         };
+        let wrong = |what: &'static str| Verdict::Invalid(what.into(), scheme);
+        if token.is_empty() {
+            return wrong("no token behind the name of its scheme");
+        }
         if token.len() > LONGEST {
             return wrong("a token that is too long");
         }
-        let token = Presented { text: token, fingerprint: Fingerprint::of(token) };
-        let judged = match self.remembered(token.fingerprint, asked.context, now) {
+        let fingerprint = Fingerprint::of(token);
+        let judged = match self.remembered(fingerprint, asked.context, now) {
             Some(judged) => Ok(judged),
-            None => self.judge(token, scheme, asked, now, looked),
+            // Each letter of it is looked at from here on, and not of one that is known.
+            None if memchr(b',', token).is_some() => {
+                return wrong("a token with a comma in it");
+            }
+            None => {
+                let Ok(text) = std::str::from_utf8(token) else {
+                    return wrong("a token that is no text");
+                };
+                self.judge(Presented { text, fingerprint }, scheme, asked, now, looked)
+            }
         };
         match judged {
             Ok(judged) => self.prove(judged, scheme, token, asked, now),
@@ -184,7 +188,7 @@ impl Bearer {
         if !takes(context.route(), issuer.issuer()) {
             return None;
         }
-        let is_current = by.version.is_none() || issuer.keys().version() == by.version;
+        let is_current = by.version.is_none() || issuer.key_version() == by.version;
         is_current.then_some(judged)
     }
     fn judge(
@@ -317,7 +321,7 @@ impl Bearer {
         &self,
         judged: Judged,
         scheme: Scheme,
-        token: Presented<'_>,
+        token: &[u8],
         asked: Asked<'_>,
         now: SystemTime,
     ) -> Verdict {
@@ -330,15 +334,13 @@ impl Bearer {
             (Scheme::Bearer, None) => Verdict::Known(identity),
             (Scheme::Bearer, Some(_)) => wrong("a token that is bound to a key, without a proof"),
             (Scheme::Dpop, None) => wrong("a token with a proof that is bound to no key"),
-            (Scheme::Dpop, Some(key)) => {
-                match self.proofs.check(asked, token.fingerprint, &key, now) {
-                    Ok(()) => Verdict::Known(identity),
-                    Err(Wrong::Full) => Verdict::Unavailable,
-                    Err(Wrong::Proof(flaw)) => {
-                        Verdict::BadProof(Invalid(format!("the proof: {flaw}").into()))
-                    }
+            (Scheme::Dpop, Some(key)) => match self.proofs.check(asked, token, &key, now) {
+                Ok(()) => Verdict::Known(identity),
+                Err(Wrong::Full) => Verdict::Unavailable,
+                Err(Wrong::Proof(flaw)) => {
+                    Verdict::BadProof(Invalid(format!("the proof: {flaw}").into()))
                 }
-            }
+            },
         }
     }
 }
@@ -410,16 +412,57 @@ pub(crate) enum Verdict {
     Unavailable,
 }
 
+/// The token that a request carries.
+#[derive(Clone, Copy)]
+pub(crate) enum Carried<'a> {
+    /// None, or what is none of ours.
+    Nothing,
+    One(Scheme, &'a [u8]),
+    /// Several headers, so that nobody can say which is meant.
+    Several {
+        scheme: Scheme,
+        any_is_ours: bool,
+    },
+}
+
+impl<'a> Carried<'a> {
+    pub(crate) fn by(headers: &'a HeaderMap) -> Self {
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let Some(line) = lines.next() else { return Self::Nothing };
+        let first = token_of(line);
+        match (first, lines.next()) {
+            (None, None) => Self::Nothing,
+            (Some((scheme, token)), None) => Self::One(scheme, token),
+            (first, Some(second)) => Self::Several {
+                scheme: first.map_or(Scheme::Bearer, |(scheme, _)| scheme),
+                any_is_ours: first.is_some()
+                    || token_of(second).is_some()
+                    || lines.any(|line| token_of(line).is_some()),
+            },
+        }
+    }
+    /// Whether there is something that is ours, good or not.
+    pub(crate) fn is_ours(self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::One(..) => true,
+            Self::Several { any_is_ours, .. } => any_is_ours,
+        }
+    }
+}
+
 /// What stands behind `Bearer` or `DPoP`, in any case. `None` for another scheme, which is none of ours; nothing for what only somebody else would take for a
-/// token, such as one behind a tab or in a list.
+/// token, such as one behind a tab or further on in a list.
 fn token_of(line: &HeaderValue) -> Option<(Scheme, &[u8])> {
     let line = line.as_bytes();
-    // Each byte of each token is looked at here: not one by one.
-    if memchr(b',', line).is_none() {
-        return behind_scheme(line.trim_ascii());
+    // As nearly everybody writes it.
+    if let Some(token) = line.strip_prefix(b"Bearer ") {
+        return Some((Scheme::Bearer, token.trim_ascii()));
     }
-    let mut parts = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    parts.find_map(behind_scheme).map(|(scheme, _)| (scheme, &b""[..]))
+    behind_scheme(line.trim_ascii()).or_else(|| {
+        let mut others = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        others.find_map(behind_scheme).map(|(scheme, _)| (scheme, &b""[..]))
+    })
 }
 
 /// The token of one part of the header, where its scheme is ours.

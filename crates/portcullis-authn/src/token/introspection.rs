@@ -12,7 +12,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::remembered::{Fingerprint, Remembered};
+use super::fingerprint::Fingerprint;
+use super::remembered::Remembered;
 use super::source::IssuerAnswer;
 use crate::jose::object;
 

@@ -111,6 +111,10 @@ impl TokenIssuer {
     pub(crate) fn keys(&self) -> Now {
         self.0.keys.now()
     }
+    /// Which keys it has now, where it has any.
+    pub(crate) fn key_version(&self) -> Option<u64> {
+        self.0.keys.version()
+    }
 
     /// Until when a token would be good that one of the issuer's keys has signed. It comes before the look at the keys, so that nobody has
     /// them fetched for a token that is not good anyhow.

@@ -3,6 +3,7 @@ mod binding;
 mod claims;
 #[cfg(feature = "remote")]
 mod client;
+mod fingerprint;
 mod introspection;
 mod issuer;
 mod remembered;
@@ -16,11 +17,12 @@ mod url;
 pub use claims::ClaimNames;
 #[cfg(feature = "remote")]
 pub use client::RemoteUrlError;
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use introspection::{Answer, Told};
 pub use introspection::{Introspect, Introspection};
 pub(crate) use issuer::claims_of;
 pub use issuer::{TokenIssuer, TokenIssuerBuilder};
-pub(crate) use remembered::{Fingerprint, Remembered};
+pub(crate) use remembered::Remembered;
 pub(crate) use rules::Judged;
 pub(crate) use source::Now;
 pub use source::{FetchKeys, IssuerAnswer, RemoteKeys};

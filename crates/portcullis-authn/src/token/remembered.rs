@@ -1,40 +1,29 @@
 //! What was found out about tokens a moment ago.
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use rustc_hash::FxHashMap;
 
-/// Remembers what was found out about tokens, by their digest and for as long as it counts. Nothing else is asked than a hash and a look-up.
+use super::fingerprint::Fingerprint;
+
+/// Remembers what was found out about tokens, for as long as it counts. Nothing else is asked than a hash and a look-up.
 ///
 /// It belongs to one set of issuers, or to one issuer, so that nothing is said of another one's token.
 pub(crate) struct Remembered<T> {
-    shards: Vec<Mutex<HashMap<Fingerprint, Known<T>>>>,
+    shards: Vec<Mutex<Shard<T>>>,
     most: usize,
 }
+
+/// What they are known by is as good as random, and the map need not hash it well.
+type Shard<T> = FxHashMap<Fingerprint, Known<T>>;
 
 struct Known<T> {
     what: T,
     until: SystemTime,
 }
 
-/// By the first byte of the digest.
 const SHARDS: usize = 16;
-
-/// What a token is known by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    pub(crate) fn of(token: &str) -> Self {
-        let digest = digest(&SHA256, token.as_bytes());
-        Self(digest.as_ref().try_into().unwrap_or_default())
-    }
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
 
 impl<T: Clone> Remembered<T> {
     /// Up to `most` tokens.
@@ -42,9 +31,8 @@ impl<T: Clone> Remembered<T> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, most: most.div_ceil(SHARDS) }
     }
-    fn shard(&self, of: Fingerprint) -> Option<MutexGuard<'_, HashMap<Fingerprint, Known<T>>>> {
-        let first = of.0.first().copied().unwrap_or_default();
-        let shard = self.shards.get(usize::from(first) % SHARDS)?;
+    fn shard(&self, of: Fingerprint) -> Option<MutexGuard<'_, Shard<T>>> {
+        let shard = self.shards.get(of.shard(SHARDS))?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
     /// What is known of a token, and until when that counts, if it does.

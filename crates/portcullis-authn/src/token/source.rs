@@ -270,12 +270,23 @@ pub(super) enum Source {
     Remote(RemoteKeys),
 }
 
+/// Which keys those are that never change.
+const GIVEN: u64 = 0;
+
 impl Source {
     pub(super) fn now(&self) -> Now {
         match self {
             Self::None => Now::Nothing,
-            Self::Given(keys) => Now::Keys(Arc::clone(keys), 0),
+            Self::Given(keys) => Now::Keys(Arc::clone(keys), GIVEN),
             Self::Remote(keys) => keys.now(),
+        }
+    }
+    /// Which keys they are, where there are any.
+    pub(super) fn version(&self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Given(_) => Some(GIVEN),
+            Self::Remote(keys) => keys.now().version(),
         }
     }
     pub(super) fn remote(&self) -> Option<&RemoteKeys> {

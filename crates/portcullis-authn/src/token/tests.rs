@@ -10,7 +10,7 @@ use portcullis_core::{Context, Identity};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bearer::{Bearer, Verdict};
+use crate::bearer::{Bearer, Carried, Verdict};
 use crate::jose::{Algorithm, Keys};
 use crate::proof::Asked;
 
@@ -89,7 +89,8 @@ fn verdict(
     *request.headers_mut() = headers.clone();
     let context = Context::of(&mut request);
     let (method, uri) = (request.method(), request.uri());
-    let asked = Asked { context: &context, headers: request.headers(), method, uri };
+    let token = Carried::by(request.headers());
+    let asked = Asked { context: &context, headers: request.headers(), method, uri, token };
     match bearer.identify(asked, now, None) {
         Verdict::Nobody => Ok(None),
         Verdict::Known(identity) => Ok(Some(identity)),
@@ -273,9 +274,10 @@ fn a_token_has_one_spelling() {
         (format!("{header} .{payload}.{signature}"), "no Base64"),
         (format!("{header}.{payload}\t.{signature}"), "no Base64"),
         (format!("{payload}.{header}.{signature}"), ""),
-        (format!("{{\"payload\":\"{payload}\",\"signatures\":[]}}"), "not three parts"),
+        (format!("{{\"payload\":\"{payload}\",\"signatures\":[]}}"), "a comma"),
         ("x".repeat(8 << 10 | 1), "too long"),
-        (String::new(), "not three parts"),
+        (String::new(), "no token"),
+        (format!("{header}.{payload}.{signature}, Bearer {good}"), "a comma"),
     ] {
         refused(&bearer, &token, why);
     }
@@ -340,7 +342,7 @@ fn a_remembered_token_is_over_with_its_time_and_unknown_elsewhere() {
 fn no_more_are_remembered_than_there_is_room_for() {
     let remembered = Remembered::new(32);
     let identity = Identity::builder("i", "s").build();
-    let tokens: Vec<_> = (0..1_000).map(|at| Fingerprint::of(&at.to_string())).collect();
+    let tokens: Vec<_> = (0..1_000).map(|at| Fingerprint::of(at.to_string().as_bytes())).collect();
     for token in &tokens {
         remembered.remember(*token, identity.clone(), now() + Duration::from_secs(60), now());
         assert!(remembered.get(*token, now()).is_some());
