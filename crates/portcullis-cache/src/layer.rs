@@ -193,6 +193,11 @@ impl Staged for CacheLayer {
             plan.errors([ConfigError::new("the cache", message)]);
         }
         let Some(table) = plan.table().cloned() else { return };
+        if !table.routes().any(|route| route.options().get::<Cached>().is_some()) {
+            tracing::warn!(
+                "no route is cached, so the cache keeps nothing: say `.cached()` on those that are to be"
+            );
+        }
         for route in table.routes() {
             let Some(cached) = route.options().get::<Cached>() else { continue };
             let access = route.access();

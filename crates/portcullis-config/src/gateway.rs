@@ -15,7 +15,7 @@ use portcullis_authz::{
 };
 use portcullis_cache::store::CacheStoreError;
 use portcullis_cache::{CacheLayer, Cached, Purge};
-use portcullis_core::route::{Methods, Open, Restricted};
+use portcullis_core::route::{Open, Restricted};
 use portcullis_core::stack::OptionalService;
 use portcullis_core::{
     Body, ConfigErrors, EdgeLayer, MetricSource, Readiness, Requirement, Route, RouteLayer,
@@ -23,7 +23,7 @@ use portcullis_core::{
 };
 use portcullis_gateway::{IdentityTokens, Upstream, UpstreamStats};
 use portcullis_ratelimit::OnFailure;
-use portcullis_server::{Admin, Limits, Server, Tls};
+use portcullis_server::{Admin, Server, Tls};
 use portcullis_telemetry::{Metrics, ObserveLayer, Operations};
 use serde_json::Value;
 use tower_service::Service;
@@ -33,6 +33,7 @@ use crate::cors::{CorsByRoute, CorsOption};
 use crate::endpoint::Endpoint;
 use crate::limits::{Limit, LimitLayers, Shared, StoreCounts};
 use crate::live::Live;
+use crate::methods::TakenMethods;
 use crate::overload::{Overload, OverloadLayers};
 use crate::read::{self, AuthorizationSettings, Issuer, LogSettings, NamedPolicy, ServerSettings};
 use crate::reader::{Known, Reading, Span};
@@ -77,6 +78,7 @@ pub struct Gateway {
     overload_layers: OverloadLayers,
     /// Where a route is cached.
     cache: Option<Cache>,
+    methods: Arc<TakenMethods>,
     metrics: Metrics,
     readiness: Readiness,
 }
@@ -188,6 +190,7 @@ impl Gateway {
             return Err(errors.or(()).err().unwrap_or_default());
         };
         let quotas = settings.quotas;
+        let methods = Arc::new(TakenMethods::of(routes.table()));
         let mut gateway = Self {
             source,
             settings,
@@ -218,6 +221,7 @@ impl Gateway {
             overload_layers: OverloadLayers::new(overload.as_ref()),
             overload,
             cache: None,
+            methods,
             metrics: Metrics::default(),
             readiness: Readiness::new(),
         };
@@ -298,6 +302,10 @@ impl Gateway {
     }
     pub(crate) fn table(&self) -> &Arc<RouteTable> {
         self.routes.table()
+    }
+    /// The methods that its routes take beside those that every server knows.
+    pub(crate) fn methods(&self) -> &TakenMethods {
+        &self.methods
     }
     /// The routes, in the order of the file.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = (Route, String)> {
@@ -572,29 +580,15 @@ impl Gateway {
     /// What is wrong with its certificates.
     pub fn server(&self) -> Result<Server, ConfigErrors> {
         let stats = UpstreamStats::new(self.upstreams().cloned());
-        Ok(self.server_with(stats, |admin| admin)?.0)
+        let taken = Arc::clone(&self.methods);
+        let takes = move |method: &Method| taken.contains(method);
+        Ok(self.server_with(stats, takes, |admin| admin)?.0)
     }
-    /// What clients may send: beside what the file says of it, the methods that routes name.
-    fn server_limits(&self) -> Limits {
-        let table = self.table();
-        let named = table.routes().filter_map(|route| match route.methods() {
-            Methods::These(methods) => Some(methods.clone()),
-            _ => None,
-        });
-        // These two are no requests for a route, whoever names them.
-        let named = named.flatten();
-        let named = named.filter(|method| *method != Method::CONNECT && *method != Method::TRACE);
-        let limits = named.fold(self.settings.limits.clone(), Limits::method);
-        // A cache is told of whatever may change what it has stored, also by methods that nobody knows (RFC 9111, section 4.4).
-        let takes_any = table.routes().any(|route| {
-            *route.methods() == Methods::Any && route.options().get::<Cached>().is_some()
-        });
-        if takes_any { limits.any_method() } else { limits }
-    }
-    /// The server, whose metrics show this too, and whose administration has these commands; and what it speaks TLS by.
+    /// The server, whose metrics show this too, which takes these methods beside those of the file, and whose administration has these commands; and what it speaks TLS by.
     pub(crate) fn server_with(
         &self,
         stats: impl MetricSource + 'static,
+        takes: impl Fn(&Method) -> bool + Send + Sync + 'static,
         commands: impl FnOnce(Admin) -> Admin,
     ) -> Result<(Server, Option<Tls>), ConfigErrors> {
         let mut spoken = None;
@@ -603,7 +597,7 @@ impl Gateway {
         let first = listen.next().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
         let mut server = listen.fold(Server::bind(first), Server::listen);
         server = server
-            .limits(self.server_limits())
+            .limits(settings.limits.clone().method_if(takes))
             .proxy_protocol(TrustedProxies::new(settings.proxy_protocol.iter().copied()))
             .allow(settings.allow.iter().copied())
             .deny(settings.deny.iter().copied())

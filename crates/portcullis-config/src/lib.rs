@@ -14,6 +14,7 @@ mod keys;
 mod limit_changes;
 mod limits;
 mod live;
+mod methods;
 mod overload;
 mod purge;
 mod read;

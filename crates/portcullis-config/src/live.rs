@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use portcullis_core::{Body, ConfigErrors, MetricSource, Route};
 use portcullis_gateway::{Upstream, UpstreamStats};
 use portcullis_server::{Server, Tls};
@@ -194,9 +194,13 @@ impl<S: Send + 'static> Live<S> {
                 Err("nothing is cached: no route says `cache`".into())
             })
         };
+        let live = Arc::downgrade(self);
+        let takes = move |method: &Method| {
+            live.upgrade().is_some_and(|live| live.gateway().methods().contains(method))
+        };
         let current = Arc::clone(&self.current);
         let stats = move |out: &mut String| current.write(out);
-        let (server, tls) = self.gateway().server_with(stats, |admin| {
+        let (server, tls) = self.gateway().server_with(stats, takes, |admin| {
             admin
                 .command("reload", by_command(Widening::Refuse))
                 .command("reload-and-widen", by_command(Widening::Acknowledged))

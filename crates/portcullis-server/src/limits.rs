@@ -1,4 +1,6 @@
 //! What a client may take: bytes, time, connections.
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -18,7 +20,7 @@ pub struct Limits {
     pub(crate) header_count: usize,
     pub(crate) target_bytes: usize,
     pub(crate) methods: Vec<Method>,
-    pub(crate) any_method: bool,
+    pub(crate) also: Also,
     pub(crate) header_time: Duration,
     pub(crate) idle_time: Duration,
     pub(crate) body_bytes: u64,
@@ -31,6 +33,22 @@ pub struct Limits {
     pub(crate) streams: u32,
     pub(crate) linger: Duration,
     pub(crate) drain: Duration,
+}
+
+/// Whether methods are let through that nobody has named.
+#[derive(Clone)]
+pub(crate) struct Also(Option<Arc<dyn Fn(&Method) -> bool + Send + Sync>>);
+
+impl Also {
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        self.0.as_ref().is_some_and(|takes| takes(method))
+    }
+}
+
+impl fmt::Debug for Also {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "asked" } else { "none" })
+    }
 }
 
 /// The methods that are understood without [`Limits::method`].
@@ -51,7 +69,7 @@ impl Default for Limits {
             header_count: 100,
             target_bytes: 8 << 10,
             methods: METHODS.to_vec(),
-            any_method: false,
+            also: Also(None),
             header_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
             body_bytes: portcullis_core::BodyLimit::DEFAULT,
@@ -96,10 +114,12 @@ impl Limits {
         }
         self
     }
-    /// Lets requests with any method through, but for CONNECT and TRACE unless they are named. Default: see [`method`](Self::method).
+    /// Lets requests with a method through of which this says so, in place of what was asked before; it is asked at each request whose method has not been
+    /// [named](Self::method), so what it says may change. It is not asked about CONNECT and TRACE, nor about what is longer than 32 bytes. `|_| true`
+    /// lets any method through. Default: none.
     #[must_use]
-    pub fn any_method(self) -> Self {
-        Self { any_method: true, ..self }
+    pub fn method_if(self, takes: impl Fn(&Method) -> bool + Send + Sync + 'static) -> Self {
+        Self { also: Also(Some(Arc::new(takes))), ..self }
     }
     /// How long a client may take until its first request is there, from the first instant of the connection (the PROXY
     /// header and the TLS handshake included), and until every later request is there, from its first byte. Default: 10 s,

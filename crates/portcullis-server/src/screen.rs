@@ -79,15 +79,13 @@ fn method(method: &Method, limits: &Limits) -> Result<(), Refusal> {
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(refused(kinds::METHOD_REFUSED, "this server does not do CONNECT or TRACE"));
     }
-    if limits.any_method && method.as_str().len() <= METHOD_BYTES {
+    if method.as_str().len() > METHOD_BYTES {
+        return Err(refused(kinds::METHOD_UNKNOWN, "the method is too long"));
+    }
+    if limits.also.takes(method) {
         return Ok(());
     }
-    let detail = if method.as_str().len() > METHOD_BYTES {
-        "the method is too long"
-    } else {
-        "the method is not one that this server knows"
-    };
-    Err(refused(kinds::METHOD_UNKNOWN, detail))
+    Err(refused(kinds::METHOD_UNKNOWN, "the method is not one that this server knows"))
 }
 
 fn target(method: &Method, uri: &Uri, version: Version, limits: &Limits) -> Result<(), Refusal> {
@@ -346,6 +344,20 @@ mod tests {
         *request.method_mut() = "PROPFIND".parse().unwrap();
         let limits = Limits::default().method("PROPFIND".parse().unwrap());
         assert_eq!(screen(&request, &limits), Ok(()));
+        let refused = |method: &str, limits: &Limits| {
+            let mut request = get("/", &[("host", "a")]);
+            *request.method_mut() = method.parse().unwrap();
+            screen(&request, limits).map_err(|refusal| refusal.kind.status().as_u16())
+        };
+        let limits = Limits::default().method_if(|method| method.as_str() == "PROPFIND");
+        assert_eq!(refused("PROPFIND", &limits), Ok(()));
+        assert_eq!(refused("PROPPATCH", &limits), Err(501));
+        // Whoever says yes to everything has not thought of these.
+        let limits = Limits::default().method_if(|_| true);
+        assert_eq!(refused("PROPPATCH", &limits), Ok(()));
+        for (method, status) in [("CONNECT", 405), ("TRACE", 405), (&*"A".repeat(33), 501)] {
+            assert_eq!(refused(method, &limits), Err(status), "{method}");
+        }
     }
 
     #[test]

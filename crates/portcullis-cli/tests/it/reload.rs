@@ -125,6 +125,29 @@ async fn what_has_not_changed_goes_on_and_what_has_is_there_for_the_next_request
 }
 
 #[tokio::test]
+async fn a_method_that_a_reload_brings_is_let_through_and_one_that_it_takes_away_is_not() {
+    let backend = Backend::answering(|_| ok("found")).await;
+    let with = |methods: &str| {
+        format!(
+            "{}[[routes]]\nmatch = {{ path = \"/{{*rest}}\", methods = [{methods}] }}\naccess = \"public\"\nto = \"b\"\n",
+            upstream("b", &backend, "")
+        )
+    };
+    let gateway = Gateway::start(&with("\"GET\"")).await;
+    let find = || gateway.serving.ask("PROPFIND /a HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(find().await.status, 501);
+    gateway.write(&with("\"GET\", \"PROPFIND\""));
+    let (status, said) = gateway.command("reload-and-widen").await;
+    assert_eq!(status, 200, "{said}");
+    let answer = find().await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "found"));
+    gateway.write(&with("\"GET\""));
+    let (status, said) = gateway.command("reload").await;
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(find().await.status, 501);
+}
+
+#[tokio::test]
 async fn a_hangup_reloads_and_whatever_is_wrong_changes_nothing() {
     let backend = Backend::hello().await;
     let to = "to = \"b\"";

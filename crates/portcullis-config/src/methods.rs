@@ -1,0 +1,34 @@
+//! Which methods a gateway takes beside those that every server knows.
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::Method;
+use portcullis_cache::Cached;
+use portcullis_core::{Methods, RouteTable};
+
+/// The methods that routes name; and any at all, where a route with a cache takes any: a cache is told of whatever may change what it has stored, also by
+/// methods that nobody knows (RFC 9111, section 4.4).
+#[derive(Debug)]
+pub(crate) struct TakenMethods {
+    named: HashSet<Method>,
+    any: bool,
+}
+
+impl TakenMethods {
+    pub(crate) fn of(table: &Arc<RouteTable>) -> Self {
+        let mut taken = Self { named: HashSet::new(), any: false };
+        for route in table.routes() {
+            match route.methods() {
+                Methods::These(these) => taken.named.extend(these.iter().cloned()),
+                Methods::Any => taken.any |= route.options().get::<Cached>().is_some(),
+                _ => {}
+            }
+        }
+        taken
+    }
+    /// Whether a route may have a request with this method. CONNECT and TRACE are no requests for a route, whoever names them.
+    pub(crate) fn contains(&self, method: &Method) -> bool {
+        let is_for_routes = *method != Method::CONNECT && *method != Method::TRACE;
+        is_for_routes && (self.any || self.named.contains(method))
+    }
+}
