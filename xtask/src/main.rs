@@ -10,6 +10,7 @@ mod command;
 mod failure;
 mod fuzz;
 mod manifest;
+mod package;
 mod services;
 mod steps;
 mod test;

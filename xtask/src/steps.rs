@@ -1,9 +1,6 @@
 //! The checks that `cargo xtask test` makes. None of them changes a file of the repository.
-use std::path::{Path, PathBuf};
-
 use crate::command::Cmd;
-use crate::workspace::root;
-use crate::{Result, Workspace, clients, fuzz, services, tidy, tls, tools};
+use crate::{Result, Workspace, clients, fuzz, package, services, tidy, tls, tools};
 
 /// One check.
 pub(crate) struct Step {
@@ -25,7 +22,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "docs", shows: "the documentation builds without a warning", run: docs },
     Step { name: "features", shows: "each feature compiles alone", run: features },
     Step { name: "msrv", shows: "the minimum Rust version compiles it", run: msrv },
-    Step { name: "package", shows: "what goes to the registry is whole", run: package },
+    Step { name: "package", shows: "what goes to the registry is whole", run: package::check },
     Step { name: "deny", shows: "licences, sources and advisories are in order", run: deny },
     Step { name: "machete", shows: "every dependency is used", run: machete },
     Step { name: "doctests", shows: "the examples in the documentation run", run: doctests },
@@ -80,44 +77,6 @@ fn msrv(workspace: &Workspace) -> Result {
     };
     let check = Cmd::new("cargo").arg(format!("+{toolchain}")).args(["check", "--all-features"]);
     check.args(workspace.packages()).run()
-}
-
-/// In a target directory of its own, made anew: cargo takes a version for something that never changes, and would
-/// check the packages of the last run again.
-fn package(_: &Workspace) -> Result {
-    let target = root().join("target/package-check");
-    forget(&target)?;
-    for registry in unpacked_registries() {
-        forget(&registry)?;
-    }
-    // The examples too, which are never published: they show that the crates are whole. A package does not have the workspace's
-    // profile, and what debuggers read, of every program, would take most of the disk.
-    let package = Cmd::new("cargo package --workspace --all-features --allow-dirty --target-dir");
-    let package = package.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
-    package.arg(target.display().to_string()).run_without_warnings()?;
-    forget(&target)
-}
-
-/// Where cargo has unpacked our crates from registries that lie in a folder, such as the one it makes to check packages.
-/// Such a registry has no host in its name.
-fn unpacked_registries() -> Vec<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    let entries = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let starts = |entry: &std::fs::DirEntry, text: &str| {
-        entry.file_name().to_str().is_some_and(|name| name.starts_with(text))
-    };
-    let registries = home.into_iter().flat_map(|home| entries(home.join("registry/src")));
-    let local = registries.filter(|entry| starts(entry, "-"));
-    let crates = local.flat_map(|registry| entries(registry.path()));
-    crates.filter(|entry| starts(entry, "portcullis")).map(|entry| entry.path()).collect()
-}
-
-fn forget(dir: &Path) -> Result {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 fn deny(_: &Workspace) -> Result {

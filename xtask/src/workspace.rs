@@ -56,7 +56,8 @@ impl Workspace {
     pub(crate) fn debug_program(&self, name: &str) -> PathBuf {
         self.target().join("debug").join(name)
     }
-    fn target(&self) -> PathBuf {
+    /// Where cargo builds.
+    pub(crate) fn target(&self) -> PathBuf {
         let chosen = std::env::var_os("CARGO_TARGET_DIR");
         chosen.map_or_else(|| self.root.join("target"), PathBuf::from)
     }
