@@ -12,13 +12,14 @@ use http_body::Body as HttpBody;
 use portcullis_core::{Body, Context, Verdict};
 
 use crate::content;
+use crate::flight::Phase;
 use crate::key::{Key, Place, Scope};
 use crate::option::Cached;
 use crate::policy::{self, Asked, Judgement, Moment, Stored};
 use crate::shared::{self, Shared};
 use crate::stats::Event;
 use crate::status::{Forward, Handled};
-use crate::store::{Entry, Found, Mark, StoredBody};
+use crate::store::{CacheStoreError, Entry, Found, Mark, StoredBody};
 
 /// What is done with a request.
 pub(crate) enum Plan {
@@ -271,6 +272,31 @@ impl Exchange {
     /// Whether the answer may be another than that to a plain `GET`: then nobody waits for it.
     pub(crate) fn is_special(headers: &HeaderMap) -> bool {
         headers.contains_key(RANGE) || CONDITIONS.iter().any(|name| headers.contains_key(name))
+    }
+
+    /// What those are told who wait for something that is stored now: what has to be validated each time is not worth waiting for.
+    pub(crate) fn phase_of(&self, head: &Stored, asked: Asked<'_>, now: Moment) -> Phase {
+        if head.judge(&self.shared.rules, asked, now, false) == Judgement::Fresh {
+            return Phase::Stored;
+        }
+        self.shared.hints.unshared(self.key.as_bytes(), self.above(), now);
+        Phase::Unshared
+    }
+
+    pub(crate) async fn refresh(&self, key: &Key, entry: &Entry, new: &Arc<Stored>, mark: Mark) {
+        let refreshed = self.shared.store.refresh(key, &entry.head, Arc::clone(new), mark).await;
+        self.tell(refreshed);
+    }
+
+    pub(crate) async fn remove(&self, key: &Key, entry: &Entry) {
+        self.tell(self.shared.store.remove(key, &entry.head).await);
+    }
+
+    pub(crate) fn tell(&self, done: Result<(), CacheStoreError>) {
+        if let Err(error) = done {
+            tracing::debug!("{error}");
+            self.shared.stats.count(Event::StoreFailed);
+        }
     }
     pub(crate) fn respond(
         &self,

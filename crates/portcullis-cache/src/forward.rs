@@ -5,34 +5,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, IF_RANGE, RANGE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, request, response};
+use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body as HttpBody;
 use portcullis_core::{Body, BoxError, Problem};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower_service::Service;
 
+use crate::content;
 use crate::exchange::{Exchange, Looked};
 use crate::flight::{Arriving, Joined, Lead, Phase};
-use crate::key::Key;
+use crate::key::{Key, Scope};
 use crate::kinds::NOT_CACHED;
-use crate::policy::{
-    self, Content, Judgement, Moment, NotStored, Preset, Serve, Source, Stored, Times,
-};
-use crate::shared::hide;
+use crate::pieces::drain;
+use crate::policy::{self, Content, Judgement, Preset, Serve, Stored, Times};
 use crate::stats::Event;
 use crate::status::{Forward, Handled};
-use crate::store::{Entry, Mark, StoredBody};
-use crate::stream::{OnEnd, OnLeft, Stream};
-use crate::{Purge, Scope, content, odd};
+use crate::store::{Entry, Mark};
+use crate::stream::Stream;
 
 /// How long something may go on that no client waits for.
-const BEHIND: Duration = Duration::from_secs(60);
+pub(crate) const BEHIND: Duration = Duration::from_secs(60);
 /// How often a request waits for others, until it asks for itself.
 const ROUNDS: usize = 8;
-/// Into pieces of how many bytes bodies are put together.
-const PIECE: usize = 1 << 18;
-
 /// A service that is ready, and whatever it takes to ask it again.
 pub(crate) trait Origin<B>:
     Service<Request<Body>, Response = Response<B>, Error: Send, Future: Send> + Clone + Send + 'static
@@ -202,7 +197,7 @@ impl Exchange {
     }
 
     /// An answer made of a response that is coming.
-    fn answer_arriving(
+    pub(crate) fn answer_arriving(
         &self,
         parts: &request::Parts,
         head: &Stored,
@@ -256,7 +251,7 @@ impl Exchange {
     }
 
     /// Calls the origin, which is ready, and says when it was asked and when it answered.
-    async fn call<S, B>(
+    pub(crate) async fn call<S, B>(
         &self,
         origin: &mut S,
         request: Request<Body>,
@@ -271,7 +266,7 @@ impl Exchange {
         Ok((response, Times { requested, received: self.now() }))
     }
     /// The same once more, as the client asked it.
-    async fn call_again<S, B>(
+    pub(crate) async fn call_again<S, B>(
         &self,
         mut origin: S,
         parts: &request::Parts,
@@ -447,251 +442,10 @@ impl Exchange {
         }
     }
 
-    /// Whether others would get what the client has said in a field that is no part of the key: see [`odd`](crate::odd).
-    fn is_odd(&self, stored: &Stored, headers: &HeaderMap) -> bool {
-        stored.scope() != Scope::Identity && self.has_odd_fields(headers, &stored.vary)
-    }
-    fn has_odd_fields(
-        &self,
-        headers: &HeaderMap,
-        keyed: &[(HeaderName, Option<Box<str>>)],
-    ) -> bool {
-        let is_keyed = |name: &HeaderName| keyed.iter().any(|(keyed, _)| keyed == name);
-        // What a layer before has read as a credential says who it is, and that is known.
-        let is_read = |name: &HeaderName| {
-            self.context.consumed().is_some_and(|consumed| consumed.headers().contains(name))
-        };
-        self.shared.rules.preset == Preset::Application
-            && headers.iter().any(|(name, value)| {
-                !odd::is_usual(name)
-                    && !odd::is_as_keyed(name, value, self.key.url_text())
-                    && !self.shared.ignored.contains(name)
-                    && !is_keyed(name)
-                    && !is_read(name)
-            })
-    }
-
-    /// What those are told who wait for something that is stored now: what has to be validated each time is not worth waiting for.
-    fn phase_of(&self, head: &Stored, asked: policy::Asked<'_>, now: Moment) -> Phase {
-        if head.judge(&self.shared.rules, asked, now, false) == Judgement::Fresh {
-            return Phase::Stored;
-        }
-        self.shared.hints.unshared(self.key.as_bytes(), self.above(), now);
-        Phase::Unshared
-    }
-
     /// The body of the question, once more.
     fn asking(&self) -> Body {
         Body::from(self.asks.clone())
     }
-    async fn refresh(&self, key: &Key, entry: &Entry, new: &Arc<Stored>, mark: Mark) {
-        let refreshed = self.shared.store.refresh(key, &entry.head, Arc::clone(new), mark).await;
-        self.tell(refreshed);
-    }
-    async fn remove(&self, key: &Key, entry: &Entry) {
-        self.tell(self.shared.store.remove(key, &entry.head).await);
-    }
-    fn tell(&self, done: Result<(), crate::store::CacheStoreError>) {
-        if let Err(error) = done {
-            tracing::debug!("{error}");
-            self.shared.stats.count(Event::StoreFailed);
-        }
-    }
-
-    /// Hands a response of the origin on, and stores it on its way where it may be stored.
-    fn keep(
-        &self,
-        parts: &request::Parts,
-        response: Response<Body>,
-        times: Times,
-        looked: &Looked,
-        why: Forward,
-        lead: Option<Lead>,
-    ) -> Response<Body> {
-        let (mut head, body) = response.into_parts();
-        let status = head.status;
-        let asked = self.asked(&parts.method, &parts.headers);
-        let declared = declared(&head, &body);
-        let read = Stored::new(
-            &self.shared.rules,
-            self.key.scope(),
-            self.cached.default_ttl,
-            asked,
-            &head,
-            times,
-        );
-        let sizes = self.shared.store.sizes();
-        let fits = declared.is_none_or(|len| len <= sizes.whole.max(sizes.streamed));
-        let said =
-            |stored| Handled::Forwarded { why, status: Some(status), stored, collapsed: false };
-        let read = match read {
-            Ok(stored) if self.is_odd(&stored, &parts.headers) => Err(NotStored::Unkeyed),
-            read => read,
-        };
-        let stored = match read {
-            Ok(stored) if fits && parts.method != Method::HEAD => Arc::new(stored),
-            other => {
-                // What the request alone is the reason for says nothing about others', nor does an origin that fails.
-                let is_ones_own = matches!(
-                    other,
-                    Err(NotStored::Method | NotStored::Unkeyed | NotStored::Authenticated)
-                ) || parts.method == Method::HEAD
-                    || status.is_server_error()
-                    || policy::wants_no_store(&parts.headers);
-                if !is_ones_own {
-                    self.shared.hints.unshared(self.key.as_bytes(), self.above(), self.now());
-                }
-                release(lead, Phase::Unshared);
-                let why_not = other.err().filter(|_| parts.method != Method::HEAD);
-                self.say(&mut head.headers, said(why_not.map(Err)));
-                return Response::from_parts(head, body);
-            }
-        };
-        let key = self.key_of(&stored);
-        let phase = self.phase_of(&stored, asked, self.now());
-        if matches!(phase, Phase::Stored) {
-            self.shared.hints.shared(self.key.as_bytes(), self.above());
-        }
-        let lead = match phase {
-            Phase::Stored => lead,
-            phase => {
-                release(lead, phase);
-                None
-            }
-        };
-        if !stored.is_part() {
-            self.shared.searches.learn(key.path_text(), stored.no_vary_search());
-        }
-        let lead = lead.map(Arc::new);
-        let stream = self.stream(body, declared, &key, &stored, looked.mark, lead.clone());
-        let reader = stream.reader();
-        if let Some(lead) = lead {
-            let (head, body) = (Arc::clone(&stored), Arc::clone(&stream));
-            lead.tell(Phase::Arriving(Arriving { head, body, mark: looked.mark }));
-        }
-        self.shared.stats.count(Event::Stored);
-        // What the client asks was left out of the question to the origin.
-        if looked.entry.is_some()
-            && Self::is_special(&parts.headers)
-            && let Some(answer) = self.answer_arriving(parts, &stored, &stream, false)
-        {
-            return answer;
-        }
-        self.say(&mut head.headers, said(Some(Ok(()))));
-        Response::from_parts(head, reader.map_or_else(Body::empty, Body::new))
-    }
-
-    /// A body on its way into the store.
-    fn stream(
-        &self,
-        body: Body,
-        declared: Option<u64>,
-        key: &Key,
-        head: &Arc<Stored>,
-        mark: Option<Mark>,
-        lead: Option<Arc<Lead>>,
-    ) -> Arc<Stream> {
-        let shared = Arc::clone(&self.shared);
-        let sizes = shared.store.sizes();
-        let (put_key, put_head, writing) = (key.clone(), Arc::clone(head), lead.clone());
-        let on_end: OnEnd = Box::new(move |whole: Option<Vec<Bytes>>| {
-            match (whole, mark) {
-                (Some(pieces), Some(mark)) => put(&shared, &put_key, &put_head, pieces, mark),
-                (None, _) => shared.stats.count(Event::Truncated),
-                (Some(_), None) => {}
-            }
-            drop(lead);
-        });
-        let (behind, on) = (Arc::clone(&self.shared.behind), Handle::try_current().ok());
-        let on_left: OnLeft = Box::new(move |stream: Arc<Stream>| {
-            let permit = Arc::clone(&behind).try_acquire_owned().ok();
-            let (Some(permit), Some(on)) = (permit, on.as_ref()) else { return false };
-            let rest = Body::new(stream.rest());
-            on.spawn(async move {
-                _ = tokio::time::timeout(BEHIND, drain(rest)).await;
-                drop(permit);
-            });
-            true
-        });
-        let keep = if sizes.whole > 0 { sizes.whole } else { sizes.streamed.min(KEPT) };
-        let stream = Stream::new(body, declared, keep, &self.shared.room, on_end, on_left);
-        if let (Some(mark), Some(runtime)) = (mark, Handle::try_current().ok())
-            && let Some(mut writer) = self.shared.store.writer(key, head, mark)
-            && let Some(reader) = stream.silent_reader()
-        {
-            let (most, shared) = (sizes.streamed, Arc::clone(&self.shared));
-            runtime.spawn(async move {
-                // Whoever comes now waits for it, until it is stored.
-                let _writing = writing;
-                let mut body = Body::new(reader);
-                let mut read = 0;
-                let written = async {
-                    while let Some(data) = next(&mut body).await? {
-                        read += data.len() as u64;
-                        if read > most {
-                            return Err("it is too large".into());
-                        }
-                        writer.push(data).await?;
-                    }
-                    writer.finish().await?;
-                    Ok::<_, BoxError>(())
-                };
-                if let Err(error) = written.await {
-                    tracing::debug!("a response is not stored: {error}");
-                    shared.stats.count(Event::StoreFailed);
-                }
-            });
-        }
-        stream
-    }
-
-    /// What was stored in part, with the rest that has come now.
-    async fn complete<S, B>(
-        &self,
-        origin: S,
-        parts: request::Parts,
-        response: Response<Body>,
-        times: Times,
-        part: Entry,
-        looked: &Looked,
-    ) -> Result<Response<Body>, S::Error>
-    where
-        S: Origin<B>,
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let (head, mut body) = response.into_parts();
-        let asked = self.asked(&parts.method, &parts.headers);
-        let rules = &self.shared.rules;
-        let new =
-            Stored::new(rules, self.key.scope(), self.cached.default_ttl, asked, &head, times);
-        let largest = self.shared.store.sizes().whole;
-        if let (Ok(new), Some(pieces)) = (new, collect(&mut body, largest).await)
-            && let Ok(old) = part.body.all().await
-            && let Some((head, pieces)) = combined(&part.head, &old, &new, &pieces)
-            && !head.is_part()
-        {
-            let head = Arc::new(head);
-            let pieces: Arc<[Bytes]> = tidy(pieces).into();
-            if let Some(mark) = looked.mark.filter(|_| !self.is_odd(&head, &parts.headers)) {
-                self.shared.store.put_now(&self.key_of(&head), &head, &pieces, mark);
-            }
-            let entry = Entry { head, body: StoredBody::Here(pieces), is_stale: false };
-            let answer = entry.head.answer(asked, self.now(), entry.body.len());
-            let body = content::fetched(&answer.content, &entry.body).await.unwrap_or_default();
-            let handled = Handled::Forwarded {
-                why: Forward::Partial,
-                status: Some(StatusCode::PARTIAL_CONTENT),
-                stored: Some(Ok(())),
-                collapsed: false,
-            };
-            return Ok(self.respond(answer.status, answer.headers, body, handled));
-        }
-        // The two do not fit: all of it is asked for.
-        let (response, times) = self.call_again(origin, &parts).await?;
-        Ok(self.keep(&parts, response, times, looked, Forward::Partial, None))
-    }
-
     /// Looks behind the answer whether what is stored is still good; whether somebody does.
     fn refresh_behind<S, B>(&self, origin: &S, parts: &request::Parts, looked: &Looked) -> bool
     where
@@ -732,91 +486,10 @@ impl Exchange {
         });
         true
     }
-
-    /// Passes on a request that changes something, and takes out what is no longer good by it.
-    pub(crate) async fn change<S, B>(
-        self,
-        mut origin: S,
-        request: Request<Body>,
-    ) -> Result<Response<Body>, S::Error>
-    where
-        S: Origin<B>,
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let (parts, body) = request.into_parts();
-        let request = Request::from_parts(parts.clone(), body);
-        let (response, times) = self.call(&mut origin, request).await?;
-        let (head, body) = response.into_parts();
-        let asked = self.asked(&parts.method, &parts.headers);
-        let urls = policy::invalidates(asked, self.key.url_text(), &head);
-        let groups = policy::invalidated_groups(&head);
-        let origin = self.key.origin();
-        let purges = urls.into_iter().map(Purge::url);
-        let purges = purges.chain(groups.into_iter().map(|group| Purge::group(origin, group)));
-        self.take_out(purges.collect()).await;
-        let mut response = Response::from_parts(head, body);
-        if self.shared.hides_tags {
-            hide(response.headers_mut());
-        }
-        if parts.method != Method::POST {
-            return Ok(response);
-        }
-        // What it answers may be what a GET would answer from now on.
-        let looked = self.look(self.asked(&Method::GET, &parts.headers)).await;
-        let looked = Looked { mark: looked.mark, ..Looked::default() };
-        Ok(self.keep_posted(&parts, response, times, &looked))
-    }
-
-    /// Takes out what is no longer good, whoever still waits for the answer.
-    async fn take_out(&self, purges: Vec<Purge>) {
-        let shared = Arc::clone(&self.shared);
-        let taking = async move {
-            for purge in purges {
-                shared.stats.count(Event::Purged);
-                if let Err(error) = shared.searches.purge(&*shared.store, &purge).await {
-                    tracing::warn!("what is no longer good is not taken out of the cache: {error}");
-                    shared.stats.count(Event::StoreFailed);
-                }
-            }
-        };
-        match Handle::try_current() {
-            // It does not panic, and nobody stops it.
-            Ok(runtime) => drop(runtime.spawn(taking).await),
-            Err(_) => taking.await,
-        }
-    }
-
-    /// Stores the answer to a `POST` where it says that it is that to a `GET`.
-    fn keep_posted(
-        &self,
-        parts: &request::Parts,
-        response: Response<Body>,
-        times: Times,
-        looked: &Looked,
-    ) -> Response<Body> {
-        let (head, body) = response.into_parts();
-        let asked = self.asked(&parts.method, &parts.headers);
-        let (rules, scope, url) = (&self.shared.rules, self.key.scope(), self.key.url_text());
-        let stored = Stored::of_post(rules, scope, asked, url, &head, times).ok();
-        let declared = declared(&head, &body);
-        let largest = self.shared.store.sizes().whole;
-        let stored = stored.filter(|stored| !self.is_odd(stored, &parts.headers));
-        match stored {
-            Some(stored) if declared.is_none_or(|len| len <= largest) => {
-                let stored = Arc::new(stored);
-                let key = self.key_of(&stored);
-                let stream = self.stream(body, declared, &key, &stored, looked.mark, None);
-                let reader = stream.reader();
-                Response::from_parts(head, reader.map_or_else(Body::empty, Body::new))
-            }
-            _ => Response::from_parts(head, body),
-        }
-    }
 }
 
 /// Tells those who wait, if there is somebody for whom it is asked.
-fn release(lead: Option<Lead>, phase: Phase) {
+pub(crate) fn release(lead: Option<Lead>, phase: Phase) {
     if let Some(lead) = lead {
         lead.end(phase);
     }
@@ -827,103 +500,4 @@ fn is_disconnected(response: &Response<Body>) -> bool {
     let is_gateways =
         [StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE];
     response.extensions().get::<Problem>().is_some() && is_gateways.contains(&response.status())
-}
-
-/// How many bytes of a body are kept for those who come later, where the store takes larger ones than it holds.
-pub(crate) const KEPT: u64 = 8 << 20;
-
-/// Stores what is complete; with what was stored in part, where that makes more of it.
-fn put(
-    shared: &crate::shared::Shared,
-    key: &Key,
-    head: &Arc<Stored>,
-    pieces: Vec<Bytes>,
-    mark: Mark,
-) {
-    let store = &shared.store;
-    if head.is_part()
-        && let Some(found) = store.find_now(key)
-    {
-        let larger = found.entries.iter().find_map(|old| {
-            let StoredBody::Here(old_pieces) = &old.body else { return None };
-            let is_same = old.head.vary == head.vary;
-            is_same.then(|| combined(&old.head, old_pieces, head, &pieces)).flatten()
-        });
-        if let Some((head, pieces)) = larger {
-            store.put_now(key, &Arc::new(head), &tidy(pieces).into(), mark);
-            return;
-        }
-    }
-    store.put_now(key, head, &tidy(pieces).into(), mark);
-}
-
-/// Two parts of one thing, put together.
-fn combined(
-    old: &Stored,
-    old_pieces: &[Bytes],
-    new: &Stored,
-    new_pieces: &[Bytes],
-) -> Option<(Stored, Vec<Bytes>)> {
-    let len = |pieces: &[Bytes]| pieces.iter().map(|piece| piece.len() as u64).sum();
-    let combined = old.combine(len(old_pieces), new, len(new_pieces))?;
-    let pieces = combined.pieces.iter().flat_map(|(source, from, until)| {
-        let of = if *source == Source::Old { old_pieces } else { new_pieces };
-        content::slice(of, *from, *until)
-    });
-    let pieces = pieces.collect();
-    Some((combined.head, pieces))
-}
-
-/// Copies what arrived into pieces of its own: as it arrived, each piece may keep the larger buffer alive that it was read into.
-fn tidy(pieces: Vec<Bytes>) -> Vec<Bytes> {
-    let mut tidy: Vec<Bytes> = Vec::new();
-    let mut left: usize = pieces.iter().map(Bytes::len).sum();
-    let mut now: Vec<u8> = Vec::with_capacity(left.min(PIECE));
-    for mut piece in pieces {
-        while !piece.is_empty() {
-            let part = piece.split_to(piece.len().min(PIECE - now.len()));
-            now.extend_from_slice(&part);
-            left -= part.len();
-            if now.len() == PIECE || left == 0 {
-                let next = Vec::with_capacity(left.min(PIECE));
-                tidy.push(std::mem::replace(&mut now, next).into());
-            }
-        }
-    }
-    tidy
-}
-
-/// How long the body is, as far as that is known beforehand.
-fn declared(head: &response::Parts, body: &Body) -> Option<u64> {
-    let said = head.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
-    said.or_else(|| body.size_hint().exact())
-}
-
-/// The next data of a body.
-pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, BoxError> {
-    loop {
-        let frame = poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await;
-        match frame.transpose()?.map(http_body::Frame::into_data) {
-            None => return Ok(None),
-            Some(Ok(data)) => return Ok(Some(data)),
-            Some(Err(_)) => {}
-        }
-    }
-}
-
-/// All of a body, where it is complete and no longer than `most`.
-async fn collect(body: &mut Body, most: u64) -> Option<Vec<Bytes>> {
-    let (mut pieces, mut len) = (Vec::new(), 0);
-    while let Some(data) = next(body).await.ok()? {
-        len += data.len() as u64;
-        if len > most {
-            return None;
-        }
-        pieces.push(data);
-    }
-    Some(pieces)
-}
-
-async fn drain(mut body: Body) {
-    while let Ok(Some(_)) = next(&mut body).await {}
 }

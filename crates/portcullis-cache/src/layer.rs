@@ -17,9 +17,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::exchange::{Exchange, Plan};
-use crate::forward::KEPT;
 use crate::handle::CacheHandle;
 use crate::hints::Hints;
+use crate::keep::KEPT;
 use crate::key::Scope;
 use crate::memory::Memory;
 use crate::option::Cached;

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod aside;
+mod change;
 mod content;
 mod control;
 mod copies;
@@ -11,6 +12,7 @@ mod forward;
 mod guarded;
 mod handle;
 mod hints;
+mod keep;
 mod kept;
 mod key;
 pub mod kinds;
@@ -18,6 +20,7 @@ mod layer;
 mod memory;
 mod odd;
 mod option;
+mod pieces;
 pub mod policy;
 mod purge;
 mod purge_log;

@@ -4,7 +4,11 @@
 //! response is shared only where its request had fields that are usual, or that its `Vary` names. Whoever sends others is answered from what is stored, and stores nothing.
 use std::net::IpAddr;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::Scope;
+use crate::exchange::Exchange;
+use crate::policy::{Preset, Stored};
 
 /// Whether clients send this field of their own accord, so that an origin that lets it change a shared response without `Vary` is broken for everybody.
 pub(crate) fn is_usual(name: &HeaderName) -> bool {
@@ -94,6 +98,32 @@ pub(crate) fn is_as_keyed(name: &HeaderName, value: &HeaderValue, url: &str) -> 
             }
         }),
         _ => false,
+    }
+}
+
+impl Exchange {
+    /// Whether others would get what the client has said in a field that is no part of the key.
+    pub(crate) fn is_odd(&self, stored: &Stored, headers: &HeaderMap) -> bool {
+        stored.scope() != Scope::Identity && self.has_odd_fields(headers, &stored.vary)
+    }
+    pub(crate) fn has_odd_fields(
+        &self,
+        headers: &HeaderMap,
+        keyed: &[(HeaderName, Option<Box<str>>)],
+    ) -> bool {
+        let is_keyed = |name: &HeaderName| keyed.iter().any(|(keyed, _)| keyed == name);
+        // What a layer before has read as a credential says who it is, and that is known.
+        let is_read = |name: &HeaderName| {
+            self.context.consumed().is_some_and(|consumed| consumed.headers().contains(name))
+        };
+        self.shared.rules.preset == Preset::Application
+            && headers.iter().any(|(name, value)| {
+                !is_usual(name)
+                    && !is_as_keyed(name, value, self.key.url_text())
+                    && !self.shared.ignored.contains(name)
+                    && !is_keyed(name)
+                    && !is_read(name)
+            })
     }
 }
 

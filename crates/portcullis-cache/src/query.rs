@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::Purge;
 use crate::exchange::Exchange;
-use crate::forward::{Origin, next};
+use crate::forward::Origin;
 use crate::kinds::CACHE_UNAVAILABLE;
+use crate::pieces::next;
 use crate::shared::hide;
 use crate::stats::Event;
 
