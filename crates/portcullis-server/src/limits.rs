@@ -35,9 +35,12 @@ pub struct Limits {
     pub(crate) drain: Duration,
 }
 
+/// Says whether a method is let through.
+type Takes = dyn Fn(&Method) -> bool + Send + Sync;
+
 /// Whether methods are let through that nobody has named.
 #[derive(Clone)]
-pub(crate) struct Also(Option<Arc<dyn Fn(&Method) -> bool + Send + Sync>>);
+pub(crate) struct Also(Option<Arc<Takes>>);
 
 impl Also {
     pub(crate) fn takes(&self, method: &Method) -> bool {
