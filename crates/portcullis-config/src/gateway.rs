@@ -580,8 +580,8 @@ impl Gateway {
     /// What is wrong with its certificates.
     pub fn server(&self) -> Result<Server, ConfigErrors> {
         let stats = UpstreamStats::new(self.upstreams().cloned());
-        let taken = Arc::clone(&self.methods);
-        let takes = move |method: &Method| taken.contains(method);
+        let methods = Arc::clone(&self.methods);
+        let takes = move |method: &Method| methods.contains(method);
         Ok(self.server_with(stats, takes, |admin| admin)?.0)
     }
     /// The server, whose metrics show this too, which takes these methods beside those of the file, and whose administration has these commands; and what it speaks TLS by.
