@@ -4,9 +4,20 @@ use std::path::Path;
 
 use crate::command::Cmd;
 use crate::manifest::Manifest;
-use crate::{Result, Workspace};
+use crate::{Failure, Result, Workspace};
 
 pub(crate) fn check(workspace: &Workspace) -> Result {
+    let crates = workspace.root.join("crates");
+    let kept = workspace
+        .members
+        .iter()
+        .find(|member| member.path.starts_with(&crates) && !member.is_published());
+    if let Some(kept) = kept {
+        let place = workspace.relative(&kept.path);
+        return Err(Failure::new(format!(
+            "{place}: what stands in `crates` goes to the registry, and this does not"
+        )));
+    }
     let made = workspace.root.join("target/package-check");
     forget(&made)?;
     let package = Cmd::new("cargo package --workspace --no-verify --allow-dirty --target-dir");

@@ -146,6 +146,12 @@ pub(crate) fn diff(before: &Gateway, after: &Gateway) -> Changes {
     }
     compare_keys(before, after, &mut changes);
     compare_networks(before, after, &mut changes);
+    for method in after.methods().beside(before.methods()) {
+        changes.widened.push(format!("methods: routes that name none take {method}"));
+    }
+    for method in before.methods().beside(after.methods()) {
+        changes.narrowed.push(format!("methods: routes that name none no longer take {method}"));
+    }
     let limits = limit_changes::compare(before, after);
     changes.widened.extend(limits.widened);
     changes.narrowed.extend(limits.narrowed);

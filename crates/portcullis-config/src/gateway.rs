@@ -304,7 +304,7 @@ impl Gateway {
         self.routes.table()
     }
     /// The methods that its routes take beside those that every server knows.
-    pub(crate) fn methods(&self) -> &TakenMethods {
+    pub(crate) fn methods(&self) -> &Arc<TakenMethods> {
         &self.methods
     }
     /// The routes, in the order of the file.

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use crate::Gateway;
 use crate::diff::{Changes, diff, fixed};
+use crate::methods::TakenMethods;
 use crate::purge;
 use crate::source::FileErrors;
 
@@ -45,6 +46,8 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// What runs, and how it came to that.
 struct Current {
+    /// Apart, for they are asked about by requests that nobody has looked at yet.
+    methods: Mutex<Arc<TakenMethods>>,
     gateway: Mutex<Arc<Gateway>>,
     applied: AtomicU64,
     refused: AtomicU64,
@@ -138,6 +141,7 @@ impl MetricSource for Current {
 impl<S: Send + 'static> Live<S> {
     pub(crate) fn new(gateway: Gateway, build: fn(&Gateway) -> Result<S, FileErrors>) -> Self {
         let current = Current {
+            methods: Mutex::new(Arc::clone(gateway.methods())),
             gateway: Mutex::new(Arc::new(gateway)),
             applied: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -194,10 +198,8 @@ impl<S: Send + 'static> Live<S> {
                 Err("nothing is cached: no route says `cache`".into())
             })
         };
-        let live = Arc::downgrade(self);
-        let takes = move |method: &Method| {
-            live.upgrade().is_some_and(|live| live.gateway().methods().contains(method))
-        };
+        let current = Arc::clone(&self.current);
+        let takes = move |method: &Method| lock(&current.methods).contains(method);
         let current = Arc::clone(&self.current);
         let stats = move |out: &mut String| current.write(out);
         let (server, tls) = self.gateway().server_with(stats, takes, |admin| {
@@ -321,6 +323,7 @@ impl<S: Send + 'static> Live<S> {
         let roots = roots.iter().filter_map(Weak::upgrade);
         let gone: Vec<_> =
             roots.zip(built).map(|(root, new)| std::mem::replace(&mut *lock(&root), new)).collect();
+        *lock(&self.current.methods) = Arc::clone(after.methods());
         *lock(&self.current.gateway) = Arc::clone(&after);
         // Large, and out of everybody's way.
         drop(gone);

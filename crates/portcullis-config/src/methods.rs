@@ -1,10 +1,11 @@
 //! Which methods a gateway takes beside those that every server knows.
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use http::Method;
 use portcullis_cache::Cached;
 use portcullis_core::{Methods, RouteTable};
+use portcullis_server::Limits;
 
 /// The methods that routes name; and any at all, where a route with a cache takes any: a cache is told of whatever may change what it has stored, also by
 /// methods that nobody knows (RFC 9111, section 4.4).
@@ -24,11 +25,22 @@ impl TakenMethods {
                 _ => {}
             }
         }
+        taken.named.retain(|method| !Limits::METHODS.contains(method));
         taken
     }
     /// Whether a route may have a request with this method. CONNECT and TRACE are no requests for a route, whoever names them.
     pub(crate) fn contains(&self, method: &Method) -> bool {
         let is_for_routes = *method != Method::CONNECT && *method != Method::TRACE;
         is_for_routes && (self.any || self.named.contains(method))
+    }
+    /// Which methods are taken that the others do not take, also by routes that name none: in words.
+    pub(crate) fn beside(&self, others: &Self) -> BTreeSet<String> {
+        if others.any {
+            return BTreeSet::new();
+        }
+        if self.any {
+            return BTreeSet::from(["any, since a route with `cache` has no `methods`".to_owned()]);
+        }
+        self.named.difference(&others.named).map(|method| format!("`{method}`")).collect()
     }
 }

@@ -54,24 +54,13 @@ impl fmt::Debug for Also {
     }
 }
 
-/// The methods that are understood without [`Limits::method`].
-const METHODS: [Method; 7] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::DELETE,
-    Method::PATCH,
-    Method::OPTIONS,
-];
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
             header_bytes: 16 << 10,
             header_count: 100,
             target_bytes: 8 << 10,
-            methods: METHODS.to_vec(),
+            methods: Self::METHODS.to_vec(),
             also: Also(None),
             header_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
@@ -90,6 +79,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The methods that are let through where nobody says anything.
+    pub const METHODS: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::PATCH,
+        Method::OPTIONS,
+    ];
+    /// How many bytes a method may have that has not been [named](Self::method). The longest that is registered, `UPDATEREDIRECTREF`, has 17.
+    pub const METHOD_BYTES: usize = 32;
+
     /// How large the head of a request may be, and the trailers of its body: 431 above it. Default: 16 KiB, as in Caddy and
     /// HAProxy. Below 8 KiB it is 8 KiB.
     #[must_use]
@@ -107,7 +109,7 @@ impl Limits {
     pub fn target_bytes(self, bytes: usize) -> Self {
         Self { target_bytes: bytes, ..self }
     }
-    /// Lets requests with this method through, such as `PROPFIND`. Default: GET, HEAD, POST, PUT, DELETE, PATCH and OPTIONS;
+    /// Lets requests with this method through, such as `PROPFIND`. Default: [`METHODS`](Self::METHODS);
     /// every other method is answered 501 (RFC 9110, section 9.1). CONNECT and TRACE are refused with 405 unless they are
     /// named here.
     #[must_use]
@@ -118,7 +120,7 @@ impl Limits {
         self
     }
     /// Lets requests with a method through of which this says so, in place of what was asked before; it is asked at each request whose method has not been
-    /// [named](Self::method), so what it says may change. It is not asked about CONNECT and TRACE, nor about what is longer than 32 bytes. `|_| true`
+    /// [named](Self::method), so what it says may change. It is not asked about CONNECT and TRACE, nor about what is longer than [`METHOD_BYTES`](Self::METHOD_BYTES). `|_| true`
     /// lets any method through. Default: none.
     #[must_use]
     pub fn method_if(self, takes: impl Fn(&Method) -> bool + Send + Sync + 'static) -> Self {

@@ -2,7 +2,7 @@
 //! statements about where a message ends it shows one.
 use memchr::{memchr, memchr_iter};
 
-use crate::screen::METHOD_BYTES;
+use crate::limits::Limits;
 
 /// What is known of the head that is being read.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl RequestLine {
     /// More of it came, or of what follows it. Costs one look through the head.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if self.long_method.is_none() {
-            let method = bytes.get(..=METHOD_BYTES);
+            let method = bytes.get(..=Limits::METHOD_BYTES);
             self.long_method = Some(method.is_some_and(|method| !method.contains(&b' ')));
         }
         if self.stage != Stage::Over {

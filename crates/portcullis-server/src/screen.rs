@@ -38,9 +38,6 @@ const fn invalid(detail: &'static str) -> Refusal {
     refused(kinds::REQUEST_INVALID, detail)
 }
 
-/// How long a method may be. The longest that is registered, `UPDATEREDIRECTREF`, has 17.
-pub(crate) const METHOD_BYTES: usize = 32;
-
 /// Headers that decide where a message ends, who sent it or what it is for: a name that a server behind us could take for one
 /// of them is refused.
 const FOLDABLE: [HeaderName; 14] = [
@@ -79,7 +76,7 @@ fn method(method: &Method, limits: &Limits) -> Result<(), Refusal> {
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(refused(kinds::METHOD_REFUSED, "this server does not do CONNECT or TRACE"));
     }
-    if method.as_str().len() > METHOD_BYTES {
+    if method.as_str().len() > Limits::METHOD_BYTES {
         return Err(refused(kinds::METHOD_UNKNOWN, "the method is too long"));
     }
     if limits.also.takes(method) {

@@ -1,9 +1,11 @@
 //! What was found out about tokens a moment ago.
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use rustc_hash::FxHashMap;
+use foldhash::quality::RandomState;
 
 use super::fingerprint::Fingerprint;
 
@@ -12,11 +14,12 @@ use super::fingerprint::Fingerprint;
 /// It belongs to one set of issuers, or to one issuer, so that nothing is said of another one's token.
 pub(crate) struct Remembered<T> {
     shards: Vec<Mutex<Shard<T>>>,
+    hasher: RandomState,
     most: usize,
 }
 
-/// What they are known by is as good as random, and the map need not hash it well.
-type Shard<T> = FxHashMap<Fingerprint, Known<T>>;
+/// Where something stands is not for anybody to see either, so the hash has a seed.
+type Shard<T> = HashMap<Fingerprint, Known<T>, RandomState>;
 
 struct Known<T> {
     what: T,
@@ -28,11 +31,14 @@ const SHARDS: usize = 16;
 impl<T: Clone> Remembered<T> {
     /// Up to `most` tokens.
     pub(crate) fn new(most: usize) -> Self {
+        Fingerprint::prepare();
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, most: most.div_ceil(SHARDS) }
+        Self { shards, hasher: RandomState::default(), most: most.div_ceil(SHARDS) }
     }
     fn shard(&self, of: Fingerprint) -> Option<MutexGuard<'_, Shard<T>>> {
-        let shard = self.shards.get(of.shard(SHARDS))?;
+        // Bits that the map within does not look at first.
+        let at = (self.hasher.hash_one(of) >> 32) as usize % SHARDS;
+        let shard = self.shards.get(at)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
     /// What is known of a token, and until when that counts, if it does.

@@ -69,7 +69,7 @@ pub(crate) const HEAD: &str =
     "[server]\nlisten = [\"http://127.0.0.1:0\"]\nworkers = 2\n[telemetry]\naccess_log = \"off\"\n";
 
 async fn ask(gateway: &Serving, method: &str, path: &str, more: &str) -> Answer {
-    gateway.ask(format!("{method} {path} HTTP/1.1\r\nhost: a\r\n{more}\r\n")).await
+    gateway.ask_settled(format!("{method} {path} HTTP/1.1\r\nhost: a\r\n{more}\r\n")).await
 }
 
 fn key(name: &str) -> String {

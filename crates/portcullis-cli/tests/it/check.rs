@@ -347,6 +347,13 @@ const ROWS: &[Row] = &[
         "say `\"tenant\"` or `\"identity\"`",
     ),
     (
+        "methods = [\"GET\"]",
+        "methods = [\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"]",
+        6,
+        "is longer than the 32 bytes that a method may have",
+        "",
+    ),
+    (
         "methods = [\"GET\"] }\naccess = \"public\"",
         "methods = [\"GET\", \"PURGE\"] }\ncache = { purge = true }\naccess = \"public\"",
         7,

@@ -137,14 +137,33 @@ async fn a_method_that_a_reload_brings_is_let_through_and_one_that_it_takes_away
     let find = || gateway.serving.ask("PROPFIND /a HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(find().await.status, 501);
     gateway.write(&with("\"GET\", \"PROPFIND\""));
+    let (status, said) = gateway.command("reload").await;
+    assert_eq!(status, 409, "{said}");
+    assert!(said.contains("methods: routes that name none take `PROPFIND`"), "{said}");
+    assert_eq!(find().await.status, 501);
     let (status, said) = gateway.command("reload-and-widen").await;
     assert_eq!(status, 200, "{said}");
     let answer = find().await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "found"));
     gateway.write(&with("\"GET\""));
-    let (status, said) = gateway.command("reload").await;
+    let (status, said) = gateway.command("reload-and-widen").await;
     assert_eq!(status, 200, "{said}");
+    assert!(
+        said.contains("narrowed: methods: routes that name none no longer take `PROPFIND`"),
+        "{said}"
+    );
     assert_eq!(find().await.status, 501);
+    // A cache in front of a route for all methods is told of all, and so are the other routes.
+    let any = with("\"GET\"").replace(", methods = [\"GET\"]", "");
+    gateway.write(&any);
+    assert_eq!(gateway.command("reload-and-widen").await.0, 200);
+    assert_eq!(find().await.status, 501);
+    gateway.write(&format!("{any}cache = true\n"));
+    let (status, said) = gateway.command("reload").await;
+    assert_eq!(status, 409, "{said}");
+    assert!(said.contains("routes that name none take any, since a route with `cache`"), "{said}");
+    assert_eq!(gateway.command("reload-and-widen").await.0, 200);
+    assert_eq!(find().await.status, 200);
 }
 
 #[tokio::test]

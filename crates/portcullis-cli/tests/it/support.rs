@@ -259,6 +259,20 @@ impl Serving {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
     }
     /// Sends bytes on a connection of their own, and reads one answer.
+    /// The answer to a request for something that may be cached: not one that is still on its way into the cache, where it comes a little later than to the client.
+    pub(crate) async fn ask_settled(&self, request: impl AsRef<[u8]>) -> Answer {
+        within(async {
+            loop {
+                let answer = self.ask(&request).await;
+                let status = answer.header("cache-status").unwrap_or_default();
+                if !status.contains("; collapsed") {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+    }
     pub(crate) async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut client = self.connect().await;
         client.send(request).await;

@@ -11,6 +11,7 @@ use portcullis_core::{
 };
 use portcullis_gateway::{Balance, IdentityTokens, Proxy, Redirect, Split};
 use portcullis_ratelimit::{LimitExt, PriorityExt};
+use portcullis_server::Limits;
 use tower_http::compression::Compression;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -268,6 +269,12 @@ fn cors(table: &Table<'_>, methods: Option<&Methods>, grpc_web: bool) -> CorsLay
 
 fn method(method: &str) -> Result<Method, String> {
     let known = method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    if method.len() > Limits::METHOD_BYTES {
+        return Err(format!(
+            "`{method}` is longer than the {} bytes that a method may have",
+            Limits::METHOD_BYTES
+        ));
+    }
     Method::from_bytes(method.as_bytes())
         .ok()
         .filter(|_| known && !method.is_empty())
