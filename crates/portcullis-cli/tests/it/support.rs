@@ -258,7 +258,6 @@ impl Serving {
     pub(crate) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
     }
-    /// Sends bytes on a connection of their own, and reads one answer.
     /// The answer to a request for something that may be cached: not one that is still on its way into the cache, where it comes a little later than to the client.
     pub(crate) async fn ask_settled(&self, request: impl AsRef<[u8]>) -> Answer {
         within(async {
@@ -273,6 +272,7 @@ impl Serving {
         })
         .await
     }
+    /// Sends bytes on a connection of their own, and reads one answer.
     pub(crate) async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut client = self.connect().await;
         client.send(request).await;
