@@ -323,7 +323,9 @@ impl<S: Send + 'static> Live<S> {
         let roots = roots.iter().filter_map(Weak::upgrade);
         let gone: Vec<_> =
             roots.zip(built).map(|(root, new)| std::mem::replace(&mut *lock(&root), new)).collect();
-        *lock(&self.current.methods) = Arc::clone(after.methods());
+        let mut methods = lock(&self.current.methods);
+        *methods = Arc::new(after.methods().continuing(&methods));
+        drop(methods);
         *lock(&self.current.gateway) = Arc::clone(&after);
         // Large, and out of everybody's way.
         drop(gone);

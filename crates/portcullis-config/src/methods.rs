@@ -33,14 +33,13 @@ impl TakenMethods {
         let is_for_routes = *method != Method::CONNECT && *method != Method::TRACE;
         is_for_routes && (self.any || self.named.contains(method))
     }
-    /// Which methods are taken that the others do not take, also by routes that name none: in words.
+    /// Those of a gateway that goes on after another one. Whether any method is taken stays as it was at the start: it would open every route that names none,
+    /// and a cache need not be told of what is refused.
+    pub(crate) fn continuing(&self, before: &Self) -> Self {
+        Self { named: self.named.clone(), any: before.any }
+    }
+    /// Which methods are named that the others do not name, by their names.
     pub(crate) fn beside(&self, others: &Self) -> BTreeSet<String> {
-        if others.any {
-            return BTreeSet::new();
-        }
-        if self.any {
-            return BTreeSet::from(["any, since a route with `cache` has no `methods`".to_owned()]);
-        }
-        self.named.difference(&others.named).map(|method| format!("`{method}`")).collect()
+        self.named.difference(&others.named).map(ToString::to_string).collect()
     }
 }

@@ -139,7 +139,7 @@ async fn a_method_that_a_reload_brings_is_let_through_and_one_that_it_takes_away
     gateway.write(&with("\"GET\", \"PROPFIND\""));
     let (status, said) = gateway.command("reload").await;
     assert_eq!(status, 409, "{said}");
-    assert!(said.contains("methods: routes that name none take `PROPFIND`"), "{said}");
+    assert!(said.contains("methods: routes that name none take PROPFIND"), "{said}");
     assert_eq!(find().await.status, 501);
     let (status, said) = gateway.command("reload-and-widen").await;
     assert_eq!(status, 200, "{said}");
@@ -149,21 +149,18 @@ async fn a_method_that_a_reload_brings_is_let_through_and_one_that_it_takes_away
     let (status, said) = gateway.command("reload-and-widen").await;
     assert_eq!(status, 200, "{said}");
     assert!(
-        said.contains("narrowed: methods: routes that name none no longer take `PROPFIND`"),
+        said.contains("narrowed: methods: routes that name none no longer take PROPFIND"),
         "{said}"
     );
     assert_eq!(find().await.status, 501);
-    // A cache in front of a route for all methods is told of all, and so are the other routes.
-    let any = with("\"GET\"").replace(", methods = [\"GET\"]", "");
+    // A cache in front of a route for all methods is told of all, but not by a reload, which would let them through to the other routes too.
+    let any = with("\"GET\"").replace(", methods = [\"GET\"]", "") + "cache = true\n";
     gateway.write(&any);
     assert_eq!(gateway.command("reload-and-widen").await.0, 200);
     assert_eq!(find().await.status, 501);
-    gateway.write(&format!("{any}cache = true\n"));
-    let (status, said) = gateway.command("reload").await;
-    assert_eq!(status, 409, "{said}");
-    assert!(said.contains("routes that name none take any, since a route with `cache`"), "{said}");
-    assert_eq!(gateway.command("reload-and-widen").await.0, 200);
-    assert_eq!(find().await.status, 200);
+    let anew = Gateway::start(&any).await;
+    let found = anew.serving.ask("PROPFIND /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(found.status, 200);
 }
 
 #[tokio::test]
