@@ -306,6 +306,34 @@ fn several_headers_are_refused_and_other_schemes_are_not_ours() {
     assert!(verdict(&bearer, &headers, now()).is_err());
 }
 
+/// What is ours does not travel on, wherever it stands; and nothing but the first thing in a header by itself is taken for a token.
+#[test]
+fn what_is_ours_is_told_wherever_it_stands() {
+    for (lines, is_ours, token) in [
+        (&["Basic YTpi"][..], false, None),
+        (&["BearerX y"], false, None),
+        (&["Bearer x"], true, Some("x")),
+        (&[" dPoP   x "], true, Some("x")),
+        (&["Bearer"], true, Some("")),
+        (&["Bearer\tx"], true, Some("")),
+        (&["Bearer x, Basic YTpi"], true, Some("x, Basic YTpi")),
+        (&["Basic YTpi, Bearer x"], true, Some("")),
+        (&["Basic YTpi", "Bearer x"], true, None),
+        (&["Bearer x", "Basic YTpi"], true, None),
+        (&["Basic YTpi", "Negotiate x", "dpop x"], true, None),
+        (&["Basic YTpi", "Negotiate x"], false, None),
+    ] {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("authorization", HeaderValue::from_static(line));
+        }
+        let carried = Carried::by(&headers);
+        assert_eq!(carried.is_ours(), is_ours, "{lines:?}");
+        let found = if let Carried::One(_, token) = carried { Some(token) } else { None };
+        assert_eq!(found, token.map(str::as_bytes), "{lines:?}");
+    }
+}
+
 /// A token is judged by the issuer that it names, whoever else is known.
 #[test]
 fn an_issuer_speaks_for_itself_alone() {
