@@ -282,22 +282,20 @@ impl Exchange {
         self.shared.hints.unshared(self.key.as_bytes(), self.above(), now);
         Phase::Unshared
     }
-
     pub(crate) async fn refresh(&self, key: &Key, entry: &Entry, new: &Arc<Stored>, mark: Mark) {
         let refreshed = self.shared.store.refresh(key, &entry.head, Arc::clone(new), mark).await;
         self.tell(refreshed);
     }
-
     pub(crate) async fn remove(&self, key: &Key, entry: &Entry) {
         self.tell(self.shared.store.remove(key, &entry.head).await);
     }
-
     pub(crate) fn tell(&self, done: Result<(), CacheStoreError>) {
         if let Err(error) = done {
             tracing::debug!("{error}");
             self.shared.stats.count(Event::StoreFailed);
         }
     }
+
     pub(crate) fn respond(
         &self,
         status: StatusCode,

@@ -28,6 +28,7 @@ use crate::stream::Stream;
 pub(crate) const BEHIND: Duration = Duration::from_secs(60);
 /// How often a request waits for others, until it asks for itself.
 const ROUNDS: usize = 8;
+
 /// A service that is ready, and whatever it takes to ask it again.
 pub(crate) trait Origin<B>:
     Service<Request<Body>, Response = Response<B>, Error: Send, Future: Send> + Clone + Send + 'static
